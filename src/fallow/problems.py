@@ -1,0 +1,38 @@
+"""Errors a user can act on: one sentence that says what is wrong and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class Problem(Exception):
+    """Something the user can put right; the command line prints it and exits with 2."""
+
+
+class SourceProblem(Problem):
+    """The images cannot be opened as asked."""
+
+
+class SettingProblem(Problem):
+    """A setting, verb, column or encoder name is not one we know."""
+
+
+class MissingPackage(Problem):
+    """An optional package is needed; the message names the extra that brings it."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f'this needs the package {package}: pip install "fallow[{extra}]"')
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """A tail for an error sentence: the nearest known word, or the list of all of them.
+
+    >>> did_you_mean("resnet81", ["resnet8", "resnet18", "vit-tiny"])
+    'did you mean resnet18?'
+    >>> did_you_mean("zebra", ["resnet8", "vit-tiny"])
+    'known: resnet8, vit-tiny'
+    """
+    known = sorted(choices)
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
