@@ -143,11 +143,11 @@ def label(value: float) -> str:
 class _Axes:
     """The plotting area: maps values to drawing units and draws its own frame."""
 
-    def __init__(
-        self, x: tuple[float, float], y: tuple[float, float], y_ticks: Sequence[float]
-    ) -> None:
-        self.x, self.y, self.y_ticks = _widened(x), _widened(y), y_ticks
-        self.left = 22 + 6.6 * max((len(label(tick)) for tick in y_ticks), default=1)
+    def __init__(self, x: tuple[float, float], y: tuple[float, float], log: bool = False) -> None:
+        self.x, self.y = _widened(x), _widened(y)
+        places = _log_ticks(*self.y) if log else ticks(*self.y)
+        self.y_ticks = {place: label(10**place if log else place) for place in places}
+        self.left = 22 + 6.6 * max(map(len, self.y_ticks.values()), default=1)
         self.right, self.top, self.bottom = WIDTH - RIGHT, TOP, HEIGHT - BOTTOM
 
     def across(self, value: ArrayLike) -> NDArray[np.float64]:
@@ -158,13 +158,13 @@ class _Axes:
         share = (np.asarray(value, float) - self.y[0]) / (self.y[1] - self.y[0])
         return np.round(self.bottom - share * (self.bottom - self.top), 1)
 
-    def frame(self, x_ticks: Sequence[float], x_label: str, y_label: str) -> Html:
+    def frame(self, x_label: str, y_label: str) -> Html:
         parts = []
-        for tick in self.y_ticks:
+        for tick, name in self.y_ticks.items():
             y = float(self.up(tick))
             parts.append(_line(self.left, y, self.right, y, "grid"))
-            parts.append(_text(self.left - 6, y + 4, label(tick), "end"))
-        for tick in x_ticks:
+            parts.append(_text(self.left - 6, y + 4, name, "end"))
+        for tick in ticks(*self.x):
             x = float(self.across(tick))
             parts.append(_line(x, self.bottom, x, self.bottom + 4, "axis"))
             parts.append(_text(x, self.bottom + 17, label(tick), "middle"))
@@ -174,6 +174,14 @@ class _Axes:
         turned = f"rotate(-90 10 {middle:g})"
         parts.append(_text(10, middle + 3, y_label, "middle", "name", transform=turned))
         return join(parts)
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Powers of ten inside low…high (themselves powers), with 2 and 5 between when few."""
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    steps = (1, 2, 5) if len(powers) < 4 else (1,)
+    marks = [power + math.log10(step) for power in powers for step in steps]
+    return [mark for mark in marks if low <= mark <= high]
 
 
 def _widened(span: tuple[float, float]) -> tuple[float, float]:
@@ -206,7 +214,7 @@ def _chart(title: str, summary: str, names: Sequence[str], *drawing: object, **m
     """The figure around a drawing: heading, legend, picture."""
     keys = [
         element("li", element("i", style=f"background:{colour}"), name)
-        for name, colour in zip(names, palette(max(len(names), 1)), strict=True)
+        for name, colour in zip(names, palette(max(len(names), 1)), strict=False)
     ]
     picture = element(
         "svg",
@@ -266,18 +274,8 @@ def line_chart(
         usable = np.isfinite(x_values) & np.isfinite(y_values) & ((y_values > 0) | (not log))
         curves[name] = thin(x_values[usable], y_values[usable])
     shown = {name: np.log10(y) if log else y for name, (_, y) in curves.items()}
-    y_span = _span(list(shown.values()), room=0.04)
-    if log:
-        powers = range(math.floor(y_span[0]), math.ceil(y_span[1]) + 1)
-        marks = [p + math.log10(m) for p in powers for m in ((1, 2, 5) if len(powers) < 4 else (1,))]
-        marks = [mark for mark in marks if y_span[0] <= mark <= y_span[1]]
-        axes = _Axes(_span([x for x, _ in curves.values()]), y_span, marks)
-    else:
-        axes = _Axes(_span([x for x, _ in curves.values()]), y_span, ticks(*_widened(y_span)))
-    frame = axes.frame(ticks(*axes.x), x_label, y_label)
-    if log:  # ticks stand at powers; their labels say the number itself
-        for mark in axes.y_ticks:
-            frame = Html(frame.replace(f">{label(mark)}</text>", f">{label(10**mark)}</text>", 1))
+    across_span = _span([x for x, _ in curves.values()])
+    axes = _Axes(across_span, _span(list(shown.values()), room=0.04), log)
     drawing, ends = [], []
     for (name, (x, y)), colour in zip(curves.items(), palette(max(len(curves), 1)), strict=False):
         if not len(x):
@@ -301,7 +299,7 @@ def line_chart(
         title,
         "; ".join(ends) or "No values yet.",
         list(series),
-        frame,
+        axes.frame(x_label, y_label),
         *drawing,
         element("g", class_="cursor"),
         data_series=json.dumps(_rounded(readout)),
@@ -373,7 +371,7 @@ def scatter(
     names = list(dict.fromkeys(str(group) for group in groups)) if groups is not None else ["all"]
     codes = [names.index(str(group)) for group in groups] if groups is not None else [0] * len(up)
     spans = [_span([values[usable]], room=0.04) for values in (across, up)]
-    axes = _Axes(spans[0], spans[1], ticks(*_widened(spans[1])))
+    axes = _Axes(spans[0], spans[1])
     fill = palette(max(len(names), 1))
     radius = 3.2 if len(up) < 300 else 1.8
     at, height = axes.across(across), axes.up(up)
@@ -382,7 +380,7 @@ def scatter(
                 style=f"fill:{fill[codes[i]]}", class_="dot")
         for i in np.flatnonzero(usable)
     ]  # fmt: skip
-    frame = axes.frame(ticks(*axes.x), x_label, y_label)
+    frame = axes.frame(x_label, y_label)
     return _chart(title, f"{len(dots):,} points.", names, frame, *dots)
 
 
