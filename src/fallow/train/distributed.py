@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 def world_size() -> int:
@@ -93,6 +95,31 @@ def all_reduce_max(tensor: Tensor) -> Tensor:
     tensor(3.)
     """
     return _all_reduce(tensor, dist.ReduceOp.MAX)
+
+
+def from_first(value: T) -> T:
+    """The first rank's value of anything small, on every rank.
+
+    >>> from_first(("any", 1))
+    ('any', 1)
+    """
+    if world_size() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box)
+    return box[0]
+
+
+def mean(value: float) -> float:
+    """The mean of a number over ranks.
+
+    >>> mean(2.0)
+    2.0
+    """
+    if world_size() == 1:
+        return value
+    total = all_reduce_sum(torch.tensor(value, dtype=torch.float64))
+    return float(total) / world_size()
 
 
 def _together() -> bool:

@@ -77,7 +77,9 @@ def batches(
             else:
                 at = step + k - first
                 rows, turn = other_rows(len(stream), order.shape[1], at, seed + place)
-            made[name] = stream.batch(np.ascontiguousarray(rows[rank::world]), turn)
+            share = len(rows) // world  # ranks take neighbouring parts: gathered, the batch is whole
+            mine = np.ascontiguousarray(rows[rank * share : (rank + 1) * share])
+            made[name] = stream.batch(mine, turn)
         yield made
 
 

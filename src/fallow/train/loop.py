@@ -126,6 +126,18 @@ def rate(settings: Settings, progress: float) -> float:
     return schedules.half_cosine(progress - warm, 1 - warm, peak, peak * settings.final_rate)
 
 
+def _optimiser(method: Method) -> torch.optim.Optimizer:
+    """The optimiser of the settings, over what can be learnt."""
+    s = method.settings
+    learnt: Any = [parameter for parameter in method.parameters() if parameter.requires_grad]
+    if s.optimiser in ("adamw", "lars", "lars-mocov3"):  # these spare biases and norms
+        learnt = optimisers.parameter_groups(method, s.weight_decay)
+    options = {} if s.optimiser == "adamw" else {"momentum": s.momentum}
+    return optimisers.build(
+        s.optimiser, learnt, learning_rate=s.learning_rate, weight_decay=s.weight_decay, **options
+    )
+
+
 def _autocast(device: torch.device, choice: Choice) -> Any:
     if choice.precision == "bf16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
@@ -365,14 +377,7 @@ def fit(
     apply_layout(method, choice)
     if choice.compile:
         encoder.compile()
-    optimiser = optimisers.build(
-        settings.optimiser,
-        method,
-        learning_rate=rate(settings, 0.0),
-        weight_decay=settings.weight_decay,
-        momentum=settings.momentum,
-    )
-    wrapped, optimiser = fabric.setup(method, optimiser)
+    wrapped, optimiser = fabric.setup(method, _optimiser(method))
     session = _Session(fabric, method, wrapped, optimiser, choice, seed, folder)
     if session.restore():
         say(f"resuming at step {session.step}")

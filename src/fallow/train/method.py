@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from fallow.views import Recipe
 
 
+Optimiser = Literal["sgd", "adamw", "lars", "lars-mocov3", "larc"]
+
+
 @dataclass(frozen=True)
 class Facts:
     """What a method may know of the images before it is built."""
@@ -90,7 +93,7 @@ class Settings(BaseModel):
     size: int = Field(32, ge=8, description="side of the (largest) views in pixels")
     batch: int = Field(256, ge=1, description="images a step, over all ranks")
     accumulate: int = Field(1, ge=1, description="parts a batch is cut into to save memory")
-    optimiser: Literal["sgd", "lars", "larc", "adamw"] = "sgd"
+    optimiser: Optimiser = "sgd"
     learning_rate: float = Field(0.06, gt=0, description="at batch 256; scales with the batch")
     start_rate: float = Field(0.0, ge=0, description="share of the learning rate to warm up from")
     final_rate: float = Field(0.0, ge=0, description="share of the learning rate left at the end")

@@ -39,7 +39,7 @@ class SimCLR(Method):
 
     def build(self, encoder: Encoder) -> None:
         self.head = simclr_head(
-            encoder.dimension, hidden=self.settings.hidden, out=self.settings.projection
+            encoder.dimension, hidden=self.settings.hidden, output=self.settings.projection
         )
 
     def loss(self, batch: Batch, now: Now) -> Loss:

@@ -15,6 +15,7 @@ from fallow.encoders.heads import swav_head
 from fallow.losses.prototypes import sinkhorn, swapped_prediction
 from fallow.train import Batch, Loss, Method, Now
 from fallow.train import Settings as BaseSettings
+from fallow.train.method import Optimiser
 from fallow.train.memory import FrontQueue, whole_batches
 from fallow.views import Recipe, swav
 
@@ -33,7 +34,7 @@ class SwAV(Method):
         queue: int = Field(0, ge=0, description="past images that share in the codes")
         queue_from_epoch: int = Field(15, ge=0)
         crops: int = Field(4, ge=0, description="small local views beside the two global ones")
-        optimiser: str = "larc"
+        optimiser: Optimiser = "larc"
         learning_rate: float = 0.6
         final_rate: float = 0.001
         weight_decay: float = 1e-6
@@ -74,7 +75,7 @@ class SwAV(Method):
 
     def build(self, encoder: Encoder) -> None:
         s = self.settings
-        self.head = swav_head(encoder.dimension, hidden=s.hidden, out=s.projection)
+        self.head = swav_head(encoder.dimension, hidden=s.hidden, output=s.projection)
         self.prototypes = torch.nn.Linear(s.projection, s.prototypes, bias=False)
         length = whole_batches(s.queue, s.batch)
         self.queue = FrontQueue(length, s.projection, crops=2) if length else None
