@@ -61,11 +61,11 @@ def decode(data: bytes, side: int | None = None) -> np.ndarray:
 
     image = _open(data)
     try:
-        target = reduced_size(*image.size, side)
+        target = reduced_size(image.width, image.height, side)
         image.draft(None, target)  # a JPEG decodes at 1/2, 1/4, 1/8; others take no notice
         image.load()
         if _format(image) == "TIFF":  # Pillow turns a TIFF upright while it loads
-            target = reduced_size(*image.size, side)
+            target = reduced_size(image.width, image.height, side)
         turn = _orientation(image, data)
         pixels = _eight_bit(image)
         if pixels.size != target:

@@ -91,7 +91,7 @@ class Pack:
     def damaged(self, entries: np.ndarray | None = None) -> list[int]:
         """Entries whose pixels no longer fit their checksum; all of them unless told which."""
         which = range(len(self)) if entries is None else entries.tolist()
-        return [index for index in which if zlib.crc32(self[index]) != self._checks[index]]
+        return [index for index in which if zlib.crc32(self[index].data) != self._checks[index]]
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def _build(images: Images, side: int, path: Path, threads: int) -> None:
                 problems.append((pixels.path, pixels.reason))
                 continue
             height, width = pixels.shape[:2]
-            entries[count] = (row, offset, height, width, zlib.crc32(pixels))
+            entries[count] = (row, offset, height, width, zlib.crc32(pixels.data))
             file.write(pixels.data)
             count, offset = count + 1, offset + pixels.nbytes
         if count == 0:

@@ -35,9 +35,12 @@ from fallow.images.stores import (
 )
 from fallow.problems import SettingProblem, SourceProblem
 
-SUFFIXES = [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif"]
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp")
+SUFFIXES += (".tif", ".tiff", ".bmp", ".dib", ".gif")
 # pictures people have that fallow does not read: named as problems instead of passed over
-FOREIGN = [".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".psd", ".dng", ".nef", ".cr2", ".cr3", ".arw", ".kdc", ".orf", ".raf", ".exr", ".hdr", ".ppm", ".pgm", ".pbm", ".tga", ".ico", ".pcx"]
+FOREIGN = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".psd", ".exr", ".hdr", ".ppm")
+FOREIGN += (".pgm", ".pbm", ".tga", ".ico", ".pcx", ".dng", ".nef", ".cr2", ".cr3", ".arw")
+FOREIGN += (".kdc", ".orf", ".raf")
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 SPLITS = ("train", "training", "val", "valid", "validation", "dev", "test", "testing", "unlabelled")
 OWN_LABELS = ("labels.csv", "metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -164,11 +167,11 @@ def _list(address: str) -> Listing:
 
 
 def _of_archive(store: Store) -> Listing:
-    names = [name for name in store.names if name.lower().endswith(tuple(SUFFIXES))]
+    names = [name for name in store.names if name.lower().endswith(SUFFIXES)]
     foreign = [
         FileProblem(name, f"{posixpath.splitext(name)[1]} is not a format fallow reads")
         for name in store.names
-        if name.lower().endswith(tuple(FOREIGN))
+        if name.lower().endswith(FOREIGN)
     ]
     return Listing(store, names, list(names), problems=foreign)
 
@@ -269,10 +272,11 @@ def inventory(
 
 def _own_labels(listing: Listing) -> pa.Table | None:
     """labels.csv or metadata.* of the source itself: at its top, or in each sub-folder."""
-    found: list[tuple[int, str]] = []
-    for name in listing.store.names:
-        if posixpath.basename(name).lower() in OWN_LABELS:
-            found.append((name.count("/"), name))
+    found = [
+        (name.count("/"), name)
+        for name in listing.store.names
+        if posixpath.basename(name).lower() in OWN_LABELS
+    ]
     if not found:
         return None
     shallowest = min(depth for depth, _ in found)
@@ -452,9 +456,8 @@ def _web_data_set(listing: Listing) -> Listing | None:
                     row.update(_sidecar(ending, read_bytes(listing.store, name)))
                 except (Unreadable, ValueError) as error:
                     listing.problems.append(FileProblem(name, f"cannot be read: {error}"))
-            elif ending in pictures and ending != main and "mask" not in row:
-                if re.match(r"(mask|seg)", ending):
-                    row["mask"] = name
+            elif ending in pictures and ending != main and re.match(r"(mask|seg)", ending):
+                row.setdefault("mask", name)
         names.append(files[main])
         ids.append(key)
         rows.append(row)
