@@ -1,5 +1,23 @@
 """Random views of images: crops, colour and blur in one pass, with their geometry."""
 
+from fallow.views.colour import colour_matrix
+from fallow.views.device import render_torch
+from fallow.views.geometry import (
+    at_resolution,
+    between,
+    compose,
+    inverse,
+    map_boxes,
+    map_heat,
+    map_mask,
+    map_points,
+    turning,
+    unmap_boxes,
+    unmap_map,
+    unmap_mask,
+    unmap_points,
+)
+from fallow.views.random import uniform
 from fallow.views.recipe import (
     CIFAR,
     IMAGENET,
@@ -23,3 +41,41 @@ from fallow.views.render import (
     render,
     render_drawn,
 )
+
+__all__ = [
+    "CIFAR",
+    "IMAGENET",
+    "ArrayPack",
+    "Drawn",
+    "Recipe",
+    "Rendered",
+    "View",
+    "at_resolution",
+    "between",
+    "byol",
+    "colour_matrix",
+    "compose",
+    "draw",
+    "groco",
+    "identity",
+    "inverse",
+    "map_boxes",
+    "map_heat",
+    "map_mask",
+    "map_points",
+    "moco",
+    "pack_arrays",
+    "plain",
+    "render",
+    "render_drawn",
+    "render_torch",
+    "simclr",
+    "swav",
+    "symmetric",
+    "turning",
+    "uniform",
+    "unmap_boxes",
+    "unmap_map",
+    "unmap_mask",
+    "unmap_points",
+]

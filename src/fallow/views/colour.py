@@ -7,9 +7,13 @@ crop's mean grey. That mean is linear in the crop's mean colour, so a whole chai
 
 and the 3 x 4 matrix is complete as soon as the crop has been sampled, before it is applied.
 
-Hue turns colours about the grey axis (1, 1, 1) by `hue` of a full circle. That is linear, unlike
-a shift of the H of HSV: on 20,000 random colours a shift of 0.02 differs from HSV's by 2.7 grey
-levels on average, 0.05 by 6.6 and 0.1 by 12; greys stay grey and primaries move the same way.
+Hue turns colours about the grey axis (1, 1, 1) by `hue` of a full circle, which is linear.
+Shifting the H of HSV is not: measured on 20,000 random colours, for shifts of 0.02, 0.05 and 0.1,
+the hue reached is the same within 1.2, 2.1 and 2.2 degrees, but HSV also lets the brightness
+change with the hue, while the turn keeps it; so channels differ by 4.7, 10 and 17 grey levels on
+average (on a portrait photograph by 2, 4 and 6).
+
+Values are clamped once, after the whole chain, not after every operation.
 """
 
 from __future__ import annotations
@@ -20,7 +24,9 @@ from math import cos, pi, sin, sqrt
 import numpy as np
 
 GREY = (0.299, 0.587, 0.114)  # luma weights of ITU-R 601, the ones Pillow's "L" mode uses
-ORDERS = np.array(list(permutations(range(4))), np.int64)  # 24 4: 0 bright 1 contrast 2 satur. 3 hue
+ORDERS = np.array(
+    list(permutations(range(4))), np.int64
+)  # 24 4: 0 bright 1 contrast 2 satur. 3 hue
 
 
 def compose(factors: np.ndarray, order: int, grey: bool, mixing: np.ndarray, pull: np.ndarray):  # type: ignore[no-untyped-def]  # compiled by Numba
@@ -66,9 +72,7 @@ def compose(factors: np.ndarray, order: int, grey: bool, mixing: np.ndarray, pul
         else:
             for target in (mixing, pull):
                 for j in range(3):
-                    luma = (
-                        GREY[0] * target[0, j] + GREY[1] * target[1, j] + GREY[2] * target[2, j]
-                    )
+                    luma = GREY[0] * target[0, j] + GREY[1] * target[1, j] + GREY[2] * target[2, j]
                     for i in range(3):
                         target[i, j] = factor * target[i, j] + (1.0 - factor) * luma
 
@@ -89,6 +93,6 @@ def colour_matrix(
     [2.0, 0.0, 0.0, 0.0]
     """
     mixing, pull = np.empty((3, 3)), np.empty((3, 3))
-    index = int(np.flatnonzero((ORDERS == np.asarray(order)).all(1))[0])
+    index = int(np.flatnonzero((np.asarray(order) == ORDERS).all(1))[0])
     compose(np.array([brightness, contrast, saturation, hue]), index, grey, mixing, pull)
     return np.concatenate([mixing, (pull @ np.asarray(mean))[:, None]], axis=1)

@@ -6,6 +6,7 @@ the compiler vectorises), then horizontally into one plane per colour; colour, b
 normalising, interleaving store follow. Inner loops take whole slices so that indices are plain.
 """
 
+# mypy: disable-error-code="no-untyped-def, call-overload, assignment"
 from __future__ import annotations
 
 import math
@@ -115,7 +116,7 @@ def draw(
 
 @njit(**_options)
 def _tap_count(step, extent):
-    return min(int(math.ceil(2 * max(1.0, abs(step)))), extent)
+    return min(np.int64(math.ceil(2 * max(1.0, abs(step)))), extent)
 
 
 @njit(**_options)
@@ -128,7 +129,7 @@ def _taps(step, start, extent, count, first, weights):
     reach = max(1.0, abs(step))
     for i in range(first.shape[0]):
         at = start + i * step
-        begin = min(max(int(math.floor(at - reach)) + 1, 0), extent - count)
+        begin = min(max(np.int64(math.floor(at - reach)) + 1, 0), extent - count)
         first[i] = begin
         total = 0.0
         if -0.5001 <= at <= extent - 0.4999:

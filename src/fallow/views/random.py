@@ -45,4 +45,4 @@ def uniform(seed: int, epoch: int, rows: Any, view: Any, slot: Any) -> np.ndarra
     """
     image = mix(stream_key(seed, epoch) + as_counter(rows) + _STEP)
     state = mix(image + as_counter(view) + _STEP)
-    return to_unit(mix(state + (as_counter(slot) + np.uint64(1)) * _STEP))
+    return to_unit(mix(state + (as_counter(np.atleast_1d(slot)) + np.uint64(1)) * _STEP))

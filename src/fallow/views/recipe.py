@@ -30,7 +30,7 @@ class View:
     count: int = 1
     area: Pair = (0.08, 1.0)  # share of the image a random crop covers
     aspect: Pair = (3 / 4, 4 / 3)  # width : height of that crop, uniform in its logarithm
-    centre: float = 0.0  # if not 0: no random crop but a central square, this part of the short side
+    centre: float = 0.0  # not 0: a fixed central square, this part of the short side
     flip: float = 0.5
     rotate: float = 0.0  # degrees, drawn from [-rotate, rotate]
     shear: float = 0.0  # degrees, likewise

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -68,7 +69,7 @@ def pack_arrays(images: Sequence[np.ndarray] | np.ndarray) -> ArrayPack:
             picture = np.repeat(picture[:, :, None], 3, axis=2)
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
             raise SourceProblem(
-                f"picture {number} is {picture.dtype} {picture.shape}: give uint8 of shape (H, W, 3)"
+                f"picture {number} is {picture.dtype} {picture.shape}: give uint8 (H, W, 3)"
             )
         if picture.size == 0:
             raise SourceProblem(f"picture {number} has no pixels: leave it out")
@@ -264,7 +265,7 @@ def render_drawn(
         edges = np.linspace(0, len(group), (1 if workers == 1 else 4 * workers) + 1).astype(int)
         jobs += [
             (fixed, int(start), int(stop), target)
-            for start, stop in zip(edges[:-1], edges[1:], strict=True)
+            for start, stop in pairwise(edges)
             if stop > start
         ]
 
@@ -283,7 +284,7 @@ def render_drawn(
 
 def _positions(pack: Pixels, rows: Any) -> np.ndarray:
     positions = np.atleast_1d(np.asarray(rows, dtype=np.int64))
-    if len(positions) and not (0 <= positions.min() and positions.max() < len(pack.offsets)):
+    if len(positions) and not (positions.min() >= 0 and positions.max() < len(pack.offsets)):
         raise SettingProblem(
             f"positions go from {positions.min()} to {positions.max()}, "
             f"but the pack has entries 0 to {len(pack.offsets) - 1}"
