@@ -13,9 +13,7 @@ def test_split_batch_norm(case):
 
     x = case.tensor("x")
     layer = SplitBatchNorm(x.shape[1], splits=int(case.inputs["splits"]))
-    layer.load_state_dict(
-        {"weight": case.tensor("w"), "bias": case.tensor("b")}, strict=False
-    )
+    layer.load_state_dict({"weight": case.tensor("w"), "bias": case.tensor("b")}, strict=False)
     layer.train()
     with torch.no_grad():
         y = layer(x)

@@ -9,6 +9,7 @@ from fallow.losses.contrastive import (
     info_nce,
     negative_cosine,
     nt_xent,
+    nt_xent_views,
     supcon,
     symmetric_in_batch,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "info_nce",
     "negative_cosine",
     "nt_xent",
+    "nt_xent_views",
     "sinkhorn",
     "supcon",
     "swapped_prediction",

@@ -45,6 +45,30 @@ def nt_xent(z1: Tensor, z2: Tensor, temperature: float = 0.5, *, normalise: bool
 
 
 @without_autocast
+def nt_xent_views(views: Tensor, temperature: float = 0.5) -> Tensor:
+    """NT-Xent for V views (V, B, D): each ordered pair of views of an image is one term.
+
+    A term's denominator holds its pair and all views of all other images; mean over terms.
+
+    >>> z = torch.eye(4)
+    >>> bool(nt_xent_views(torch.stack([z, z]), 1.0).isclose(nt_xent(z, z, 1.0)))
+    True
+    """
+    views = F.normalize(at_least_float32(views), dim=2, eps=1e-12)
+    count, batch = views.shape[:2]
+    own = views.flatten(0, 1)  # Vb D
+    everyone = torch.cat([gather_with_gradient(view) for view in views])  # VB D
+    logits = own @ everyone.T / temperature  # Vb VB
+    here = (torch.arange(batch, device=views.device) + rank() * batch).repeat(count)
+    names = torch.arange(len(everyone) // count, device=views.device).repeat(count)
+    related = here[:, None] == names[None]  # V per row: itself and the image's other views
+    others = logits.masked_fill(related, -torch.inf).logsumexp(1, keepdim=True)  # Vb 1
+    itself = torch.eye(count, device=views.device).bool().repeat_interleave(batch, 0)  # Vb V
+    same_image = logits[related].view(-1, count)[~itself].view(-1, count - 1)
+    return F.softplus(others - same_image).mean()  # -log of e^pair / (e^pair + e^others)
+
+
+@without_autocast
 def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float = 0.2) -> Tensor:
     """MoCo: the query must find its own key among the queue's; mean over B.
 
