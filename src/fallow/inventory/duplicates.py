@@ -10,7 +10,7 @@ from numba import njit
 # Bits (of 64) two perceptual hashes may differ, and the likeness of the vectors asked then:
 # the more the hash disagrees, the closer the vectors must be.
 RADIUS = 10
-LIKENESS = (0.55, 0.85)
+LIKENESS = (0.55, 0.9)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ import numpy as np
 
 from fallow.inventory.space import kmeans, squared
 
+CLEAR = 0.15  # mean silhouette from which groups have borders worth the name
+
 
 @dataclass(frozen=True)
 class Groups:
@@ -28,9 +30,9 @@ def group(
 ) -> Groups:
     """Group rows by k-means; without `count`, the silhouette on at most 1,000 rows proposes one.
 
-    The proposal is the finest grouping that is not measurably worse (one standard error) than the
-    best: where groups are clear that is the best itself, and in an even cloud, where every number
-    does as well as two, it still leaves groups small enough to look through.
+    Where groups are clear (a best mean silhouette of at least CLEAR), that best is proposed. A
+    cloud without borders scores a little best in two halves, which helps nobody: there, the best
+    from the cube root of the number of images upwards is taken, small enough to look through.
 
     >>> corners = np.repeat(np.array([[0, 0], [0, 9], [9, 0]], np.float32), 20, axis=0)
     >>> cloud = corners + np.random.default_rng(0).normal(0, 0.3, (60, 2)).astype(np.float32)
@@ -46,18 +48,18 @@ def group(
     else:
         draw = np.random.default_rng(seed)
         sample = np.sort(draw.choice(total, min(total, 1000), replace=False))
-        learn = vectors[np.sort(draw.choice(total, min(total, 5000), replace=False))]
+        learn = vectors[np.sort(draw.choice(total, min(total, 2500), replace=False))]
         distance = np.sqrt(squared(vectors[sample], vectors[sample]))
-        found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        found: dict[int, np.ndarray] = {}
         for tried in _numbers(min(most, total // 3)):
-            centres = kmeans(learn, tried, rounds=15, seed=seed)[0]
-            each = silhouettes(distance, squared(vectors[sample], centres).argmin(axis=1))
-            found[tried] = centres, each
-            scores[tried] = float(each.mean())
-        best = max(scores, key=lambda tried: scores[tried])
-        error = float(found[best][1].std()) / np.sqrt(len(sample))
-        count = max(tried for tried in scores if scores[tried] >= scores[best] - error)
-        member = squared(vectors, found[count][0]).argmin(axis=1)
+            centres = kmeans(learn, tried, rounds=12, seed=seed)[0]
+            score = silhouette(distance, squared(vectors[sample], centres).argmin(axis=1))
+            found[tried], scores[tried] = centres, score
+        count = max(scores, key=lambda tried: scores[tried])
+        if scores[count] < CLEAR:
+            fine = [tried for tried in scores if tried >= round(total ** (1 / 3))]
+            count = max(fine or [count], key=lambda tried: scores[tried])
+        member = squared(vectors, found[count]).argmin(axis=1)
     order = np.argsort(-np.bincount(member), kind="stable")
     order = order[np.bincount(member)[order] > 0]
     rank = np.full(int(member.max()) + 1, -1)
@@ -81,16 +83,16 @@ def _numbers(most: int) -> list[int]:
     return sorted(number for number in numbers if number <= max(most, 2))
 
 
-def silhouettes(distance: np.ndarray, member: np.ndarray) -> np.ndarray:
-    """Silhouette per row from all pairwise distances (N N); rows alone in a group get 0.
+def silhouette(distance: np.ndarray, member: np.ndarray) -> float:
+    """Mean silhouette from all pairwise distances (N N); rows alone in a group count 0.
 
     >>> points = np.array([0.0, 1.0, 10.0, 11.0])
-    >>> silhouettes(np.abs(points[:, None] - points), np.array([0, 0, 1, 1])).round(2).tolist()
-    [0.9, 0.89, 0.89, 0.9]
+    >>> round(silhouette(np.abs(points[:, None] - points), np.array([0, 0, 1, 1])), 3)
+    0.9
     """
     values, member = np.unique(member, return_inverse=True)
     if len(values) < 2:
-        return np.zeros(len(member))
+        return 0.0
     onehot = np.eye(len(values), dtype=distance.dtype)[member]  # N K
     sizes = onehot.sum(axis=0)
     sums = distance @ onehot
@@ -101,4 +103,4 @@ def silhouettes(distance: np.ndarray, member: np.ndarray) -> np.ndarray:
     other = means.min(axis=1)
     score = (other - own) / np.maximum(np.maximum(own, other), 1e-12)
     score[sizes[member] < 2] = 0
-    return score
+    return float(score.mean())

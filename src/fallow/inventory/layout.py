@@ -25,7 +25,9 @@ def layout(
     count = len(vectors)
     centred = vectors - vectors.mean(axis=0, keepdims=True)
     if count < 4 or near.rows.shape[1] == 0:
-        return np.linspace(-1, 1, max(count, 1), dtype=np.float32)[:count, None] * np.float32([1, 0])
+        return np.linspace(-1, 1, max(count, 1), dtype=np.float32)[:count, None] * np.float32(
+            [1, 0]
+        )
     start = np.zeros((count, 2), np.float32)
     flat = centred[:, :2]
     start[:, : flat.shape[1]] = flat / max(float(np.abs(flat).max()), 1e-9) * 10
@@ -114,11 +116,7 @@ def _descend(
                 x = placed[head, 0] - placed[other, 0]
                 y = placed[head, 1] - placed[other, 1]
                 far = x * x + y * y
-                push = (
-                    np.float32(2.0)
-                    / ((np.float32(0.01) + far) * (np.float32(1.0) + far))
-                    * rate
-                )
+                push = np.float32(2.0) / ((np.float32(0.01) + far) * (np.float32(1.0) + far)) * rate
                 placed[head, 0] += min(max(push * x, np.float32(-4)), np.float32(4))
                 placed[head, 1] += min(max(push * y, np.float32(-4)), np.float32(4))
     return placed

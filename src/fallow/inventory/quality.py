@@ -7,9 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 
-def low(
-    values: np.ndarray, certain: float, possible: float, deviations: float = 3.5
-) -> np.ndarray:
+def low(values: np.ndarray, certain: float, possible: float, deviations: float = 3.5) -> np.ndarray:
     """True where a value is below `certain`, or below `possible` and far under the collection.
 
     Far is measured in median absolute deviations, so that a collection that is good throughout

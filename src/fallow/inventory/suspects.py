@@ -18,6 +18,7 @@ class Suspects:
     confidence: np.ndarray
     agreement: float | None  # share of labelled rows whose neighbours vote for their label
     chance: float | None  # the same for always voting the most frequent label
+    judged: bool = False  # whether agreement sufficed to doubt anything
 
 
 def suspects(near: Neighbours, codes: np.ndarray, *, k: int = 15, least: float = 0.5) -> Suspects:
@@ -67,5 +68,10 @@ def suspects(near: Neighbours, codes: np.ndarray, *, k: int = 15, least: float =
     confidence = strength[chosen] - own[chosen]
     chosen = chosen[np.argsort(-confidence, kind="stable")]
     return Suspects(
-        judged[chosen], rival[chosen], (strength - own)[chosen].astype(float), agreement, chance
+        judged[chosen],
+        rival[chosen],
+        (strength - own)[chosen].astype(float),
+        agreement,
+        chance,
+        judged=True,
     )
