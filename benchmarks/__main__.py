@@ -1,0 +1,45 @@
+"""python -m benchmarks views|train|pack|explore [--data DIR] [--peers PYTHON] [--quick]"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from benchmarks import record
+from fallow.problems import Problem
+
+NAMES = ("views", "train", "pack", "explore")
+
+
+def main(words: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
+    parser.add_argument("name", choices=NAMES)
+    parser.add_argument("--data", type=Path, default=Path("shared/data"), help="archives' folder")
+    parser.add_argument(
+        "--peers",
+        default=os.environ.get("FALLOW_PEERS"),
+        help="python of the peers' environment (default: the variable FALLOW_PEERS)",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a moment of each, to see that it runs; not written"
+    )
+    asked = parser.parse_args(words)
+    if not asked.peers:
+        parser.error("name the peers' python with --peers; benchmarks/README.md makes one")
+    try:
+        lines = import_module(f"benchmarks.{asked.name}").run(asked.data, asked.peers, asked.quick)
+    except Problem as problem:
+        print(problem, file=sys.stderr)
+        return 2
+    if asked.quick:
+        print(record.table(lines))
+    else:
+        record.write(asked.name, lines)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

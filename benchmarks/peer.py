@@ -1,0 +1,85 @@
+"""A peer's worker process: started in the peers' own interpreter, asked over JSON lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from fallow.problems import Problem
+
+SCRIPTS = Path(__file__).resolve().parent / "peers"
+
+
+class Peer(AbstractContextManager["Peer"]):
+    """One persistent worker; `ask` waits for its answer. One thread and one core if `core` is set.
+
+    The worker inherits only what a program needs to start: the peers' packages must not see
+    this interpreter's path.
+    """
+
+    def __init__(self, python: str, script: str, *, core: int | None = None) -> None:
+        threads = os.cpu_count() or 1 if core is None else 1
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("PYTHON")
+        } | thread_settings(threads)
+        environment |= {"PYTHONWARNINGS": "ignore", "NO_ALBUMENTATIONS_UPDATE": "1"}
+
+        def pin() -> None:
+            if core is not None and hasattr(os, "sched_setaffinity"):
+                os.sched_setaffinity(0, {core})
+
+        try:
+            self._process = subprocess.Popen(
+                [python, str(SCRIPTS / script)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=environment,
+                preexec_fn=pin,
+            )
+        except OSError as error:
+            raise Problem(f"the peers' interpreter {python} does not start: {error}") from error
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._requests, self._answers = self._process.stdin, self._process.stdout
+        self.script = script
+        self.version = str(self.ask(do="version")["version"])
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        try:
+            self._requests.write(json.dumps(request) + "\n")
+            self._requests.flush()
+            answer = self._answers.readline()
+        except BrokenPipeError:
+            answer = ""
+        if not answer:
+            raise Problem(
+                f"the peer {self.script} stopped; its last words are above. "
+                "benchmarks/README.md says how the peers' environment is made"
+            )
+        return json.loads(answer)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._requests.close()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._answers.close()
+
+
+def thread_settings(threads: int) -> dict[str, str]:
+    """Environment that holds the numerical libraries to so many threads."""
+    names = ("OMP", "MKL", "OPENBLAS", "NUMEXPR", "NUMBA")
+    return {f"{name}_NUM_THREADS": str(threads) for name in names}
