@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +106,9 @@ def _streams(
     if missing:
         raise Problem(f"this method also needs images called {', '.join(missing)}")
     streams = {}
-    for name, one in recipes.items():
+    for name, published in recipes.items():
+        # the pixels the encoder will meet later are normalised its way
+        one = replace(published, mean=method.encoder.mean, std=method.encoder.std)
         with fabric.rank_zero_first():
             pack = images[name].pack(side=source_side(one))
         if "label" in images[name].columns:
@@ -327,12 +329,13 @@ def fit(
     fabric: Fabric | None = None,
     each_epoch: Callable[[Method, Now], dict[str, float] | None] | None = None,
     tell: Callable[[str], None] = lambda line: None,
+    about: Mapping[str, Any] | None = None,
     progress_bar: bool = False,
 ) -> Run:
     """Train `kind` on images; with `out`, a killed run goes on exactly where it was saved.
 
     `each_epoch` is called after every epoch and what it returns is logged; `tell` gets one line
-    for each thing worth knowing.
+    for each thing worth knowing; `about` is written into the run's `run.json`.
     """
     fabric = fabric or launch()
     rank, world = fabric.global_rank, fabric.world_size
@@ -371,7 +374,7 @@ def fit(
         choice = Choice(**saved["choice"])
     else:
         choice = _choose(method, plan, fabric, say)
-        saved["choice"] = choice.state()
+        saved |= {"choice": choice.state(), "about": dict(about or {})}
         if folder and rank == 0:
             write_json(folder / "run.json", {**identity, **saved})
     apply_layout(method, choice)

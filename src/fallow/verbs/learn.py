@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import json
+import datetime
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from fallow.methods import find
-from fallow.problems import Problem, SettingProblem, did_you_mean
-from fallow.result import Result
-from fallow.train import Run, Settings, fit, launch, make_settings
+from fallow.problems import SettingProblem, did_you_mean
+from fallow.result import Result, writable
+from fallow.train import Run, fit, launch, make_settings
+from fallow.verbs.embed import opened
+from fallow.verbs.probe import scores
 
 if TYPE_CHECKING:
+    from fallow.encoders import Encoder
     from fallow.images import Images
 
 MINUTES = 10.0  # the budget when none is given
@@ -94,10 +99,8 @@ def learn(
     import torch
 
     import fallow
-    from fallow.images import Images
-    from fallow.images import open as open_images
 
-    images = source if isinstance(source, Images) else open_images(source, labels=labels)
+    images = opened(source, labels)
     kind = find("learn", method)
     given = dict(settings or {})
     if preset is not None:
@@ -125,21 +128,124 @@ def learn(
         reasons[2] = f"batches of {chosen.batch}: as asked"
     for line in reasons if first else ():
         tell(line)
-    build = {"size": chosen.size} if "/" in name or name.startswith("resnet") else {}
-    untrained = fallow.encoder(name, seed=seed, **build)
     run = fit(
         kind,
         images,
-        encoder=fallow.encoder(name, seed=seed, **build),
+        encoder=fallow.encoder(name, seed=seed, size=chosen.size),
         settings=chosen,
         out=out,
         seed=seed,
         fabric=fabric,
         tell=tell,
+        about={"source": str(source), "labels": str(labels) if labels else None},
         progress_bar=progress_bar,
     )
-    scores = _scores(run, images, untrained, seed) if first and "label" in images.columns else []
-    result = Learnt(run, images, method, reasons, scores)
+    rows = []
+    if first and "label" in images.columns:
+        untrained = fallow.encoder(name, seed=seed, size=chosen.size)
+        rows = scores({"trained": run.encoder, "untrained": untrained}, images, seed=seed)
+    result = Learnt(run, images, method, reasons, rows)
     if first and run.folder is not None:
         result.save(run.folder)
     return result
+
+
+class Learnt(Result):
+    """What `learn` returns: the run, its encoder, its curves as `.table`, its scores."""
+
+    def __init__(
+        self,
+        run: Run,
+        images: Images,
+        method: str,
+        reasons: Sequence[str],
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
+        self.run, self.images = run, images
+        headlines = [
+            f"{method}: {run.steps:,} steps of {run.settings.batch} images in "
+            f"{run.seconds / 60:.1f} minutes"
+        ]
+        if run.history:
+            first, last = run.history[0]["loss"], _last_loss(run.history)
+            headlines.append(f"loss from {first:.3f} to {last:.3f}")
+        headlines += [f"{row['name']}: k-NN {row['knn']:.3f}, probe {row['probe']:.3f}" for row in rows]
+        headlines += [f"warning: {text}" for text in run.warnings]
+        if run.folder is not None:
+            headlines.append(f"encoder and report in {run.folder}")
+        findings = {
+            "name": f"{method} on {images.name}",
+            "created": datetime.datetime.now().isoformat(" ", "minutes"),
+            "counts": {"images": len(images), "steps": run.steps},
+            "chosen": [*reasons, *run.notes],
+            "warnings": run.warnings,
+            "metrics": run.history,
+            "scores": list(rows),
+            "settings": run.settings.model_dump(exclude_none=True),
+            "machine": {"processor": platform.machine(), "computing": str(run.choice)},
+        }
+        super().__init__(
+            pa.Table.from_pylist(run.history), headlines=headlines, findings=findings, page=_page
+        )
+
+    @property
+    def encoder(self) -> Encoder:
+        return self.run.encoder
+
+    def report(self, file: str | PathLike[str]) -> Path:
+        """Write the report; the pictures in it are looked up now."""
+        if "thumbnails" not in self.findings:
+            self.findings |= pictures(self.run.encoder, self.images)
+        return super().report(file)
+
+    def save(self, folder: str | PathLike[str]) -> Path:
+        """Write the report; the run itself is kept in its folder as it trains."""
+        self.folder = writable(folder)
+        self.report(self.folder / "report.html")
+        return self.folder
+
+
+def pictures(
+    encoder: Encoder, images: Images, *, most: int = 2000, seed: int = 0
+) -> dict[str, Any]:
+    """Clusters of a sample of the images and the neighbours of a few, with thumbnails.
+
+    >>> import fallow
+    >>> from fallow.images.samples import shapes
+    >>> shown = pictures(fallow.encoder("resnet8/8"), shapes(40, seed=0, side=24))
+    >>> len(shown["neighbours"][0])
+    8
+    """
+    from fallow.inventory import groups, space
+    from fallow.verbs.explore import thumbnail
+
+    sample = images.sample(min(most, len(images)), seed)
+    vectors = encoder.embed(sample)
+    rows = np.flatnonzero(np.isfinite(vectors).all(1))
+    unit = space.unit(vectors[rows])
+    found = groups.group(unit, seed=seed)
+    clusters = [[int(rows[k]) for k in members[:12]] for members in found.representatives]
+    queries = np.random.default_rng(seed).permutation(len(rows))[:8]
+    near = np.argsort(-(unit[queries] @ unit.T), axis=1)[:, :8]
+    neighbours = [[int(rows[k]) for k in line] for line in near]
+    shown = sorted({k for line in [*clusters, *neighbours] for k in line})
+    place = {row: number for number, row in enumerate(shown)}
+    made = dict(sample.select(np.array(shown)).map(thumbnail, side=96))
+    blank = thumbnail(np.zeros((8, 8, 3), np.uint8))
+    return {
+        "thumbnails": [
+            made[k] if isinstance(made.get(k), bytes) else blank for k in range(len(shown))
+        ],
+        "clusters": [[place[k] for k in line] for line in clusters],
+        "neighbours": [[place[k] for k in line] for line in neighbours],
+    }
+
+
+def _last_loss(history: Sequence[Mapping[str, float]]) -> float:
+    return next(line["loss"] for line in reversed(history) if "loss" in line)
+
+
+def _page(findings: Mapping[str, Any]) -> str:
+    from fallow.report import learn_page
+
+    return learn_page(findings)
