@@ -1,0 +1,214 @@
+"""The same verbs for the shell; one sentence and exit code 2 for what a user can put right."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from fallow.problems import Problem, SettingProblem
+
+# typer carries its own click in some versions and uses the installed one in others
+UsageError = typer.BadParameter.__mro__[1]
+
+app = typer.Typer(
+    name="fallow",
+    help="Put unlabelled images to work.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+cache_app = typer.Typer(help="Decoded copies of image collections kept for speed.")
+app.add_typer(cache_app, name="cache", no_args_is_help=True)
+
+Source = Annotated[str, typer.Argument(help="folder, archive, manifest or address of images")]
+Labels = Annotated[Optional[Path], typer.Option(help="CSV with the columns path and label")]
+Where = Annotated[Optional[str], typer.Option(help="only these, e.g. \"split = 'train'\"")]
+Encoder = Annotated[Optional[str], typer.Option(help="resnet18, vit-tiny/4, hf:NAME or a run")]
+Seed = Annotated[int, typer.Option(help="same seed, same result")]
+
+
+@app.command()
+def explore(
+    source: Source,
+    labels: Labels = None,
+    where: Where = None,
+    encoder: Encoder = None,
+    out: Annotated[Optional[Path], typer.Option(help="folder for report and table")] = None,
+    export_clean: Annotated[
+        Optional[Path], typer.Option(help="write the list of images worth keeping here")
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Map a folder: groups, duplicates, outliers, poor and broken pictures, doubtful labels."""
+    from fallow.verbs.explore import explore as verb
+
+    result = verb(
+        _images(source, labels, where),
+        encoder=encoder,
+        out=out,
+        export_clean=export_clean,
+        seed=seed,
+    )
+    for line in result.headlines:
+        typer.echo(line)
+
+
+@app.command()
+def embed(
+    source: Source,
+    out: Annotated[Path, typer.Option(help="Parquet file to write")],
+    where: Where = None,
+    encoder: Encoder = None,
+) -> None:
+    """Turn every image into a vector and write them as a table."""
+    from fallow.verbs.embed import embed as verb
+
+    result = verb(_images(source, None, where), encoder=encoder, out=out)
+    typer.echo(f"{result.table.num_rows} vectors in {out}")
+
+
+@app.command()
+def learn(
+    source: Source,
+    method: Annotated[str, typer.Option(help="simclr, swav, ...")] = "simclr",
+    labels: Labels = None,
+    where: Where = None,
+    encoder: Encoder = None,
+    minutes: Annotated[Optional[float], typer.Option(help="wall-clock budget")] = None,
+    epochs: Annotated[Optional[float], typer.Option(help="passes over the images")] = None,
+    out: Annotated[Optional[Path], typer.Option(help="folder of the run")] = None,
+    preset: Annotated[Optional[str], typer.Option(help="paper: the authors' settings")] = None,
+    settings: Annotated[Optional[Path], typer.Option(help="YAML file of settings")] = None,
+    set_: Annotated[Optional[list[str]], typer.Option("--set", help="one setting: name=value")] = None,
+    seed: Seed = 0,
+) -> None:
+    """Train an encoder on images without labels."""
+    from fallow.verbs.learn import learn as verb
+
+    result = verb(
+        _images(source, labels, where),
+        method=method,
+        encoder=encoder,
+        minutes=minutes,
+        epochs=epochs,
+        out=out or Path(f"{_stem(source)}-{method}"),
+        preset=preset,
+        settings={**_yaml(settings), **_pairs(set_ or [])},
+        seed=seed,
+        source=source,
+        tell=typer.echo,
+        progress_bar=sys.stderr.isatty(),
+    )
+    for line in result.headlines:
+        typer.echo(line)
+
+
+@app.command()
+def probe(
+    run: Annotated[Path, typer.Argument(help="folder of a run, or an encoder name")],
+    source: Annotated[Optional[str], typer.Argument(help="images; the run's own if left out")] = None,
+    labels: Labels = None,
+    where: Where = None,
+    seed: Seed = 0,
+) -> None:
+    """Score an encoder on labelled images: k-NN and linear probe beside plain baselines."""
+    from fallow.verbs.probe import probe as verb
+
+    result = verb(run, source, labels=labels, where=where, seed=seed)
+    for line in result.headlines:
+        typer.echo(line)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="where the pictures are made")] = Path(
+        "fallow-demo"
+    ),
+) -> None:
+    """Make a small sample collection and explore it."""
+    from fallow.images.samples import demo as make
+    from fallow.verbs.explore import explore as verb
+
+    pictures = folder / "pictures"
+    make(pictures)
+    result = verb(pictures, out=folder / "explore")
+    for line in result.headlines:
+        typer.echo(line)
+
+
+@cache_app.command("list")
+def cache_list() -> None:
+    """Show the packs and what they take."""
+    from fallow.images import cached_packs
+
+    packs = cached_packs()
+    for pack in packs:
+        typer.echo(f"{pack.bytes / 1e6:9.1f} MB  {pack.images:7d} images at {pack.side} px  {pack.name}")
+    typer.echo(f"{len(packs)} packs, {sum(pack.bytes for pack in packs) / 1e6:.1f} MB")
+
+
+@cache_app.command("clear")
+def cache_clear() -> None:
+    """Delete all packs; they are made again when needed."""
+    from fallow.images import clear_packs
+
+    typer.echo(f"{clear_packs()} packs deleted")
+
+
+def _images(source: str, labels: Path | None, where: str | None) -> Any:
+    from fallow.images import open
+
+    images = open(source, labels=labels)
+    return images.where(where) if where else images
+
+
+def _stem(source: str) -> str:
+    return Path(source.rstrip("/")).name.split(".")[0] or "images"
+
+
+def _yaml(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    import yaml
+
+    try:
+        found = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise SettingProblem(f"cannot read settings from {path}: {error}") from None
+    if not isinstance(found, dict):
+        raise SettingProblem(f"{path} must hold lines like  batch: 128")
+    return found
+
+
+def _pairs(words: list[str]) -> dict[str, Any]:
+    import yaml
+
+    found = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise SettingProblem(f"--set wants name=value, not {word!r}")
+        found[name.strip()] = yaml.safe_load(value)
+    return found
+
+
+def main() -> None:
+    """Run the command line."""
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(prog_name="fallow", standalone_mode=False)
+    except Problem as problem:
+        typer.echo(f"fallow: {problem}", err=True)
+        code = 2
+    except UsageError as error:
+        typer.echo(f"fallow: {error.format_message()}", err=True)  # type: ignore[attr-defined]
+        code = 2
+    except typer.Abort:
+        code = 130
+    except KeyboardInterrupt as stop:
+        typer.echo(f"fallow: {stop or 'stopped'}", err=True)
+        code = 130
+    sys.exit(code or 0)

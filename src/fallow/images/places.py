@@ -1,0 +1,183 @@
+"""A file or folder, on this machine or behind an fsspec address, through the same few calls."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from fallow.problems import SourceProblem
+
+
+@dataclass(frozen=True)
+class Local:
+    """A path on this machine."""
+
+    path: str
+
+    @property
+    def name(self) -> str:
+        return os.path.basename(os.path.abspath(self.path)) or self.path
+
+    def exists(self) -> bool:
+        return os.path.exists(self.path)
+
+    def is_folder(self) -> bool:
+        return os.path.isdir(self.path)
+
+    def child(self, name: str) -> Local:
+        return Local(os.path.join(self.path, *name.split("/")))
+
+    def parent(self) -> Local:
+        return Local(os.path.dirname(os.path.abspath(self.path)))
+
+    def read(self) -> bytes:
+        with builtins.open(self.path, "rb") as file:
+            return file.read()
+
+    def read_range(self, start: int, size: int) -> bytes:
+        with builtins.open(self.path, "rb") as file:
+            file.seek(start)
+            return file.read(size)
+
+    def size(self) -> int:
+        return os.path.getsize(self.path)
+
+    def open(self) -> BinaryIO:
+        return builtins.open(self.path, "rb")
+
+    def walk(self) -> Iterator[str]:
+        """Relative names of the files below, hidden ones left out; no folder is entered twice."""
+        yield from self._walk("", {os.path.realpath(self.path)})
+
+    def _walk(self, below: str, seen: set[str]) -> Iterator[str]:
+        folder = os.path.join(self.path, below)
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+        for entry in entries:
+            name = f"{below}/{entry.name}" if below else entry.name
+            if is_hidden(entry.name):
+                continue
+            if entry.is_dir():
+                if entry.is_symlink():
+                    real = os.path.realpath(entry.path)
+                    if real in seen:
+                        continue
+                    seen.add(real)
+                try:
+                    yield from self._walk(name, seen)
+                except PermissionError:
+                    yield name + "/"  # reported as a problem by whoever lists
+            else:
+                yield name
+
+    def is_file(self) -> bool:
+        return os.path.isfile(self.path)
+
+    def __str__(self) -> str:
+        return self.path
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A path on a file system fsspec knows: s3, gs, http, memory, …"""
+
+    system: Any
+    path: str
+
+    @property
+    def name(self) -> str:
+        return posixpath.basename(self.path.rstrip("/")) or self.path
+
+    def exists(self) -> bool:
+        return bool(self.system.exists(self.path))
+
+    def is_folder(self) -> bool:
+        return bool(self.system.isdir(self.path))
+
+    def child(self, name: str) -> Remote:
+        return Remote(self.system, f"{self.path.rstrip('/')}/{name}")
+
+    def parent(self) -> Remote:
+        return Remote(self.system, posixpath.dirname(self.path.rstrip("/")))
+
+    def read(self) -> bytes:
+        return bytes(self.system.cat_file(self.path))
+
+    def read_range(self, start: int, size: int) -> bytes:
+        return bytes(self.system.cat_file(self.path, start=start, end=start + size))
+
+    def size(self) -> int:
+        return int(self.system.size(self.path))
+
+    def open(self) -> BinaryIO:
+        return self.system.open(self.path, "rb")
+
+    def walk(self) -> Iterator[str]:
+        root = self.path.rstrip("/") + "/"
+        for full in sorted(self.system.find(self.path)):
+            name = full[len(root) :] if full.startswith(root) else full
+            if name and not any(is_hidden(part) for part in name.split("/")):
+                yield name
+
+    def is_file(self) -> bool:
+        return bool(self.system.isfile(self.path))
+
+    def __str__(self) -> str:
+        return str(self.system.unstrip_protocol(self.path))
+
+
+Place = Local | Remote
+
+
+def place(address: str | os.PathLike[str]) -> Place:
+    """The place an address names.
+
+    >>> place("file:///pictures/cats").path
+    '/pictures/cats'
+    """
+    text = os.fspath(address)
+    if "://" not in text:
+        return Local(os.path.expanduser(text))
+    if text.startswith("file://"):
+        return Local(text.removeprefix("file://").removeprefix("localhost"))
+    from fsspec.core import url_to_fs
+
+    try:
+        system, path = url_to_fs(text)
+    except Exception as error:  # every file system raises what it likes: say it in our words
+        raise SourceProblem(f"cannot reach {text}: {error}") from error
+    return Remote(system, path)
+
+
+def is_hidden(name: str) -> bool:
+    """Files and folders a system keeps for itself.
+
+    >>> is_hidden(".DS_Store"), is_hidden("__MACOSX"), is_hidden("cat.jpg")
+    (True, True, False)
+    """
+    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db", "desktop.ini")
+
+
+def safe_name(name: str) -> str | None:
+    """Why a name inside an archive must not be used, or None when it may.
+
+    >>> safe_name("../secret.png")
+    'its name climbs out of the archive with ..'
+    """
+    parts = name.replace("\\", "/").split("/")
+    if not parts[0] or (len(parts[0]) == 2 and parts[0][1] == ":"):
+        return "its name is absolute"
+    if ".." in parts:
+        return "its name climbs out of the archive with .."
+    return None
+
+
+def local(path: str | os.PathLike[str]) -> Path | None:
+    """The path on this machine an address names, or None."""
+    found = place(path)
+    return Path(found.path) if isinstance(found, Local) else None

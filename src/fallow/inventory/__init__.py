@@ -1,0 +1,1 @@
+"""What a collection holds: quality, duplicates, groups, outliers, suspect labels, a map."""

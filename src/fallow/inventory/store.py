@@ -1,0 +1,145 @@
+"""The LanceDB table a run leaves behind, and what the next run takes from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fallow.inventory.statistics import MEASURES
+from fallow.problems import SourceProblem
+
+NAME = "images"
+FORMAT = 1  # rises when measures or statistics change their meaning: old rows are measured anew
+
+
+@dataclass
+class Measured:
+    """What was read from pixels, one row per distinct content."""
+
+    measures: np.ndarray  # N len(MEASURES) float32
+    hashes: np.ndarray  # N uint64
+    statistics: np.ndarray  # N S float32
+    embedding: np.ndarray  # N D float32
+    thumbnails: list[bytes]
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> Measured:
+        chosen = np.asarray(rows, np.int64)
+        return Measured(
+            self.measures[chosen],
+            self.hashes[chosen],
+            self.statistics[chosen],
+            self.embedding[chosen],
+            [self.thumbnails[row] for row in chosen],
+        )
+
+    def append(self, other: Measured) -> Measured:
+        return Measured(
+            np.concatenate([self.measures, other.measures]),
+            np.concatenate([self.hashes, other.hashes]),
+            np.concatenate([self.statistics, other.statistics]),
+            np.concatenate([self.embedding, other.embedding]),
+            self.thumbnails + other.thumbnails,
+        )
+
+
+def encoder_key(encoder: Any) -> str:
+    """A name that changes when the encoder would see differently: its name and its weights."""
+    digest = hashlib.blake2b(digest_size=8)
+    digest.update(f"{encoder.name} {encoder.dimension} {FORMAT}".encode())
+    if hasattr(encoder, "state_dict"):
+        for name, value in encoder.state_dict().items():
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().flatten().float().numpy().tobytes())
+    return f"{encoder.name}-{digest.hexdigest()}"
+
+
+def vectors_column(values: np.ndarray) -> pa.Array:
+    """Rows of a float32 array (N D) as an Arrow list column of fixed size."""
+    flat = pa.array(np.ascontiguousarray(values, np.float32).ravel())
+    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+
+
+def rows_of(column: pa.ChunkedArray) -> np.ndarray:
+    """The float32 array (N D) behind such a column."""
+    joined = column.combine_chunks()
+    size = joined.type.list_size
+    return joined.flatten().to_numpy(zero_copy_only=False).reshape(-1, size)
+
+
+def write(folder: Path, table: pa.Table, measured: Measured, vectors: np.ndarray, key: str) -> int:
+    """Add one version to `folder`/images.lance; returns its number. Older versions stay readable."""
+    from fallow.inventory.lance import lancedb
+
+    columns = [_storable(column) for column in table.columns]
+    names = [*table.column_names, "embedding", "statistics", "vector", "thumbnail"]
+    columns += [
+        vectors_column(measured.embedding),
+        vectors_column(measured.statistics),
+        vectors_column(vectors),
+        pa.array(measured.thumbnails, pa.binary()),
+    ]
+    whole = pa.table(columns, names=names).replace_schema_metadata({"fallow": key})
+    base = lancedb.connect(str(folder))
+    if NAME in _names(base):
+        opened = base.open_table(NAME)
+        if opened.schema.equals(whole.schema, check_metadata=True):
+            opened.add(whole, mode="overwrite")
+            return int(opened.version)
+    return int(base.create_table(NAME, whole, mode="overwrite").version)
+
+
+def read(folder: Path, key: str) -> tuple[list[str], Measured] | None:
+    """Content hashes and measurements of the last run, if it saw with the same encoder."""
+    if not (folder / f"{NAME}.lance").exists():
+        return None
+    from fallow.inventory.lance import lancedb
+
+    try:
+        opened = lancedb.connect(str(folder)).open_table(NAME)
+        if (opened.schema.metadata or {}).get(b"fallow", b"").decode() != key:
+            return None
+        needed = ["hash", *MEASURES, "looks", "statistics", "embedding", "thumbnail"]
+        table = opened.search().select(needed).limit(max(opened.count_rows(), 1)).to_arrow()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SourceProblem(
+            f"{folder / NAME}.lance cannot be read ({_first_line(error)}): "
+            "move it away, or choose another output folder"
+        ) from error
+    measured = Measured(
+        np.stack([table.column(name).to_numpy() for name in MEASURES], axis=1),
+        table.column("looks").to_numpy(),
+        rows_of(table.column("statistics")),
+        rows_of(table.column("embedding")),
+        table.column("thumbnail").to_pylist(),
+    )
+    return table.column("hash").to_pylist(), measured
+
+
+def _names(base: Any) -> list[str]:
+    return [name.removesuffix(".lance") for name in _folders(Path(base.uri))]
+
+
+def _folders(folder: Path) -> list[str]:
+    return [path.name for path in folder.glob("*.lance")]
+
+
+def _storable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column nobody filled has no type; the table needs one."""
+    return column.cast(pa.string()) if pa.types.is_null(column.type) else column
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+
+
+def plain(findings: Mapping[str, Any]) -> str:
+    """Findings as JSON text, thumbnails left out."""
+    kept = {name: value for name, value in findings.items() if name != "thumbnails"}
+    return json.dumps(kept, ensure_ascii=False, indent=None, separators=(",", ":"), allow_nan=False)

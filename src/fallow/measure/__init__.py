@@ -1,0 +1,30 @@
+"""Measures: features and labels in as arrays, plain numbers out."""
+
+from __future__ import annotations
+
+from fallow.measure.cluster import ari, clustering_accuracy, nmi
+from fallow.measure.collapse import alignment, effective_rank, spread, uniformity
+from fallow.measure.knn import Accuracy, accuracy, knn_accuracy, knn_scores
+from fallow.measure.probe import FewShot, Protocol, few_shot, linear_probe, logistic_probe
+from fallow.measure.retrieval import mean_average_precision, recall_at_k
+
+__all__ = [
+    "Accuracy",
+    "FewShot",
+    "Protocol",
+    "accuracy",
+    "alignment",
+    "ari",
+    "clustering_accuracy",
+    "effective_rank",
+    "few_shot",
+    "knn_accuracy",
+    "knn_scores",
+    "linear_probe",
+    "logistic_probe",
+    "mean_average_precision",
+    "nmi",
+    "recall_at_k",
+    "spread",
+    "uniformity",
+]

@@ -1,0 +1,80 @@
+"""Does the nearest picture show the same thing?
+
+Without a gallery every row is looked for among all the others, never finding itself. Queries
+labelled -1, or with no partner to find, are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fallow.measure.arrays import codes, similarity_blocks, unit_rows
+from fallow.problems import Problem
+
+
+def recall_at_k(
+    features: Any,
+    labels: Any,
+    ks: Sequence[int] = (1, 5, 10),
+    *,
+    gallery: Any = None,
+    gallery_labels: Any = None,
+) -> dict[int, float]:
+    """Share of queries with at least one partner among their k nearest, by cosine.
+
+    >>> recall_at_k([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.9, 0.2]], [0, 0, 1, 1], ks=(1, 3))
+    {1: 0.75, 3: 1.0}
+    """
+    firsts = []
+    for similarity, partner in _blocks(features, labels, gallery, gallery_labels):
+        nearest = similarity.topk(min(max(ks), similarity.shape[1]), dim=1).indices
+        firsts.append(partner.gather(1, nearest).cpu().numpy())
+    found = np.concatenate(firsts)
+    return {k: float(found[:, :k].any(1).mean()) for k in ks}
+
+
+def mean_average_precision(
+    features: Any, labels: Any, *, gallery: Any = None, gallery_labels: Any = None
+) -> float:
+    """Mean over queries of the average precision of the whole ranking, by cosine.
+
+    >>> features = [[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.9, 0.2]]
+    >>> round(mean_average_precision(features, [0, 0, 1, 1]), 4)
+    0.8333
+    """
+    precisions = []
+    for similarity, partner in _blocks(features, labels, gallery, gallery_labels):
+        order = similarity.argsort(dim=1, descending=True, stable=True)
+        hit = partner.gather(1, order).double()
+        places = torch.arange(1, hit.shape[1] + 1, device=hit.device)
+        precision = (hit.cumsum(1) / places * hit).sum(1) / hit.sum(1)
+        precisions.append(precision.cpu().numpy())
+    return float(np.concatenate(precisions).mean())
+
+
+def _blocks(
+    features: Any, labels: Any, gallery: Any, gallery_labels: Any
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Similarities (q, N) and whether each is a partner, for queries that have partners."""
+    queries = unit_rows(features)
+    names = codes(labels, len(queries)).to(queries.device)
+    bank = queries if gallery is None else unit_rows(gallery).to(queries.device)
+    bank_names = names if gallery is None else codes(gallery_labels, len(bank)).to(bank.device)
+    any_partner = False
+    for part, similarity in similarity_blocks(queries, bank):
+        partner = (names[part, None] == bank_names[None]) & (names[part, None] >= 0)
+        if gallery is None:
+            itself = torch.arange(part.start, part.stop, device=queries.device)[:, None]
+            similarity.scatter_(1, itself, -torch.inf)
+            partner.scatter_(1, itself, False)
+        able = partner.any(1)
+        if able.any():
+            any_partner = True
+            yield similarity[able], partner[able]
+    if not any_partner:
+        raise Problem("retrieval needs at least two rows with the same label.")

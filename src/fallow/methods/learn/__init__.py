@@ -1,0 +1,1 @@
+"""Systems that learn an encoder from unlabelled images."""

@@ -1,0 +1,7 @@
+"""Reports: one HTML file that opens anywhere, without a network, and keeps nothing back."""
+
+from fallow.report.explore import explore_page
+from fallow.report.learn import compare_page, learn_page
+from fallow.report.page import Page
+
+__all__ = ["Page", "compare_page", "explore_page", "learn_page"]

@@ -1,0 +1,542 @@
+"""The report of `explore`: what is in a folder, on one page that opens offline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fallow.report.atlas import Atlas, build_atlas
+from fallow.report.figures import palette, ramp
+from fallow.report.page import (
+    Html,
+    Page,
+    bullets,
+    data,
+    element,
+    facts,
+    join,
+    paragraphs,
+    show,
+    table,
+    tiles,
+    words,
+)
+
+LISTED = 48  # pictures a list shows at once
+SHOWN = 180  # and with its folded part; the rest is only copied
+SETS = 60  # sets of duplicates drawn; all of them are copied
+LARGE, MEDIUM, SMALL = 128, 96, 64  # sides of listed pictures, of others, of others among many
+MANY = 3000  # images from which the map makes do with small pictures
+PICTURES = 9000  # pictures embedded at most: keeps 20,000 images well below 25 MB
+RAMPED = ("sharpness", "brightness", "outlier")
+
+QUALITY = {
+    "blurry": ("Blurry", "least sharp first", "No image is blurry."),
+    "dark": ("Dark", "darkest first", "No image is too dark."),
+    "bright": ("Bright", "brightest first", "No image is too bright."),
+    "low_resolution": ("Low resolution", "smallest first", "No image has a low resolution."),
+    "odd_aspect": ("Odd shape", "most unusual first", "No image has an unusual shape."),
+}
+
+
+def explore_page(findings: Mapping[str, Any]) -> str:
+    """The whole report as one HTML text; write it as UTF-8.
+
+    >>> page = explore_page({"name": "empty folder", "items": []})
+    >>> "No image could be read" in page
+    True
+    """
+    found = {name: value for name, value in findings.items() if value is not None}
+    items = found.get("items", [])
+    report = _Report(found, items)
+    page = Page(
+        str(found.get("name", "images")),
+        subtitle=_subtitle(found),
+        scripts=["explore.js"] if items else [],
+    )
+    page.lead(*report.lead())
+    report.map_section(page)
+    report.groups(page)
+    report.exact(page)
+    report.near(page)
+    report.outliers(page)
+    report.quality(page)
+    report.labels(page)
+    report.problems(page)
+    page.section(
+        "Settings",
+        facts(found["settings"]) if found.get("settings") else None,
+        element("h3", "Encoder", class_="sub") if found.get("encoder") else None,
+        paragraphs(
+            [found["encoder"].get("name", ""), found["encoder"].get("note", "")]
+        )
+        if found.get("encoder")
+        else None,
+        empty="Everything ran with the defaults.",
+    )
+    if items:
+        page.tail(report.atlas.style(), data(report.map_data(), "data"))
+    return page.html()
+
+
+def _subtitle(found: Mapping[str, Any]) -> str:
+    parts = [f"{len(found.get('items', [])):,} images explored"]
+    if found.get("created"):
+        parts.append(str(found["created"]))
+    return " · ".join(parts)
+
+
+class _Report:
+    """The findings with their thumbnails laid out once, and one method per section."""
+
+    def __init__(self, found: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> None:
+        self.found, self.items = found, items
+        thumbnails = found.get("thumbnails", [])
+        self.chosen = _cells(found, items, thumbnails)
+        self.atlas: Atlas = build_atlas(thumbnails, self.chosen)
+        groups = found.get("groups", [])
+        order = sorted(groups, key=lambda group: (group["group"] < 0, -group.get("size", 0)))
+        self.groups_in_order = order
+        self.group_names = [int(group["group"]) for group in order if group["group"] >= 0]
+        self.colours = palette(24)
+        self.colourings = self._colourings()
+
+    # --- pieces ---
+
+    def tile(self, index: int, *notes: object, keep: bool = False, side: int = 112) -> Html:
+        """One picture of a list: opens its details when scripts run."""
+        path = str(self.items[index]["path"])
+        return element(
+            "button",
+            self.atlas.picture(index, path, side),
+            element("span", "proposed to keep", class_="mark") if keep else None,
+            element("span", _last(path), class_="name", aria_hidden="true"),
+            *(element("span", note, class_="note") for note in notes if note is not None),
+            type="button",
+            class_="tile",
+            title=path,
+            data_item=index,
+        )
+
+    def listing(self, indices: Sequence[int], notes: Mapping[int, str] | None = None) -> Html:
+        """Pictures in a grid; a long list keeps its second part folded."""
+        notes = notes or {}
+
+        def grid(part: Iterable[int]) -> Html:
+            made = (self.tile(index, notes.get(index)) for index in part)
+            return element("div", *made, class_="tiles")
+
+        first, second = indices[:LISTED], indices[LISTED:SHOWN]
+        unseen = len(indices) - len(first) - len(second)
+        summary = f"Show {len(second):,} more"
+        if unseen:
+            summary += f" ({unseen:,} further ones are only in the copied list)"
+        folded = element("details", element("summary", summary), grid(second)) if second else None
+        return join([grid(first), folded])
+
+    def copy(self, indices: Iterable[int], title: str = "Copy list of paths") -> Html:
+        listed = " ".join(map(str, indices))
+        return element("button", title, type="button", data_paths=listed)
+
+    def size(self, index: int) -> str:
+        item = self.items[index]
+        return f"{item['width']} × {item['height']}, {_bytes(item.get('bytes'))}"
+
+    # --- sections ---
+
+    def lead(self) -> list[Html | None]:
+        counts, note = self.found.get("counts"), self.found.get("encoder", {}).get("note")
+        headlines = self.found.get("headlines")
+        return [
+            tiles(counts) if counts else None,
+            bullets(headlines, class_="findings") if headlines else None,
+            element("div", element("p", note), class_="notice", role="note") if note else None,
+        ]
+
+    def map_section(self, page: Page) -> None:
+        if not self.items:
+            page.section("Map", empty="No image could be read, so there is no map.")
+            return
+        options = [
+            element("option", colouring["title"], value=number)
+            for number, colouring in enumerate(self.colourings)
+        ]
+        without = len(self.items) - len(self.atlas.tiles)
+        hint = (
+            "Drag to move. Click the map, then scroll or pinch to zoom; close up the images "
+            "themselves appear. Keys: arrows, + and −, 0 for everything, Enter for the image "
+            "nearest the middle."
+        )
+        if without:
+            hint += (
+                f" To keep this file small, {without:,} of {len(self.items):,} images "
+                "are shown as dots only."
+            )
+        bar = element(
+            "div",
+            element(
+                "label",
+                "Find",
+                element(
+                    "input", type="search", id="find", placeholder="part of a file name",
+                    autocomplete="off", spellcheck="false",
+                ),
+                class_="find",
+            ),
+            element("output", id="matches", aria_live="polite"),
+            element("button", "Copy matching paths", type="button", id="copy-matches", hidden=True),
+            element("span", class_="space"),
+            element("label", "Colour by", element("select", *options, id="colour")),
+            element("button", "+", type="button", id="closer", aria_label="Zoom in"),
+            element("button", "−", type="button", id="farther", aria_label="Zoom out"),
+            element("button", "Show all", type="button", id="whole"),
+            class_="bar",
+        )  # fmt: skip
+        canvas = element(
+            "canvas",
+            id="map",
+            tabindex=0,
+            role="application",
+            aria_label=f"Map of {len(self.items):,} images; images that look alike are close. "
+            "The lists below hold the same findings as text.",
+        )
+        page.section(
+            "Map",
+            bar,
+            element("div", canvas, element("div", id="hover", hidden=True), class_="field"),
+            element("div", id="legend"),
+            element("p", hint, class_="hint"),
+            element("aside", id="detail", aria_label="Image details", tabindex=-1, hidden=True),
+            intro="Each dot is an image; images that look alike lie close together.",
+        )
+
+    def groups(self, page: Page) -> None:
+        cards = []
+        for group in self.groups_in_order:
+            number, size = int(group["group"]), int(group.get("size", 0))
+            members = [i for i, item in enumerate(self.items) if item.get("group") == number]
+            cards.append(
+                element(
+                    "article",
+                    element(
+                        "div",
+                        element(
+                            "h3",
+                            element(
+                                "span", class_="swatch", style=f"background:{self.colour(number)}"
+                            ),
+                            _group_name(number),
+                        ),
+                        element("p", f"{size:,} images"),
+                        element("p", _mostly(group["labels"], size))
+                        if group.get("labels")
+                        else None,
+                        element(
+                            "button", "Show on map", type="button", data_show_group=number
+                        ),
+                        " ",
+                        self.copy(members, "Copy paths"),
+                    ),
+                    element(
+                        "div",
+                        *(self.tile(i, side=96) for i in group.get("representatives", [])[:10]),
+                        class_="row",
+                    ),
+                    class_="group",
+                )
+            )
+        page.section(
+            "Groups",
+            *cards,
+            count=len(self.group_names),
+            intro="Images that look alike, with the ones most typical of each group.",
+            empty="The images form no groups.",
+        )
+
+    def colour(self, group: int) -> str:
+        if group not in self.group_names:
+            return "var(--quiet)"
+        return self.colours[self.group_names.index(group) % len(self.colours)]
+
+    def exact(self, page: Page) -> None:
+        sets = self.found.get("exact_duplicates", [])
+        spare = [index for same in sets for index in same[1:]]
+        page.section(
+            "Exact duplicates",
+            self.sets([(same, same[0], f"{len(same)} identical files") for same in sets])
+            if sets
+            else None,
+            count=len(sets),
+            intro=f"Byte for byte the same. {len(spare):,} files could go without losing anything.",
+            tools=self.copy(spare, "Copy paths of the spare copies"),
+            empty="No two files are identical.",
+        )
+
+    def near(self, page: Page) -> None:
+        sets = self.found.get("near_duplicates", [])
+        shown = []
+        spare = []
+        for near in sets:
+            keep = near.get("keep", near["items"][0])
+            spare += [index for index in near["items"] if index != keep]
+            distances = [value for value in near.get("distances", []) if value is not None]
+            text = f"{len(near['items'])} images"
+            if distances:
+                low, high = show(float(min(distances))), show(float(max(distances)))
+                text += f", distance {low}" + (f" to {high}" if low != high else "")
+            ordered = [keep, *(index for index in near["items"] if index != keep)]
+            shown.append((ordered, keep, text))
+        page.section(
+            "Near duplicates",
+            self.sets(shown) if sets else None,
+            count=len(sets),
+            intro="The same picture at another size, crop or compression, or frames of one scene. "
+            "Nothing was changed; the best copy is a proposal.",
+            tools=self.copy(spare, "Copy paths of the other copies"),
+            empty="No near duplicates were found.",
+        )
+
+    def sets(self, sets: Sequence[tuple[Sequence[int], int, str]]) -> Html:
+        """Copies side by side, the proposed one first."""
+        cards = []
+        for same, keep, text in sets[:SETS]:
+            row = [self.tile(index, self.size(index), keep=index == keep) for index in same[:8]]
+            more = f"; {len(same) - 8:,} more not shown" if len(same) > 8 else ""
+            cards.append(
+                element(
+                    "div", element("p", text + more), element("div", *row, class_="row"),
+                    class_="set",
+                )
+            )  # fmt: skip
+        rest = len(sets) - SETS
+        note = f"{rest:,} more sets are only in the copied list." if rest > 0 else None
+        return join(
+            [
+                element("div", *cards, class_="sets"),
+                element("p", note, class_="note") if note else None,
+            ]
+        )
+
+    def outliers(self, page: Page) -> None:
+        ranked = self.found.get("outliers", [])
+        page.section(
+            "Outliers",
+            self.listing(ranked) if ranked else None,
+            count=len(ranked),
+            intro="Unlike everything else here, the strangest first: rare finds or strays.",
+            tools=self.copy(ranked),
+            empty="No image stands far from the others.",
+        )
+
+    def quality(self, page: Page) -> None:
+        lists = self.found.get("quality", {})
+        names = list(QUALITY) + [name for name in lists if name not in QUALITY]
+        parts: list[Html] = []
+        total = set()
+        for name in names:
+            title, order, empty = QUALITY.get(name, (words(name).capitalize(), "", "None."))
+            indices = lists.get(name, [])
+            total |= set(indices)
+            if not indices:
+                parts.append(element("p", empty, class_="empty"))
+                continue
+            head = element(
+                "h3",
+                title,
+                element("span", f" {len(indices):,}, {order}" if order else "", class_="count"),
+            )
+            notes = {index: self.quality_note(name, index) for index in indices[:SHOWN]}
+            parts.append(
+                element(
+                    "div",
+                    element("div", head, self.copy(indices), class_="head sub"),
+                    self.listing(indices, notes),
+                )
+            )
+        # full lists first, the empty ones as closing lines
+        parts.sort(key=lambda part: part.startswith("<p"))
+        page.section("Quality", element("div", *parts, class_="quality"), count=len(total))
+
+    def quality_note(self, name: str, index: int) -> str:
+        item = self.items[index]
+        measure = {"blurry": "sharpness", "dark": "brightness", "bright": "brightness"}.get(name)
+        if measure and item.get(measure) is not None:
+            return f"{measure} {show(float(item[measure]))}"
+        return f"{item['width']} × {item['height']}"
+
+    def labels(self, page: Page) -> None:
+        labelled = any(item.get("label") is not None for item in self.items)
+        suspects = self.found.get("suspects", [])
+        agreement = self.found.get("label_agreement")
+        intro = None
+        if agreement is not None:
+            intro = f"Looking at its neighbours alone confirms the label of {agreement:.0%} of them."
+        notes = [
+            self.tile(
+                suspect["item"],
+                join([element("del", suspect["label"]), " → ", element("b", suspect["suggested"])]),
+                f"{float(suspect['confidence']):.0%} sure",
+            )
+            for suspect in suspects[:SHOWN]
+        ]
+        empty = "No label looks wrong." if labelled else "The images have no labels to check."
+        if labelled and intro:
+            empty += " " + intro
+        page.section(
+            "Suspected wrong labels",
+            element("div", *notes, class_="tiles") if suspects else None,
+            count=len(suspects),
+            intro=" ".join(
+                part
+                for part in ("The label as given, and what the neighbours say.", intro)
+                if part
+            ),
+            tools=self.copy([suspect["item"] for suspect in suspects]),
+            empty=empty,
+        )
+
+    def problems(self, page: Page) -> None:
+        problems = self.found.get("problems", [])
+        rows = [(problem["path"], problem["reason"]) for problem in problems]
+        whole = "\n".join(str(path) for path, _ in rows)
+        page.section(
+            "Files that could not be read",
+            table(["file", "reason"], rows) if rows else None,
+            count=len(rows),
+            tools=element("button", "Copy list of paths", type="button", data_copy=whole),
+            empty="Every file could be read.",
+        )
+
+    # --- what the map's script reads ---
+
+    def _colourings(self) -> list[dict[str, Any]]:
+        """What dots can be coloured by: categories (codes, names) or measures (values)."""
+        made: list[dict[str, Any]] = []
+        items = self.items
+        if self.group_names:
+            place = {number: code for code, number in enumerate(self.group_names)}
+            codes = [place.get(item.get("group"), -1) for item in items]
+            names = [_group_name(number) for number in self.group_names]
+            made.append({"title": "group", "codes": codes, "names": names, "rest": "no group"})
+        given = [item.get("label") for item in items]
+        if any(label is not None for label in given):
+            counts: dict[Any, int] = {}
+            for label in given:
+                if label is not None:
+                    counts[label] = counts.get(label, 0) + 1
+            order = sorted(counts, key=lambda label: -counts[label])
+            place = {label: code for code, label in enumerate(order)}
+            codes = [place.get(label, -1) for label in given]
+            names = [str(label) for label in order]
+            made.append({"title": "label", "codes": codes, "names": names, "rest": "no label"})
+        flags = [(item.get("flags") or [None])[0] for item in items]
+        kinds = list(dict.fromkeys(flag for flag in flags if flag is not None))
+        if kinds:
+            codes = [-1 if flag is None else kinds.index(flag) for flag in flags]
+            names = [words(kind) for kind in kinds]
+            made.append({"title": "finding", "codes": codes, "names": names, "rest": "none"})
+        for name in RAMPED:
+            values = [item.get(name) for item in items]
+            if any(value is not None for value in values):
+                made.append({"title": name, "values": [_short(value) for value in values]})
+        megapixels = [_short(item["width"] * item["height"] / 1e6) for item in items]
+        made.append({"title": "megapixels", "values": megapixels})
+        return made
+
+    def map_data(self) -> dict[str, Any]:
+        items, atlas = self.items, self.atlas
+        places = _stretched(items)
+        tiles_ = [atlas.tiles.get(index) for index in range(len(items))]
+        first = [i for group in self.groups_in_order for i in group.get("representatives", [])]
+        return {
+            "path": [str(item["path"]) for item in items],
+            "width": [item["width"] for item in items],
+            "height": [item["height"] for item in items],
+            "bytes": [item.get("bytes") for item in items],
+            "flags": {
+                str(i): [words(flag) for flag in item["flags"]]
+                for i, item in enumerate(items)
+                if item.get("flags")
+            },
+            "x": places[0],
+            "y": places[1],
+            "tile": [
+                [t.sheet, t.x, t.y, t.width, t.height] if t is not None else 0 for t in tiles_
+            ],
+            "first": first,
+            "colourings": self.colourings,
+            "palette": list(self.colours),
+            "ramp": ramp(32),
+            "groups": self.group_names,
+        }
+
+
+def _cells(
+    found: Mapping[str, Any], items: Sequence[Mapping[str, Any]], thumbnails: Sequence[bytes]
+) -> dict[int, list[int]]:
+    """Which pictures to embed and how large: listed ones first, then a spread over the map."""
+    if not thumbnails:
+        return {}
+    listed: dict[int, None] = {}
+    for group in found.get("groups", []):
+        listed |= dict.fromkeys(group.get("representatives", [])[:10])
+    for same in found.get("exact_duplicates", [])[:SETS]:
+        listed |= dict.fromkeys(same[:8])
+    for near in found.get("near_duplicates", [])[:SETS]:
+        keep = near.get("keep", near["items"][0])
+        listed |= dict.fromkeys([keep, *near["items"][:8]])
+    listed |= dict.fromkeys(found.get("outliers", [])[:SHOWN])
+    for indices in found.get("quality", {}).values():
+        listed |= dict.fromkeys(indices[:SHOWN])
+    listed |= dict.fromkeys(suspect["item"] for suspect in found.get("suspects", [])[:SHOWN])
+    room = max(0, PICTURES - len(listed))
+    others = [index for index in range(len(items)) if index not in listed]
+    # every k-th along the map, so that each region keeps pictures
+    others.sort(key=lambda i: (items[i].get("group") or 0, items[i].get("x") or 0.0))
+    if len(others) > room:
+        others = [others[int(k)] for k in np.linspace(0, len(others) - 1, room)] if room else []
+    side = SMALL if len(items) > MANY else MEDIUM
+    # neighbours on the map share a sheet, so that a close view decodes few of them
+    return {LARGE: list(listed), side: others}
+
+
+def _stretched(items: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[float]]:
+    """Map positions in 0…1 on both axes; the axes themselves mean nothing."""
+    columns = []
+    for name in ("x", "y"):
+        values = np.array([item.get(name) for item in items], float)
+        known = values[np.isfinite(values)]
+        low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
+        spread = (values - low) / (high - low) if high > low else np.full(len(values), 0.5)
+        columns.append(np.nan_to_num(spread, nan=0.5).round(5).tolist())
+    return columns[0], columns[1]
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{float(value):.4g}")
+
+
+def _last(path: str) -> str:
+    return path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] or path
+
+
+def _group_name(number: int) -> str:
+    return f"Group {number + 1}" if number >= 0 else "No group"
+
+
+def _bytes(size: int | None) -> str:
+    if size is None:
+        return "–"
+    for unit, scale in (("MB", 1e6), ("KB", 1e3)):
+        if size >= scale:
+            return f"{size / scale:.3g} {unit}"
+    return f"{size} bytes"
+
+
+def _mostly(labels: Mapping[Any, int], size: int) -> str:
+    order = sorted(labels.items(), key=lambda pair: -pair[1])
+    parts = [f"{name} {count / max(size, 1):.0%}" for name, count in order[:3]]
+    rest = len(order) - 3
+    return ", ".join(parts) + (f" and {rest} more labels" if rest > 0 else "")

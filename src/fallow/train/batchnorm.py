@@ -1,0 +1,84 @@
+"""Batch statistics over all ranks, on any device (torch's own needs a GPU)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over ranks whose gradient is summed over ranks too."""
+
+    @staticmethod
+    def forward(context: Any, value: Tensor) -> Tensor:
+        total = value.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total
+
+
+class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """BatchNorm whose mean and variance are those of the batch of all ranks together."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        pass
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not (self.training and dist.is_available() and dist.is_initialized()):
+            return super().forward(input)
+        axes = [0, *range(2, input.dim())]
+        shape = [1, -1] + [1] * (input.dim() - 2)
+        value = input.float()
+        count = value.numel() / value.shape[1]
+        sums = _Sum.apply(torch.cat([value.sum(axes), value.new_tensor([count])]))
+        total = sums[-1]
+        mean = sums[:-1] / total
+        centred = value - mean.view(shape)
+        variance = _Sum.apply(centred.pow(2).sum(axes)) / total
+        if self.track_running_stats and self.running_mean is not None:
+            with torch.no_grad():
+                self.num_batches_tracked.add_(1)  # type: ignore[union-attr,operator]
+                share = self.momentum if self.momentum is not None else 0.1
+                self.running_mean.lerp_(mean, share)
+                unbiased = variance * total / (total - 1).clamp_min(1.0)
+                self.running_var.lerp_(unbiased, share)  # type: ignore[union-attr]
+        out = centred * torch.rsqrt(variance + self.eps).view(shape)
+        if self.weight is not None:
+            out = out * self.weight.view(shape)
+        if self.bias is not None:
+            out = out + self.bias.view(shape)
+        return out.to(input.dtype)
+
+
+def share_batch_norm(module: nn.Module) -> nn.Module:
+    """Replace every BatchNorm below `module` by one that sees the batch of all ranks.
+
+    >>> net = share_batch_norm(nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)))
+    >>> type(net[1]).__name__
+    'SharedBatchNorm'
+    """
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
+            twin = SharedBatchNorm(
+                child.num_features,
+                child.eps,
+                child.momentum,
+                child.affine,
+                child.track_running_stats,
+            )
+            twin.weight, twin.bias = child.weight, child.bias
+            for buffer in ("running_mean", "running_var", "num_batches_tracked"):
+                setattr(twin, buffer, getattr(child, buffer))
+            twin.train(child.training)
+            setattr(module, name, twin)
+        else:
+            share_batch_norm(child)
+    return module

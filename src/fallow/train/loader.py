@@ -1,0 +1,124 @@
+"""Batches of rendered views, one step ahead of the model."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import torch
+
+from fallow.train.method import Batch
+from fallow.views import render
+
+if TYPE_CHECKING:
+    from fallow.images import Pack
+    from fallow.views import Recipe
+
+T = TypeVar("T")
+
+
+class Stream:
+    """The images of one name: a pack, the recipe that looks at it, and its labels."""
+
+    def __init__(self, pack: Pack, recipe: Recipe, labels: np.ndarray, seed: int) -> None:
+        self.pack, self.recipe, self.seed = pack, recipe, seed
+        self.labels = torch.from_numpy(labels[pack.rows])
+
+    def __len__(self) -> int:
+        return len(self.pack)
+
+    def batch(self, rows: np.ndarray, epoch: int) -> Batch:
+        """The views of some rows of the pack in some epoch."""
+        seen = render(self.pack, rows, self.recipe, seed=self.seed, epoch=epoch)
+        index = torch.from_numpy(rows)
+        return Batch(
+            seen.groups, seen.views, index, self.labels[index], seen.geometry, list(seen.roles)
+        )
+
+
+def other_rows(count: int, batch: int, step: int, seed: int) -> tuple[np.ndarray, int]:
+    """Rows and pass of a stream that only accompanies the first: it goes round and round.
+
+    >>> rows, turn = other_rows(5, 4, step=1, seed=0)
+    >>> len(rows), turn
+    (4, 0)
+    """
+    turn, start = divmod(step * batch, count)
+    order = np.concatenate(
+        [
+            np.random.default_rng([seed, 1, turn + k]).permutation(count)
+            for k in range(2 + batch // count)
+        ]
+    )
+    return order[start : start + batch], turn
+
+
+def batches(
+    streams: Mapping[str, Stream],
+    order: np.ndarray,  # steps, batch
+    *,
+    epoch: int,
+    first: int,
+    step: int,
+    rank: int,
+    world: int,
+    seed: int,
+) -> Iterator[dict[str, Batch]]:
+    """This rank's share of every batch of an epoch, from batch `first` on."""
+    leader = next(iter(streams))
+    for k in range(first, len(order)):
+        made = {}
+        for place, (name, stream) in enumerate(streams.items()):
+            if name == leader:
+                rows, turn = order[k], epoch
+            else:
+                at = step + k - first
+                rows, turn = other_rows(len(stream), order.shape[1], at, seed + place)
+            share = len(rows) // world  # ranks take neighbouring parts: gathered, the batch is whole
+            mine = np.ascontiguousarray(rows[rank * share : (rank + 1) * share])
+            made[name] = stream.batch(mine, turn)
+        yield made
+
+
+def ahead(make: Callable[[], Iterator[T]], depth: int = 2) -> Iterator[T]:
+    """Run an iterator in a thread of its own, at most `depth` items ahead.
+
+    >>> list(ahead(lambda: iter([1, 2, 3])))
+    [1, 2, 3]
+    """
+    ready: queue.Queue[tuple[str, T | BaseException | None]] = queue.Queue(depth)
+    stop = threading.Event()
+
+    def put(item: tuple[str, T | BaseException | None]) -> None:
+        while not stop.is_set():
+            try:
+                return ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        try:
+            for item in make():
+                put(("item", item))
+                if stop.is_set():
+                    return
+            put(("end", None))
+        except BaseException as error:  # handed over: it is raised where the items are used
+            put(("error", error))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while True:
+            kind, item = ready.get()
+            if kind == "end":
+                return
+            if kind == "error":
+                raise item  # type: ignore[misc]
+            yield item  # type: ignore[misc]
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,553 @@
+"""The one training loop: every trained method runs here, on one device or several ranks."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from fallow.problems import Problem
+from fallow.train import distributed, optimisers, schedules
+from fallow.train.batchnorm import share_batch_norm
+from fallow.train.checkpoint import Journal, load_state, save_state, write_json
+from fallow.train.loader import Stream, ahead, batches
+from fallow.train.method import Batch, Facts, Loss, Method, Now, Settings
+from fallow.train.tune import Choice, apply_layout, choices, fastest
+from fallow.train.watch import Watch
+
+if TYPE_CHECKING:
+    from fallow.encoders import Encoder
+    from fallow.images import Images
+    from fallow.views import Recipe
+
+
+@dataclass
+class Run:
+    """A finished (or resumed) training run."""
+
+    method: Method
+    settings: Settings
+    folder: Path | None
+    choice: Choice
+    steps: int
+    seconds: float  # training time over all sessions of the run
+    history: list[dict[str, float]]
+    warnings: list[str]
+    notes: list[str]
+    timing: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def encoder(self) -> Encoder:
+        return self.method.encoder
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was stopped from outside after its state was saved."""
+
+
+def source_side(recipe: Recipe) -> int:
+    """Short side at which images are packed for a recipe: room to crop, no more."""
+    size = max(view.size for view in recipe.views)
+    return 2 * size if size <= 64 else round(size * 8 / 7)
+
+
+def launch(devices: int | str = "auto", accelerator: str = "auto") -> Fabric:
+    """Fabric for this process; under torchrun, one of its ranks."""
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    many = world > 1
+    if not many and not torch.cuda.is_available() and devices == "auto":
+        devices = 1
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=local if many else devices,
+        num_nodes=max(1, world // local),
+        strategy="ddp" if many else "auto",
+    )
+    fabric.launch()
+    return fabric
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[Callable[[], int | None]]:
+    """Turn SIGINT and SIGTERM into a question the loop can ask between steps."""
+    seen: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    wanted = (signal.SIGINT, signal.SIGTERM)
+    before = {which: signal.signal(which, lambda s, _: seen.append(s)) for which in wanted}
+    try:
+        yield lambda: seen[0] if seen else None
+    finally:
+        for which, handler in before.items():
+            signal.signal(which, handler)
+
+
+def _streams(
+    method: Method, images: Mapping[str, Images], seed: int, fabric: Fabric
+) -> dict[str, Stream]:
+    """A packed stream for each recipe; the first rank decodes, the others map what it wrote."""
+    recipe = method.recipe()
+    recipes = recipe if isinstance(recipe, Mapping) else dict.fromkeys(images, recipe)
+    missing = sorted(set(recipes) - set(images))
+    if missing:
+        raise Problem(f"this method also needs images called {', '.join(missing)}")
+    streams = {}
+    for name, one in recipes.items():
+        with fabric.rank_zero_first():
+            pack = images[name].pack(side=source_side(one))
+        if "label" in images[name].columns:
+            labels = images[name].labels[0]
+        else:
+            labels = np.full(len(images[name]), -1, np.int64)
+        streams[name] = Stream(pack, one, labels, seed)
+    return streams
+
+
+def rate(settings: Settings, progress: float) -> float:
+    """The learning rate at some progress: linear warm-up, then half a cosine."""
+    peak = schedules.scaled_rate(settings.learning_rate, settings.batch)
+    warm = settings.warmup
+    if progress < warm:
+        return schedules.ramp(progress, peak * settings.start_rate, peak, warm)
+    return schedules.half_cosine(progress - warm, 1 - warm, peak, peak * settings.final_rate)
+
+
+def _optimiser(method: Method) -> torch.optim.Optimizer:
+    """The optimiser of the settings, over what can be learnt."""
+    s = method.settings
+    learnt: Any = [parameter for parameter in method.parameters() if parameter.requires_grad]
+    if s.optimiser in ("adamw", "lars", "lars-mocov3"):  # these spare biases and norms
+        learnt = optimisers.parameter_groups(method, s.weight_decay)
+    options = {} if s.optimiser == "adamw" else {"momentum": s.momentum}
+    return optimisers.build(
+        s.optimiser, learnt, learning_rate=s.learning_rate, weight_decay=s.weight_decay, **options
+    )
+
+
+def _autocast(device: torch.device, choice: Choice) -> Any:
+    if choice.precision == "bf16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def _part(batch: Any, part: int, parts: int) -> Any:
+    """One micro-batch of a batch (or of each stream's batch)."""
+    if parts == 1:
+        return batch
+    if isinstance(batch, dict):
+        return {name: _part(one, part, parts) for name, one in batch.items()}
+    rows = slice(part * len(batch) // parts, (part + 1) * len(batch) // parts)
+    count = len(batch)
+    groups, views = [], []
+    for group in batch.groups:
+        cut = [view[rows] for view in group.split(count)]
+        groups.append(torch.cat(cut))
+        views += list(groups[-1].split(rows.stop - rows.start))
+    return Batch(
+        groups, views, batch.index[rows], batch.labels[rows], batch.geometry[:, rows], batch.roles
+    )
+
+
+def _choose(method: Method, plan: _Plan, fabric: Fabric, say: Callable[[str], None]) -> Choice:
+    """Time forward and backward on a real batch; leaves the method as it was."""
+    settings = method.settings
+    long = (settings.minutes or 0) >= 60
+    options = choices(settings.precision, settings.compile, long, fabric.device)
+    if len(options) == 1:
+        return options[0]
+    now = plan.now(0, 0.0)
+    with closing(plan.batches(now)) as made:
+        batch = _part(_arrange(next(made), fabric.device), 0, settings.accumulate)
+    before = {name: value.clone() for name, value in method.state_dict().items()}
+
+    def step(choice: Choice) -> None:
+        apply_layout(method, choice)
+        method.encoder._compiled_call_impl = None
+        if choice.compile:
+            method.encoder.compile()
+        with _autocast(fabric.device, choice):
+            loss = method(batch, now)
+        loss.total.backward()
+        method.zero_grad(set_to_none=True)
+
+    wait = torch.cuda.synchronize if fabric.device.type == "cuda" else (lambda: None)
+    best, seconds = fastest(options, step, synchronise=wait)
+    method.encoder._compiled_call_impl = None
+    method.load_state_dict(before)
+    best = distributed.from_first(best)
+    say(f"computing in {best}: the fastest of {len(seconds)} ways on this machine")
+    return best
+
+
+@dataclass
+class _Session:
+    """What changes while a run trains, and the one step that changes it."""
+
+    fabric: Fabric
+    method: Method
+    wrapped: Any  # the method as the strategy wraps it
+    optimiser: Any
+    choice: Choice
+    seed: int
+    folder: Path | None
+    step: int = 0
+    elapsed: float = 0.0  # seconds of training over all sessions
+    watch: Watch = field(default_factory=Watch)
+    model_seconds: float = 0.0
+
+    def train(self, batch: Any, now: Now) -> tuple[dict[str, float], str | None]:
+        """Forward, backward, step; what to log and a warning if one is due."""
+        settings = self.method.settings
+        # every step seeds itself, so no generator state has to be saved
+        torch.manual_seed((self.seed * 1_000_003 + now.step) * 8191 + now.rank)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate(settings, now.progress) * group.get("rate_scale", 1.0)
+        self.optimiser.zero_grad(set_to_none=True)
+        value, parts = 0.0, settings.accumulate
+        start = time.perf_counter()
+        for part in range(parts):
+            with self.fabric.no_backward_sync(self.wrapped, enabled=part < parts - 1):
+                with _autocast(self.fabric.device, self.choice):
+                    loss: Loss = self.wrapped(_part(batch, part, parts), now)
+                self.fabric.backward(loss.total / parts)
+            value += float(loss.total.detach()) / parts
+        value = distributed.mean(value)
+        if not math.isfinite(value):
+            kept = f"the checkpoint in {self.folder} is good" if self.folder else "nothing is saved"
+            raise Problem(
+                f"the loss became {value} at step {now.step}; {kept}: "
+                "lower learning_rate, or set precision to 32"
+            )
+        self.method.before_step(now)
+        if settings.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.method.parameters(), settings.clip)
+        self.optimiser.step()
+        self.method.after_step(now)
+        self.model_seconds += time.perf_counter() - start
+        warning = self.watch.see(loss, value)
+        seen = {"loss": value, "rate": self.optimiser.param_groups[0]["lr"], "epoch": now.epoch}
+        seen |= {name: float(part) for name, part in loss.parts.items()}
+        seen |= {name: x for name, x in self.watch.means().items() if x is not None}
+        self.step += 1
+        return seen, warning
+
+    def save(self) -> None:
+        if self.folder is not None and self.fabric.global_rank == 0:
+            state = {
+                "step": self.step,
+                "elapsed": self.elapsed,
+                "method": self.method.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "watch": self.watch.state(),
+            }
+            save_state(self.folder / "checkpoint.pt", state)
+        self.fabric.barrier()
+
+    def restore(self) -> bool:
+        """Take up the folder's checkpoint, if there is one."""
+        path = self.folder / "checkpoint.pt" if self.folder else None
+        if path is None or not path.exists():
+            return False
+        state = load_state(path)
+        self.step, self.elapsed = state["step"], state["elapsed"]
+        self.watch.restore(state["watch"])
+        self.method.load_state_dict(state["method"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        return True
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Which batches a run sees, and how far along its budget it is."""
+
+    method: Method
+    streams: dict[str, Stream]
+    seed: int
+    rank: int
+    world: int
+
+    @property
+    def count(self) -> int:
+        return len(next(iter(self.streams.values())))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return max(1, self.count // self.method.settings.batch)
+
+    @property
+    def total_steps(self) -> int:
+        return math.ceil((self.method.settings.epochs or 0) * self.steps_per_epoch)
+
+    def now(self, step: int, elapsed: float) -> Now:
+        minutes = self.method.settings.minutes
+        if minutes is None:
+            progress = step / self.total_steps
+        else:  # all ranks follow the clock of the first
+            progress = distributed.from_first(elapsed / (60 * minutes))
+        epoch = step // self.steps_per_epoch
+        return Now(step, epoch, min(1.0, progress), self.steps_per_epoch, self.rank, self.world)
+
+    def batches(self, now: Now) -> Iterator[dict[str, Batch]]:
+        """What is left of the epoch at `now`, for this rank."""
+        order = self.method.compose(now, self.count, self.method.settings.batch, self.seed)
+        return batches(
+            self.streams,
+            order,
+            epoch=now.epoch,
+            first=now.step % self.steps_per_epoch,
+            step=now.step,
+            rank=self.rank,
+            world=self.world,
+            seed=self.seed,
+        )
+
+
+def fit(
+    kind: type[Method],
+    images: Images | Mapping[str, Images],
+    *,
+    encoder: Encoder,
+    settings: Settings,
+    out: str | Path | None = None,
+    seed: int = 0,
+    fabric: Fabric | None = None,
+    each_epoch: Callable[[Method, Now], dict[str, float] | None] | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+    progress_bar: bool = False,
+) -> Run:
+    """Train `kind` on images; with `out`, a killed run goes on exactly where it was saved.
+
+    `each_epoch` is called after every epoch and what it returns is logged; `tell` gets one line
+    for each thing worth knowing.
+    """
+    fabric = fabric or launch()
+    rank, world = fabric.global_rank, fabric.world_size
+    named = dict(images) if isinstance(images, Mapping) else {"images": images}
+    leader = next(iter(named.values()))
+    folder = Path(out) if out is not None else None
+    notes: list[str] = []
+
+    def say(line: str) -> None:
+        notes.append(line)
+        if rank == 0:
+            tell(line)
+
+    settings = _fitting(settings, leader, world, say)
+    torch.manual_seed(seed)
+    method = kind(encoder, settings, _facts(leader)).to(fabric.device)
+    if world > 1:
+        share_batch_norm(method)
+    identity = {
+        "method": kind.__name__,
+        "encoder": encoder.name,
+        "images": {name: one.fingerprint for name, one in named.items()},
+        "seed": seed,
+        "world": world,
+        "settings": settings.model_dump(),
+    }
+    saved = _open_folder(folder, identity, fabric) if folder else {}
+    plan = _Plan(method, _streams(method, named, seed, fabric), seed, rank, world)
+    if plan.count < settings.batch:
+        raise Problem(
+            f"only {plan.count} of {len(leader)} images can be decoded, fewer than a batch of "
+            f"{settings.batch}: lower the batch"
+        )
+    method.train()
+    if "choice" in saved:
+        choice = Choice(**saved["choice"])
+    else:
+        choice = _choose(method, plan, fabric, say)
+        saved["choice"] = choice.state()
+        if folder and rank == 0:
+            write_json(folder / "run.json", {**identity, **saved})
+    apply_layout(method, choice)
+    if choice.compile:
+        encoder.compile()
+    wrapped, optimiser = fabric.setup(method, _optimiser(method))
+    session = _Session(fabric, method, wrapped, optimiser, choice, seed, folder)
+    if session.restore():
+        say(f"resuming at step {session.step}")
+    journal = Journal(folder if rank == 0 else None, session.step)
+    timing = {"waiting": 0.0, "model": 0.0, "total": 0.0}
+    if not saved.get("finished"):
+        bar = _bar(settings, plan.total_steps) if progress_bar and rank == 0 else nullcontext()
+        with _stop_on_signal() as stopped, bar as show:
+            _train(session, plan, leader, journal, timing, stopped, each_epoch, say, show)
+        session.save()
+        if folder and rank == 0:
+            from fallow.encoders import save as save_encoder
+
+            save_encoder(method.encoder, folder / "encoder")
+            saved |= {
+                "finished": True,
+                "steps": session.step,
+                "seconds": round(session.elapsed, 2),
+                "notes": notes,
+                "warnings": session.watch.warnings,
+            }
+            write_json(folder / "run.json", {**identity, **saved})
+    journal.close()
+    fabric.barrier()
+    method.eval()
+    return Run(
+        method,
+        settings,
+        folder,
+        choice,
+        session.step,
+        session.elapsed,
+        journal.history,
+        session.watch.warnings,
+        notes,
+        timing,
+    )
+
+
+def _train(
+    session: _Session,
+    plan: _Plan,
+    images: Images,
+    journal: Journal,
+    timing: dict[str, float],
+    stopped: Callable[[], int | None],
+    each_epoch: Callable[[Method, Now], dict[str, float] | None] | None,
+    say: Callable[[str], None],
+    show: Callable[..., None] | None,
+) -> None:
+    """Step until the budget is spent."""
+    method, settings = session.method, session.method.settings
+    begun, before, last_save = time.perf_counter(), session.elapsed, time.perf_counter()
+    first_step = session.step
+    while (now := plan.now(session.step, session.elapsed)).progress < 1.0:
+        if now.step % plan.steps_per_epoch == 0:
+            method.before_epoch(now, images)
+        with closing(ahead(lambda now=now: plan.batches(now))) as made:  # type: ignore[misc]
+            mark = time.perf_counter()
+            for batch in made:
+                timing["waiting"] += time.perf_counter() - mark
+                now = plan.now(session.step, session.elapsed)
+                if now.progress >= 1.0:
+                    break
+                seen, warning = session.train(_arrange(batch, session.fabric.device), now)
+                session.elapsed = before + time.perf_counter() - begun
+                if warning:
+                    say(f"warning: {warning}")
+                done = (session.step - first_step) * settings.batch
+                seen["images_per_second"] = done / (session.elapsed - before)
+                journal.write(session.step, seen, last=session.step == plan.total_steps)
+                if show is not None:
+                    show(session.step, session.elapsed, seen["loss"], settings.batch)
+                due = time.perf_counter() - last_save >= 60 * settings.save_minutes
+                which, due = distributed.from_first((stopped(), due))
+                if which is not None or due:
+                    session.save()
+                    last_save = time.perf_counter()
+                if which is not None:
+                    where = f" in {session.folder}; the same command goes on" * bool(session.folder)
+                    raise Interrupted(f"stopped at step {session.step}{where}")
+                mark = time.perf_counter()
+        if session.step % plan.steps_per_epoch == 0 and each_epoch is not None:
+            journal.add(session.step, each_epoch(method, now) or {})
+            method.train()
+    timing["total"] = time.perf_counter() - begun
+    timing["model"] = session.model_seconds
+
+
+def _arrange(batch: dict[str, Batch], device: torch.device) -> Any:
+    """The batch on its device; alone when there is one stream, else by name."""
+    moved = {name: one.to(device) for name, one in batch.items()}
+    return next(iter(moved.values())) if len(moved) == 1 else moved
+
+
+def _facts(images: Images) -> Facts:
+    side = int(np.median(np.minimum(images.column("width"), images.column("height"))))
+    classes = len(images.labels[1]) if "label" in images.columns else 0
+    return Facts(len(images), side, classes)
+
+
+def _fitting(
+    settings: Settings, images: Images, world: int, say: Callable[[str], None]
+) -> Settings:
+    """Settings with a budget, and a batch that the images, ranks and parts can share."""
+    if len(images) < 2:
+        raise Problem(f"training needs at least 2 images; {images.name} has {len(images)}")
+    changes: dict[str, Any] = {}
+    if settings.epochs is None and settings.minutes is None:
+        changes["epochs"] = 100.0
+    shares = world * settings.accumulate
+    batch = min(settings.batch, len(images)) // shares * shares
+    if batch < 1:
+        raise Problem(
+            f"a batch of {min(settings.batch, len(images))} images cannot be cut into {shares} "
+            "parts: raise batch, or lower accumulate or the number of ranks"
+        )
+    if batch != settings.batch:
+        say(f"batch {batch} instead of {settings.batch}: there are {len(images)} images")
+        changes["batch"] = batch
+    return settings.model_copy(update=changes)
+
+
+def _open_folder(folder: Path, identity: dict[str, Any], fabric: Fabric) -> dict[str, Any]:
+    """What an earlier session left in the run's folder, if it is the same run."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Problem(f"cannot write to {folder}: {error.strerror}") from None
+    fabric.barrier()
+    path = folder / "run.json"
+    if not path.exists():
+        return {}
+    saved = json.loads(path.read_text())
+    asked = json.loads(json.dumps(identity, default=str))
+    changed = [key for key in asked if saved.get(key) != asked[key]]
+    if changed:
+        raise Problem(
+            f"{folder} holds another run (its {', '.join(changed)} differ): choose another out "
+            "folder, or repeat the command that began it"
+        )
+    return {key: value for key, value in saved.items() if key not in asked}
+
+
+@contextmanager
+def _bar(settings: Settings, total_steps: int) -> Iterator[Callable[..., None]]:
+    """A progress line with images/s and time left."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    start = time.perf_counter()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, transient=True) as progress:
+        task = progress.add_task("starting", total=1.0)
+        seen = 0
+
+        def show(step: int, elapsed: float, loss: float, batch: int) -> None:
+            nonlocal seen
+            seen += batch
+            spent = time.perf_counter() - start
+            if settings.minutes is not None:
+                share = min(1.0, elapsed / (60 * settings.minutes))
+            else:
+                share = step / max(1, total_steps)
+            left = elapsed * (1 - share) / max(share, 1e-6)
+            text = f"loss {loss:.3f}  {seen / spent:.0f} images/s  {left / 60:.1f} min left"
+            progress.update(task, completed=share, description=text)
+
+        yield show

@@ -1,0 +1,127 @@
+"""What training remembers between steps: queues and a bank, saved and resumed as buffers.
+
+With several ranks every update gathers the rows of all of them, so the memories are equal on all
+ranks and one rank's checkpoint is complete.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fallow.train.distributed import gather, rank, world_size
+
+
+def whole_batches(length: int, batch: int) -> int:
+    """The longest queue, at most `length`, that whole batches (of all ranks together) fill.
+
+    >>> whole_batches(3840, 256), whole_batches(100, 32)
+    (3840, 96)
+    """
+    return length - length % batch
+
+
+class Queue(nn.Module):
+    """MoCo's ring of past keys: starts with random unit rows, the oldest are overwritten.
+
+    >>> queue = Queue(4, 2)
+    >>> queue.enqueue(torch.ones(3, 2))
+    >>> queue.keys[:3].sum(), int(queue.pointer)
+    (tensor(6.), 3)
+    """
+
+    keys: Tensor
+    pointer: Tensor
+
+    def __init__(self, length: int, dimension: int, seed: int = 0) -> None:
+        super().__init__()
+        self.register_buffer("keys", _random_rows(length, dimension, seed))  # L D
+        self.register_buffer("pointer", torch.zeros((), dtype=torch.long))
+
+    @torch.no_grad()
+    def enqueue(self, keys: Tensor) -> None:
+        """Write the keys (B, D) of all ranks at the pointer, wrapping round."""
+        keys, length = gather(keys), len(self.keys)
+        slots = (self.pointer + torch.arange(len(keys), device=self.keys.device)) % length
+        # a batch longer than the ring leaves its newest keys
+        self.keys[slots[-length:]] = keys[-length:].to(self.keys.dtype)
+        self.pointer.copy_((self.pointer + len(keys)) % length)
+
+
+class FrontQueue(nn.Module):
+    """SwAV's queue of past embeddings, one per assigned crop: newest in front, used once full.
+
+    >>> queue = FrontQueue(2, 3)
+    >>> queue.enqueue(torch.ones(1, 1, 3))
+    >>> bool(queue.full), queue.rows[0, :, 0]
+    (False, tensor([1., 0.]))
+    """
+
+    rows: Tensor
+    filled: Tensor
+
+    def __init__(self, length: int, dimension: int, crops: int = 1) -> None:
+        super().__init__()
+        self.register_buffer("rows", torch.zeros(crops, length, dimension))  # A L D
+        self.register_buffer("filled", torch.zeros((), dtype=torch.long))
+
+    @property
+    def full(self) -> bool:
+        """Whether real embeddings have reached the last slot; do not use the rows before."""
+        return bool(self.filled >= self.rows.shape[1])
+
+    def share(self) -> Tensor:
+        """This rank's part (A, L / ranks, D); together the ranks hold every row once."""
+        return self.rows[:, rank() :: world_size()]
+
+    @torch.no_grad()
+    def enqueue(self, embeddings: Tensor) -> None:
+        """Put the embeddings (A, B, D) of all ranks in front; as many fall off the end."""
+        fresh = gather(embeddings.transpose(0, 1)).transpose(0, 1).to(self.rows.dtype)
+        length = self.rows.shape[1]
+        self.rows.copy_(torch.cat([fresh, self.rows], 1)[:, :length])
+        self.filled.add_(fresh.shape[1]).clamp_(max=length)
+
+
+class Bank(nn.Module):
+    """One unit row and one label per training image, found by the image's index.
+
+    `momentum` is the weight of the new feature; 1 replaces. Label -1 means none yet.
+
+    >>> bank = Bank(4, 2, momentum=0.5)
+    >>> bank.fill(torch.eye(2).repeat(2, 1))
+    >>> bank.update(torch.tensor([0]), torch.tensor([[0.0, 1.0]]))
+    >>> bank.features[0]
+    tensor([0.7071, 0.7071])
+    """
+
+    features: Tensor
+    labels: Tensor
+
+    def __init__(self, images: int, dimension: int, momentum: float = 1.0, seed: int = 0) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("features", _random_rows(images, dimension, seed))  # N D
+        self.register_buffer("labels", torch.full((images,), -1))  # N
+
+    @torch.no_grad()
+    def fill(self, features: Tensor, labels: Tensor | None = None) -> None:
+        """Set every row (and label) at once; every rank passes the same whole arrays."""
+        self.features.copy_(F.normalize(features.to(self.features), dim=1, eps=1e-12))
+        if labels is not None:
+            self.labels.copy_(labels)
+
+    @torch.no_grad()
+    def update(self, indices: Tensor, features: Tensor, labels: Tensor | None = None) -> None:
+        """Blend the batches (B, D) of all ranks into their images' rows, and set labels."""
+        indices, features = gather(indices), gather(features).to(self.features.dtype)
+        blend = torch.lerp(self.features[indices], features, self.momentum)
+        self.features[indices] = F.normalize(blend, dim=1, eps=1e-12)
+        if labels is not None:
+            self.labels[indices] = gather(labels)
+
+
+def _random_rows(rows: int, dimension: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(rows, dimension, generator=generator), dim=1)

@@ -1,0 +1,183 @@
+"""What a trained system is: settings, a recipe of views, heads, and one step's loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from torch import Tensor, nn
+
+from fallow.problems import SettingProblem, did_you_mean
+from fallow.train.order import shuffled
+
+if TYPE_CHECKING:
+    from fallow.encoders import Encoder
+    from fallow.images import Images
+    from fallow.views import Recipe
+
+
+Optimiser = Literal["sgd", "adamw", "lars", "lars-mocov3", "larc"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a method may know of the images before it is built."""
+
+    count: int
+    side: int  # median short side in pixels
+    classes: int = 0  # 0: no labels
+
+
+@dataclass
+class Now:
+    """Where training stands when a step begins."""
+
+    step: int
+    epoch: int
+    progress: float  # 0 at the first step, 1 at the end of the budget
+    steps_per_epoch: int
+    rank: int = 0
+    world: int = 1
+
+
+@dataclass
+class Batch:
+    """One stream's images of one step, as the recipe's views."""
+
+    groups: list[Tensor]  # per resolution: (V_g * B, 3, S, S), view after view
+    views: list[Tensor]  # slices of groups, one (B, 3, S, S) per view
+    index: Tensor  # B, rows of the images, the same in every epoch
+    labels: Tensor  # B, -1 where unknown
+    geometry: Tensor  # V B 2 3, output pixels -> source pixels
+    roles: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def to(self, device: torch.device) -> Batch:
+        if device.type == "cpu":
+            return self
+        groups = [group.to(device, non_blocking=True) for group in self.groups]
+        rows = len(self.index)
+        return Batch(
+            groups,
+            [view for group in groups for view in group.split(rows)],
+            self.index.to(device),
+            self.labels.to(device),
+            self.geometry.to(device),
+            self.roles,
+        )
+
+
+@dataclass
+class Loss:
+    """A step's loss, and what the watch and the log want to see of it."""
+
+    total: Tensor
+    parts: dict[str, Tensor | float] = field(default_factory=dict)
+    embedding: Tensor | None = None  # B D, for the collapse watch
+    trivial: float | None = None  # the loss of a collapsed model
+
+
+class Settings(BaseModel):
+    """What every trained method can be told; a method adds its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: float | None = Field(None, gt=0, description="passes over the images")
+    minutes: float | None = Field(None, gt=0, description="wall-clock budget instead of epochs")
+    size: int = Field(32, ge=8, description="side of the (largest) views in pixels")
+    batch: int = Field(256, ge=1, description="images a step, over all ranks")
+    accumulate: int = Field(1, ge=1, description="parts a batch is cut into to save memory")
+    optimiser: Optimiser = "sgd"
+    learning_rate: float = Field(0.06, gt=0, description="at batch 256; scales with the batch")
+    start_rate: float = Field(0.0, ge=0, description="share of the learning rate to warm up from")
+    final_rate: float = Field(0.0, ge=0, description="share of the learning rate left at the end")
+    warmup: float = Field(0.05, ge=0, lt=1, description="share of the budget with a rising rate")
+    weight_decay: float = Field(5e-4, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    clip: float | None = Field(None, gt=0, description="largest gradient norm")
+    precision: Literal["auto", "32", "bf16"] = Field(
+        "auto", description="auto times the choices on the first batch and keeps the fastest"
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto", description="torch.compile; auto tries it when the budget is an hour or more"
+    )
+    save_minutes: float = Field(2.0, ge=0, description="time between checkpoints; 0: every step")
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Settings:
+        if self.epochs is not None and self.minutes is not None:
+            raise ValueError("give epochs or minutes, not both")
+        return self
+
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+def make_settings(kind: type[SettingsT], values: Mapping[str, Any]) -> SettingsT:
+    """Settings of a method from plain values, with one sentence for what is wrong.
+
+    >>> make_settings(Settings, {"epochs": 3}).batch
+    256
+    >>> make_settings(Settings, {"epoch": 3})
+    Traceback (most recent call last):
+    ...
+    fallow.problems.SettingProblem: there is no setting 'epoch': did you mean epochs?
+    """
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            hint = did_you_mean(name, kind.model_fields)
+            raise SettingProblem(f"there is no setting {name!r}: {hint}") from None
+        text = first["msg"].removeprefix("Value error, ")
+        raise SettingProblem(f"setting {name}: {text}" if name else text) from None
+
+
+class Method(nn.Module):
+    """A trained system. A subclass says what is new about it and nothing else."""
+
+    Settings: ClassVar[type[Settings]] = Settings
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.settings: Any = settings
+        self.facts = facts
+        self.build(encoder)
+
+    def recipe(self) -> Recipe | Mapping[str, Recipe]:
+        """Which views of which stream of images a step wants."""
+        raise NotImplementedError
+
+    def build(self, encoder: Encoder) -> None:
+        """Add heads, queues, teachers."""
+
+    def loss(self, batch: Any, now: Now) -> Loss:
+        """One step; `batch` is a Batch, or one per stream by name."""
+        raise NotImplementedError
+
+    def before_epoch(self, now: Now, images: Images) -> None:
+        """Clusters, pseudo-labels; what it makes must live in buffers to survive a resume."""
+
+    def before_step(self, now: Now) -> None:
+        """Gradients are there, the step is not yet made."""
+
+    def after_step(self, now: Now) -> None:
+        """Teacher, queue, prototypes."""
+
+    def compose(self, now: Now, count: int, batch: int, seed: int) -> np.ndarray:
+        """Which rows meet in which batch: (steps, batch) for one epoch."""
+        return shuffled(count, batch, seed=seed, epoch=now.epoch)
+
+    def forward(self, batch: Any, now: Now) -> Loss:
+        """The way in for data-parallel wrappers; the same as `loss`."""
+        return self.loss(batch, now)

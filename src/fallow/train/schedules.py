@@ -1,0 +1,104 @@
+"""How rates change over training: pure functions of a position (step, epoch, or 0 to 1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+
+def half_cosine(position: float, total: float, start: float, end: float = 0.0) -> float:
+    """From `start` at 0 down (or up) to `end` at `total`, flat at both ends.
+
+    >>> [half_cosine(t, 2, 1.0) for t in (0, 1, 2)]
+    [1.0, 0.5, 0.0]
+    """
+    return end + (start - end) * (1 + math.cos(math.pi * position / total)) / 2
+
+
+def warm_up_cosine(
+    position: float, total: float, peak: float, warm: float = 0.0, end: float = 0.0
+) -> float:
+    """Linear from 0 to `peak` at position `warm`, then half a cosine to `end` at `total`.
+
+    >>> [round(warm_up_cosine(t, 10, peak=1.0, warm=2), 3) for t in (0, 1, 2, 6, 10)]
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
+    if position < warm:
+        return peak * position / warm
+    return half_cosine(position - warm, total - warm, peak, end)
+
+
+def warm_up_cosine_from(
+    step: int, total: int, peak: float, warm: int = 0, start: float = 0.0, end: float = 0.0
+) -> float:
+    """SwAV: `warm` whole steps from `start` to `peak`, both reached; the cosine begins at `peak`.
+
+    >>> [round(warm_up_cosine_from(t, 7, peak=1.0, warm=3, start=0.5), 3) for t in range(7)]
+    [0.5, 0.75, 1.0, 1.0, 0.854, 0.5, 0.146]
+    """
+    if step < warm:
+        return start + (peak - start) * step / max(warm - 1, 1)
+    return half_cosine(step - warm, total - warm, peak, end)
+
+
+def staircase(
+    position: float, start: float, milestones: Sequence[float], factor: float = 0.1
+) -> float:
+    """`start`, multiplied by `factor` at every milestone reached.
+
+    >>> [round(staircase(t, 30.0, [60, 80]), 6) for t in (0, 59, 60, 80)]
+    [30.0, 30.0, 3.0, 0.3]
+    """
+    return start * factor ** sum(position >= milestone for milestone in milestones)
+
+
+def cosine_momentum(position: float, total: float, start: float = 0.99) -> float:
+    """A teacher's momentum: from `start` to 1.
+
+    >>> [round(cosine_momentum(t, 2, 0.99), 4) for t in (0, 1, 2)]
+    [0.99, 0.995, 1.0]
+    """
+    return half_cosine(position, total, start, 1.0)
+
+
+def cosine_restarts(
+    position: float,
+    peak: float,
+    first: float,
+    growth: float = 2.0,
+    shrink: float = 1.0,
+    end_ratio: float = 0.0,
+) -> float:
+    """Half cosines from `peak` to `end_ratio * peak`, each `growth` times longer than the last.
+
+    Each restart's peak is `shrink` times the one before.
+
+    >>> [round(cosine_restarts(t, 1.0, first=10), 3) for t in (0, 5, 10, 20, 30)]
+    [1.0, 0.5, 1.0, 0.5, 1.0]
+    """
+    end, length = end_ratio * peak, first
+    while position >= length:
+        position -= length
+        length *= growth
+        peak *= shrink
+    return half_cosine(position, length, peak, end)
+
+
+def ramp(position: float, start: float, end: float, length: float) -> float:
+    """Linear from `start` to `end` over `length`, then constant: a teacher's temperature.
+
+    >>> [round(ramp(t, 0.04, 0.07, 30), 3) for t in (0, 10, 30, 99)]
+    [0.04, 0.05, 0.07, 0.07]
+    """
+    if position >= length:
+        return end
+    return start + (end - start) * position / length
+
+
+def scaled_rate(base: float, batch: int, per: int = 256) -> float:
+    """A learning rate given for batches of `per` images, scaled linearly to `batch`.
+
+    >>> scaled_rate(0.3, 4096)
+    4.8
+    """
+    return base * batch / per

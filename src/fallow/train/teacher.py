@@ -1,0 +1,55 @@
+"""A slowly following twin of a network: the teacher or momentum encoder."""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def twin(student: Network) -> Network:
+    """A copy that takes no gradients; move it with `follow` or `follow_with_buffers`.
+
+    >>> any(parameter.requires_grad for parameter in twin(nn.Linear(2, 2)).parameters())
+    False
+    """
+    return copy.deepcopy(student).requires_grad_(False)
+
+
+@torch.no_grad()
+def follow(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
+    """teacher = momentum * teacher + (1 - momentum) * student, parameters only.
+
+    Buffers are left to the teacher's own forward passes, as in MoCo and BYOL.
+
+    >>> student = nn.Linear(1, 1, bias=False)
+    >>> teacher = twin(student)
+    >>> student.weight.data += 1
+    >>> follow(teacher, student, momentum=0.75)
+    >>> round((student.weight - teacher.weight).item(), 4)
+    0.75
+    """
+    theirs = [parameter.detach() for parameter in student.parameters()]
+    own = [parameter.detach() for parameter in teacher.parameters()]
+    if own:
+        torch._foreach_lerp_(own, theirs, 1 - momentum)
+
+
+@torch.no_grad()
+def follow_with_buffers(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
+    """As `follow`, and the student's buffers (batch statistics) are copied over.
+
+    >>> student = nn.BatchNorm1d(1)
+    >>> teacher = twin(student)
+    >>> _ = student.running_mean.fill_(3.0)
+    >>> follow_with_buffers(teacher, student, momentum=0.9)
+    >>> teacher.running_mean
+    tensor([3.])
+    """
+    follow(teacher, student, momentum)
+    for mine, theirs in zip(teacher.buffers(), student.buffers(), strict=True):
+        mine.copy_(theirs)

@@ -1,0 +1,73 @@
+"""Notice within minutes that a model has stopped telling images apart."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from fallow.train.method import Loss
+
+
+def spread(embedding: Tensor) -> float:
+    """How far unit embeddings lie apart: 1 for uniform directions, 0 for one point.
+
+    >>> round(spread(torch.eye(4)), 2), round(spread(torch.ones(4, 8)), 2)
+    (0.87, 0.0)
+    """
+    unit = torch.nn.functional.normalize(embedding.detach().float(), dim=1)
+    # E|z - mean|^2 = 1 - |mean|^2 for unit vectors
+    return math.sqrt(max(0.0, 1.0 - float(unit.mean(0).pow(2).sum())))
+
+
+class Watch:
+    """Running means of spread and loss; says once what looks like a collapse."""
+
+    def __init__(self, patience: int = 50, decay: float = 0.95) -> None:
+        self.patience, self.decay = patience, decay
+        self.steps = 0
+        self.spread: float | None = None
+        self.ratio: float | None = None  # loss / trivial loss
+        self.warnings: list[str] = []
+
+    def _mean(self, old: float | None, new: float) -> float:
+        return new if old is None else self.decay * old + (1 - self.decay) * new
+
+    def see(self, loss: Loss, total: float) -> str | None:
+        """Take one step in; returns a warning the first time one is due."""
+        self.steps += 1
+        if loss.embedding is not None:
+            self.spread = self._mean(self.spread, spread(loss.embedding))
+        if loss.trivial:
+            self.ratio = self._mean(self.ratio, total / loss.trivial)
+        if self.steps < self.patience or self.warnings:
+            return None
+        if self.spread is not None and self.spread < 0.05:
+            text = (
+                f"the embeddings are collapsing (spread {self.spread:.3f}; a healthy run stays "
+                "above 0.3): lower the learning rate, or raise the batch"
+            )
+        elif self.ratio is not None and self.steps >= 4 * self.patience and self.ratio > 0.98:
+            text = (
+                f"the loss sits at {100 * self.ratio:.0f} % of its trivial value: nothing is "
+                "being learnt yet; a higher learning rate or fewer prototypes helps on small data"
+            )
+        else:
+            return None
+        self.warnings.append(text)
+        return text
+
+    def means(self) -> dict[str, float | None]:
+        return {"spread": self.spread, "loss_of_trivial": self.ratio}
+
+    def state(self) -> dict[str, object]:
+        return {
+            "steps": self.steps,
+            "spread": self.spread,
+            "ratio": self.ratio,
+            "warnings": list(self.warnings),
+        }
+
+    def restore(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)

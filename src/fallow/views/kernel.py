@@ -1,0 +1,444 @@
+"""The compiled part of the views: drawing parameters, and rendering one view after the other.
+
+Everything compiled sits here. A view is made in a scratch of a few planes that stays in the
+processor's cache: rows are filtered vertically as they lie in memory (long runs of bytes, which
+the compiler vectorises), then horizontally into one plane per colour; colour, blur and the
+normalising, interleaving store follow. Inner loops take whole slices so that indices are plain.
+"""
+
+# mypy: disable-error-code="no-untyped-def, call-overload, assignment"
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from fallow.views import colour as _colour
+from fallow.views import random as _random
+
+# no "nnan/ninf": a crop outside the image divides nothing, but comparisons must stay honest
+_FAST = {"contract", "reassoc", "nsz", "arcp"}
+_options = {"cache": True, "nogil": True, "error_model": "numpy"}
+
+_mix = njit(inline="always")(_random.mix)
+_to_unit = njit(inline="always")(_random.to_unit)
+_compose = njit(cache=True, nogil=True)(_colour.compose)
+_STEP = np.uint64(0x9E3779B97F4A7C15)
+
+# where each number of a view comes from; fixed for ever, or old seeds mean new views
+_PLACE_X, _PLACE_Y, _FLIP, _ROTATE, _SHEAR = 0, 1, 2, 3, 4
+_JITTER, _ORDER, _FACTOR, _GREY = 5, 6, 7, 11
+_BLUR, _SIGMA, _SOLARISE, _TRY = 12, 13, 14, 16
+
+
+@njit(inline="always")
+def _uniform(state, slot):
+    return _to_unit(_mix(state + np.uint64(slot + 1) * _STEP))
+
+
+@njit(**_options)
+def _crop_box(table, state, height, width):
+    """left, top, width, height of the crop: ten tries, then the nearest allowed shape, centred."""
+    if table[7] > 0:
+        side = table[7] * min(height, width)
+        return (width - side) / 2, (height - side) / 2, side, side
+    whole = float(height * width)
+    for attempt in range(10):
+        u = _uniform(state, _TRY + 2 * attempt)
+        target = whole * (table[1] + (table[2] - table[1]) * u)
+        u = _uniform(state, _TRY + 2 * attempt + 1)
+        ratio = math.exp(table[3] + (table[4] - table[3]) * u)
+        w = np.rint(math.sqrt(target * ratio))
+        h = np.rint(math.sqrt(target / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            left = math.floor(_uniform(state, _PLACE_X) * (width - w + 1))
+            top = math.floor(_uniform(state, _PLACE_Y) * (height - h + 1))
+            return left, top, w, h
+    w, h = float(width), float(height)
+    if w / h < table[5]:
+        h = min(h, max(1.0, np.rint(w / table[5])))
+    elif w / h > table[6]:
+        w = min(w, max(1.0, np.rint(h * table[6])))
+    return float((width - int(w)) // 2), float((height - int(h)) // 2), w, h
+
+
+@njit(**_options)
+def draw(
+    key, rows, heights, widths, tables,
+    geometry, factors, order, grey, sigma, solarise, mixing, pull,
+):  # fmt: skip
+    """Fill the parameters (V B ...) of every view of every image."""
+    for view in range(tables.shape[0]):
+        table = tables[view]
+        for item in range(rows.shape[0]):
+            state = _mix(_mix(key + np.uint64(rows[item]) + _STEP) + np.uint64(view) + _STEP)
+            size = table[0]
+            left, top, w, h = _crop_box(table, state, heights[item], widths[item])
+            a, b, c, d = w / size, 0.0, 0.0, h / size
+            if _uniform(state, _FLIP) < table[8]:
+                a = -a
+            if table[9] != 0 or table[10] != 0:
+                turn = table[9] * (2 * _uniform(state, _ROTATE) - 1)
+                slant = math.tan(table[10] * (2 * _uniform(state, _SHEAR) - 1))
+                cosine, sine = math.cos(turn), math.sin(turn)
+                a, b, c, d = (
+                    cosine * a, (cosine * slant - sine) * d,
+                    sine * a, (sine * slant + cosine) * d,
+                )  # fmt: skip
+            middle = (size - 1) / 2
+            out = geometry[view, item]
+            out[0, 0], out[0, 1] = a, b
+            out[1, 0], out[1, 1] = c, d
+            out[0, 2] = left + (w - 1) / 2 - (a + b) * middle
+            out[1, 2] = top + (h - 1) / 2 - (c + d) * middle
+
+            factor = factors[view, item]
+            factor[0] = factor[1] = factor[2] = 1.0
+            factor[3] = 0.0
+            order[view, item] = int(_uniform(state, _ORDER) * 24)
+            if _uniform(state, _JITTER) < table[15]:
+                for which in range(3):
+                    low = max(0.0, 1 - table[11 + which])
+                    high = 1 + table[11 + which]
+                    factor[which] = low + (high - low) * _uniform(state, _FACTOR + which)
+                factor[3] = table[14] * (2 * _uniform(state, _FACTOR + 3) - 1)
+            grey[view, item] = _uniform(state, _GREY) < table[16]
+            sigma[view, item] = 0.0
+            if _uniform(state, _BLUR) < table[17]:
+                u = _uniform(state, _SIGMA)
+                sigma[view, item] = table[18] + (table[19] - table[18]) * u
+            solarise[view, item] = _uniform(state, _SOLARISE) < table[20]
+            _compose(
+                factor, order[view, item], grey[view, item], mixing[view, item], pull[view, item]
+            )
+
+
+@njit(**_options)
+def _tap_count(step, extent):
+    return min(np.int64(math.ceil(2 * max(1.0, abs(step)))), extent)
+
+
+@njit(**_options)
+def _taps(step, start, extent, count, first, weights):
+    """Triangle filter around start + i step, as wide as the step when shrinking.
+
+    Fills the first source index and `count` weights of each output; a position outside the
+    source gets weights of zero (black).
+    """
+    reach = max(1.0, abs(step))
+    for i in range(first.shape[0]):
+        at = start + i * step
+        begin = min(max(np.int64(math.floor(at - reach)) + 1, 0), extent - count)
+        first[i] = begin
+        total = 0.0
+        if -0.5001 <= at <= extent - 0.4999:
+            for k in range(count):
+                weight = max(0.0, 1.0 - abs(begin + k - at) / reach)
+                weights[i, k] = weight
+                total += weight
+        scale = 1.0 / total if total > 0 else 0.0
+        for k in range(count):
+            weights[i, k] = weights[i, k] * scale if total > 0 else 0.0
+
+
+@njit(fastmath=_FAST, **_options)
+def _two_rows(out, a, b, wa, wb):
+    for j in range(out.shape[0]):
+        out[j] = wa * np.float32(a[j]) + wb * np.float32(b[j])
+
+
+@njit(fastmath=_FAST, **_options)
+def _add_two_rows(out, a, b, wa, wb):
+    for j in range(out.shape[0]):
+        out[j] += wa * np.float32(a[j]) + wb * np.float32(b[j])
+
+
+@njit(fastmath=_FAST, **_options)
+def _two_columns(row0, row1, r, g, b, first, weights):
+    g0, b0, g1, b1 = row0[1:], row0[2:], row1[1:], row1[2:]
+    for i in range(r.shape[0]):
+        j = first[i]
+        u, v = weights[i, 0], weights[i, 1]
+        r[i] = u * row0[j] + v * row1[j]
+        g[i] = u * g0[j] + v * g1[j]
+        b[i] = u * b0[j] + v * b1[j]
+
+
+@njit(fastmath=_FAST, **_options)
+def _many_columns(row, r, g, b, first, weights):
+    zero = np.float32(0)
+    for i in range(r.shape[0]):
+        j = np.int64(first[i])
+        red = green = blue = zero
+        for k in range(weights.shape[1]):
+            w = weights[i, k]
+            red += w * row[j]
+            green += w * row[j + 1]
+            blue += w * row[j + 2]
+            j += 3
+        r[i], g[i], b[i] = red, green, blue
+
+
+@njit(**_options)
+def _resample(
+    image, height, width, step_x, start_x, step_y, start_y, out_w, planes, row, firsts, weights
+):
+    """Axis-aligned resampling of image (H*W*3 bytes) into planes (3, out_h*out_w)."""
+    out_h = planes.shape[1] // out_w
+    count_x, count_y = _tap_count(step_x, width), _tap_count(step_y, height)
+    first_x, first_y = firsts[:out_w], firsts[out_w : out_w + out_h]
+    weight_x = weights[: out_w * count_x].reshape(out_w, count_x)
+    weight_y = weights[out_w * count_x : out_w * count_x + out_h * count_y].reshape(out_h, count_y)
+    _taps(step_x, start_x, width, count_x, first_x, weight_x)
+    _taps(step_y, start_y, height, count_y, first_y, weight_y)
+    low = min(first_x[0], first_x[out_w - 1])
+    length = 3 * (max(first_x[0], first_x[out_w - 1]) + count_x - low)
+    for i in range(out_w):
+        first_x[i] = 3 * (first_x[i] - low)
+    line = row[:length]
+    stride = 3 * width
+    red, green, blue = planes[0], planes[1], planes[2]
+    for y in range(out_h):
+        at = first_y[y] * stride + 3 * low
+        top = image[at : at + length]
+        if count_y == 1:
+            _two_rows(line, top, top, weight_y[y, 0], np.float32(0))
+        else:
+            bottom = image[at + stride : at + stride + length]
+            _two_rows(line, top, bottom, weight_y[y, 0], weight_y[y, 1])
+            for k in range(2, count_y, 2):
+                at += 2 * stride
+                top = image[at : at + length]
+                if k + 1 < count_y:
+                    bottom = image[at + stride : at + stride + length]
+                    _add_two_rows(line, top, bottom, weight_y[y, k], weight_y[y, k + 1])
+                else:
+                    _add_two_rows(line, top, top, weight_y[y, k], np.float32(0))
+        here = y * out_w
+        r, g, b = red[here : here + out_w], green[here : here + out_w], blue[here : here + out_w]
+        if count_x == 2:
+            _two_columns(line, line[3:], r, g, b, first_x, weight_x)
+        else:
+            _many_columns(line, r, g, b, first_x, weight_x)
+
+
+@njit(**_options)
+def _resample_affine(image, height, width, geometry, size, planes):
+    """Any affine map: shrink the covered part of the source first, so that what is left of the
+    map never shrinks, then sample that bilinearly. Outside the source it is black."""
+    a, b, x0 = geometry[0, 0], geometry[0, 1], geometry[0, 2]
+    c, d, y0 = geometry[1, 0], geometry[1, 1], geometry[1, 2]
+    fx, fy = max(1.0, math.hypot(a, b)), max(1.0, math.hypot(c, d))
+    p, q, r, s = a / fx, b / fx, c / fy, d / fy
+    trace, determinant = p * p + q * q + r * r + s * s, p * s - q * r
+    most = math.sqrt((trace + math.sqrt(max(0.0, trace * trace - 4 * determinant**2))) / 2)
+    fx, fy = fx * max(1.0, most), fy * max(1.0, most)
+
+    last = size - 1
+    left = max(0.0, math.floor(x0 + min(0.0, a * last) + min(0.0, b * last) - fx))
+    right = min(width - 1.0, math.ceil(x0 + max(0.0, a * last) + max(0.0, b * last) + fx))
+    top = max(0.0, math.floor(y0 + min(0.0, c * last) + min(0.0, d * last) - fy))
+    bottom = min(height - 1.0, math.ceil(y0 + max(0.0, c * last) + max(0.0, d * last) + fy))
+    if right < left or bottom < top:
+        planes[:] = 0
+        return
+    columns = max(1, int((right - left) / fx) + 1)
+    rows = max(1, int((bottom - top) / fy) + 1)
+    small = np.empty((3, rows * columns), np.float32)
+    count = columns * _tap_count(fx, width) + rows * _tap_count(fy, height)
+    _resample(
+        image, height, width, fx, left, fy, top, columns, small,
+        np.empty(3 * width, np.float32), np.empty(columns + rows, np.int32),
+        np.empty(count, np.float32),
+    )  # fmt: skip
+    for i in range(size):
+        for j in range(size):
+            x, y = a * j + b * i + x0, c * j + d * i + y0
+            at = i * size + j
+            if not (-0.5001 <= x <= width - 0.4999 and -0.5001 <= y <= height - 0.4999):
+                for k in range(3):
+                    planes[k, at] = 0
+                continue
+            u = min(max((x - left) / fx, 0.0), columns - 1.0)
+            v = min(max((y - top) / fy, 0.0), rows - 1.0)
+            ui, vi = int(u), int(v)
+            right_one, lower = min(ui + 1, columns - 1), min(vi + 1, rows - 1)
+            du, dv = np.float32(u - ui), np.float32(v - vi)
+            one = np.float32(1)
+            for k in range(3):
+                upper_mix = small[k, vi * columns + ui] * (one - du)
+                upper_mix += small[k, vi * columns + right_one] * du
+                lower_mix = small[k, lower * columns + ui] * (one - du)
+                lower_mix += small[k, lower * columns + right_one] * du
+                planes[k, at] = upper_mix * (one - dv) + lower_mix * dv
+
+
+@njit(fastmath=_FAST, **_options)
+def _mean(values):
+    total = 0.0
+    for start in range(0, values.shape[0], 1024):
+        part = np.float32(0)
+        block = values[start : start + 1024]
+        for i in range(block.shape[0]):
+            part += block[i]
+        total += part
+    return total / values.shape[0]
+
+
+@njit(fastmath=_FAST, **_options)
+def _colour_row(r, g, b, m):
+    m00, m01, m02, m03 = m[0], m[1], m[2], m[3]
+    m10, m11, m12, m13 = m[4], m[5], m[6], m[7]
+    m20, m21, m22, m23 = m[8], m[9], m[10], m[11]
+    low, high = np.float32(0), np.float32(255)
+    for i in range(r.shape[0]):
+        x, y, z = r[i], g[i], b[i]
+        r[i] = min(max(m00 * x + m01 * y + m02 * z + m03, low), high)
+        g[i] = min(max(m10 * x + m11 * y + m12 * z + m13, low), high)
+        b[i] = min(max(m20 * x + m21 * y + m22 * z + m23, low), high)
+
+
+@njit(fastmath=_FAST, **_options)
+def _spread(out, c, a1, b1, a2, b2, a3, b3, k0, k1, k2, k3):
+    for i in range(out.shape[0]):
+        out[i] = k0 * c[i] + k1 * (a1[i] + b1[i]) + k2 * (a2[i] + b2[i]) + k3 * (a3[i] + b3[i])
+
+
+@njit(fastmath=_FAST, **_options)
+def _add_spread(out, a1, b1, a2, b2, a3, b3, k1, k2, k3):
+    for i in range(out.shape[0]):
+        out[i] += k1 * (a1[i] + b1[i]) + k2 * (a2[i] + b2[i]) + k3 * (a3[i] + b3[i])
+
+
+@njit(**_options)
+def blur_radius(sigma):
+    """Taps beyond three sigma weigh less than half a grey level in 255 and are left out."""
+    return int(3 * sigma + 0.5)
+
+
+@njit(**_options)
+def _blur(plane, size, sigma, half, passed, padded):
+    """Separable Gaussian in place, edges continued; taps go in triples, padded by zeros."""
+    radius = blur_radius(sigma)
+    groups = (radius + 2) // 3
+    reach = 3 * groups
+    kernel = half[: reach + 1]
+    total = 1.0
+    kernel[:] = 0
+    for k in range(1, radius + 1):
+        total += 2 * math.exp(-0.5 * (k / sigma) ** 2)
+    for k in range(radius + 1):
+        kernel[k] = math.exp(-0.5 * (k / sigma) ** 2) / total
+    for y in range(size):
+        line = padded[: size + 2 * reach]
+        source = plane[y * size : (y + 1) * size]
+        line[:reach] = source[0]
+        line[reach : reach + size] = source
+        line[reach + size :] = source[size - 1]
+        out = passed[y * size : (y + 1) * size]
+        middle = reach
+        _spread(
+            out, line[middle:], line[middle - 1 :], line[middle + 1 :], line[middle - 2 :],
+            line[middle + 2 :], line[middle - 3 :], line[middle + 3 :],
+            kernel[0], kernel[1], kernel[2], kernel[3],
+        )  # fmt: skip
+        for k in range(4, reach, 3):
+            _add_spread(
+                out, line[middle - k :], line[middle + k :], line[middle - k - 1 :],
+                line[middle + k + 1 :], line[middle - k - 2 :], line[middle + k + 2 :],
+                kernel[k], kernel[k + 1], kernel[k + 2],
+            )  # fmt: skip
+    end = (size - 1) * size
+    for y in range(size):
+        at = y * size
+        out = plane[at : at + size]
+        _spread(
+            out, passed[at:],
+            passed[max(at - size, 0) :], passed[min(at + size, end) :],
+            passed[max(at - 2 * size, 0) :], passed[min(at + 2 * size, end) :],
+            passed[max(at - 3 * size, 0) :], passed[min(at + 3 * size, end) :],
+            kernel[0], kernel[1], kernel[2], kernel[3],
+        )  # fmt: skip
+        for k in range(4, reach, 3):
+            _add_spread(
+                out,
+                passed[max(at - k * size, 0) :], passed[min(at + k * size, end) :],
+                passed[max(at - (k + 1) * size, 0) :], passed[min(at + (k + 1) * size, end) :],
+                passed[max(at - (k + 2) * size, 0) :], passed[min(at + (k + 2) * size, end) :],
+                kernel[k], kernel[k + 1], kernel[k + 2],
+            )  # fmt: skip
+
+
+@njit(fastmath=_FAST, **_options)
+def _solarise(values):
+    for i in range(values.shape[0]):
+        values[i] = np.float32(255) - values[i] if values[i] >= np.float32(128) else values[i]
+
+
+@njit(fastmath=_FAST, **_options)
+def _store(r, g, b, out, scale, shift):
+    s0, s1, s2 = scale[0], scale[1], scale[2]
+    t0, t1, t2 = shift[0], shift[1], shift[2]
+    for i in range(r.shape[0]):
+        out[i, 0] = r[i] * s0 + t0
+        out[i, 1] = g[i] * s1 + t1
+        out[i, 2] = b[i] * s2 + t2
+
+
+@njit(**_options)
+def render(
+    pixels, offsets, heights, widths, positions, geometry, mixing, pull, coloured,
+    sigma, solarise, scale, shift, size, start, stop, out,
+):  # fmt: skip
+    """Render items start..stop of (V B), counted view-major, into out (V*B, size*size, 3)."""
+    batch = positions.shape[0]
+    widest = np.int64(1)
+    tallest = np.int64(1)
+    taps = np.int64(1)
+    reach = np.int64(0)
+    for item in range(start, stop):
+        view, image = item // batch, item % batch
+        position = positions[image]
+        width, height = np.int64(widths[position]), np.int64(heights[position])
+        widest, tallest = max(widest, width), max(tallest, height)
+        matrix = geometry[view, image]
+        taps = max(taps, _tap_count(matrix[0, 0], width) + _tap_count(matrix[1, 1], height))
+        reach = max(reach, blur_radius(sigma[view, image]) + 3)
+    planes = np.empty((3, size * size), np.float32)
+    passed = np.empty(size * size, np.float32)
+    padded = np.empty(size + 2 * reach, np.float32)
+    half = np.empty(reach + 1, np.float32)
+    row = np.empty(3 * widest, np.float32)
+    firsts = np.empty(2 * size, np.int32)
+    weights = np.empty(size * taps, np.float32)
+    final = np.empty(12, np.float32)
+    for item in range(start, stop):
+        view, image = item // batch, item % batch
+        position = positions[image]
+        height, width = np.int64(heights[position]), np.int64(widths[position])
+        source = pixels[offsets[position] : offsets[position] + 3 * height * width]
+        matrix = geometry[view, image]
+        if matrix[0, 1] == 0 and matrix[1, 0] == 0:
+            _resample(
+                source, height, width, matrix[0, 0], matrix[0, 2], matrix[1, 1], matrix[1, 2],
+                size, planes, row, firsts, weights,
+            )  # fmt: skip
+        else:
+            _resample_affine(source, height, width, matrix, size, planes)
+        if coloured[view, image]:
+            means = (_mean(planes[0]), _mean(planes[1]), _mean(planes[2]))
+            for i in range(3):
+                offset = 0.0
+                for j in range(3):
+                    final[4 * i + j] = mixing[view, image, i, j]
+                    offset += pull[view, image, i, j] * means[j]
+                final[4 * i + 3] = offset
+            _colour_row(planes[0], planes[1], planes[2], final)
+        if blur_radius(sigma[view, image]) > 0:
+            for k in range(3):
+                _blur(planes[k], size, sigma[view, image], half, passed, padded)
+        if solarise[view, image]:
+            for k in range(3):
+                _solarise(planes[k])
+        _store(planes[0], planes[1], planes[2], out[item], scale, shift)

@@ -1,0 +1,1 @@
+"""Fallow's numbers against those the papers' own implementations gave."""

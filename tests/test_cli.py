@@ -1,0 +1,71 @@
+"""The command line: light start, one sentence and exit code 2 for bad input."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+
+def fallow(*words: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "fallow", *words], capture_output=True, text=True, timeout=120
+    )
+
+
+def refused(*words: str) -> str:
+    done = fallow(*words)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    line = done.stderr.strip()
+    assert line.startswith("fallow: ")
+    assert len(line.splitlines()) == 1
+    return line
+
+
+def test_help_is_quick_and_lists_the_verbs():
+    start = time.perf_counter()
+    done = fallow("--help")
+    seconds = time.perf_counter() - start
+    assert done.returncode == 0
+    for verb in ("explore", "embed", "learn", "probe", "cache", "demo"):
+        assert verb in done.stdout
+    assert seconds < 3  # under 1 s on an idle machine
+
+
+def test_help_imports_neither_torch_nor_tables():
+    code = (
+        "import sys, fallow, fallow.cli\n"
+        "heavy = {'torch', 'numba', 'sklearn', 'lancedb', 'pyarrow', 'scipy'} & set(sys.modules)\n"
+        "print(sorted(heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["lern", "x"], "learn"),
+        (["explore", "no-such-folder"], "no-such-folder"),
+        (["learn", "."], "image"),
+        (["explore"], "SOURCE"),
+    ],
+)
+def test_mistakes_get_one_sentence(words, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert says in refused(*words)
+
+
+def test_mistyped_method_setting_and_encoder(tmp_path):
+    from fallow.images.samples import demo
+
+    demo(tmp_path / "pictures", seed=0)
+    learn = ["learn", str(tmp_path / "pictures"), "--out", str(tmp_path / "run")]
+    assert "did you mean simclr" in refused(*learn, "--method", "simcrl")
+    assert "did you mean temperature" in refused(*learn, "--set", "temprature=1")
+    assert "name=value" in refused(*learn, "--set", "temperature")
+    assert "resnet18" in refused(*learn, "--encoder", "resnet81")
+    assert not (tmp_path / "run").exists()
