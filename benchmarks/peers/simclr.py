@@ -29,8 +29,9 @@ class SimCLR(torch.nn.Module):
 
 def prepare(folder, batch, workers, threads):
     torch.set_num_threads(threads)
-    # no blur at 32 pixels: what the example does, and what fallow's recipe does
-    pictures = LightlyDataset(folder, transform=SimCLRTransform(input_size=32, gaussian_blur=0.0))
+    # 32 pixels: no blur, as in the example; the colours of SimCLR on CIFAR, so that losses compare
+    views = SimCLRTransform(input_size=32, cj_strength=0.5, gaussian_blur=0.0)
+    pictures = LightlyDataset(folder, transform=views)
     ready["loader"] = torch.utils.data.DataLoader(
         pictures, batch, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=True
     )

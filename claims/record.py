@@ -1,0 +1,98 @@
+"""Paired seeds, their interval, the verdict that follows, and the file it is written to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from benchmarks.record import commit, machine, write_json
+
+RESULTS = Path(__file__).resolve().parent / "results"
+CONFIDENCE = 0.90
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One comparison, as it is written; only `entry` makes one, so no verdict is typed by hand."""
+
+    claim: str
+    method: str
+    baseline: str
+    data: dict[str, Any]  # name, images, fingerprint
+    budget: dict[str, Any]
+    seeds: list[tuple[float, float]]  # method, baseline: more is better
+    mean_difference: float
+    interval_90: tuple[float, float]
+    verdict: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    observed: dict[str, Any] = field(default_factory=dict)  # floors, losses: beside the claim
+
+
+def entry(
+    claim: str,
+    method: str,
+    baseline: str,
+    *,
+    data: dict[str, Any],
+    budget: dict[str, Any],
+    seeds: Sequence[tuple[float, float]],
+    settings: dict[str, Any],
+    observed: dict[str, Any] | None = None,
+) -> Entry:
+    """Compute difference, interval and verdict from the pairs."""
+    differences = [ours - theirs for ours, theirs in seeds]
+    bounds = interval(differences)
+    return Entry(
+        claim=claim,
+        method=method,
+        baseline=baseline,
+        data=data,
+        budget=budget,
+        seeds=list(seeds),
+        mean_difference=mean(differences),
+        interval_90=bounds,
+        verdict=verdict(bounds),
+        settings=settings,
+        observed=observed or {},
+    )
+
+
+def interval(differences: Sequence[float]) -> tuple[float, float]:
+    """90 % interval of the mean of paired differences, from Student's t.
+
+    >>> [round(bound, 4) for bound in interval([1.0, 2.0, 3.0])]
+    [0.3141, 3.6859]
+    """
+    from scipy.stats import t
+
+    count = len(differences)
+    if count < 3:
+        raise ValueError(f"a claim rests on at least 3 paired seeds, not {count}")
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, count - 1)) * stdev(differences) / count**0.5
+    return mean(differences) - reach, mean(differences) + reach
+
+
+def verdict(bounds: tuple[float, float]) -> str:
+    """shown above 0, contradicted below 0, else tie.
+
+    >>> verdict((0.1, 0.3)), verdict((-0.1, 0.3)), verdict((-0.3, -0.1))
+    ('shown', 'tie', 'contradicted')
+    """
+    low, high = bounds
+    return "shown" if low > 0 else "contradicted" if high < 0 else "tie"
+
+
+def write(slug: str, entries: list[Entry], folder: Path | None = None) -> Path:
+    """Write results/<slug>.json and print what it says."""
+    about = {"machine": machine(), "commit": commit()}
+    target = (folder or RESULTS) / f"{slug}.json"
+    write_json(target, [asdict(one) | about for one in entries])
+    for one in entries:
+        low, high = one.interval_90
+        print(f"{one.verdict}: {one.claim}")
+        print(f"  {one.method} - {one.baseline}: {one.mean_difference:+.4f} ", end="")
+        print(f"(90 % interval {low:+.4f} to {high:+.4f}, {len(one.seeds)} paired seeds)")
+    return target

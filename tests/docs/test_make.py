@@ -1,0 +1,96 @@
+"""Pages are made of the docstring, the settings and the results, and of nothing else."""
+
+import importlib.util
+import json
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, Field
+
+SCRIPT = Path(__file__).resolve().parents[2] / "docs" / "make.py"
+
+
+@pytest.fixture
+def make():
+    spec = importlib.util.spec_from_file_location("docs_make", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+CLAIM = {
+    "claim": "a is better than b",
+    "verdict": "tie",
+    "mean_difference": 0.0123,
+    "interval_90": [-0.01, 0.03],
+    "seeds": [[0.5, 0.4]] * 3,
+    "data": {"name": "some", "images": 12},
+    "budget": {"minutes_spent": 9.6},
+}
+SPEED = {
+    "work": "views/s",
+    "peer": "p",
+    "peer_version": "1.2",
+    "ratio": 3.456,
+    "target": 2.0,
+    "pairs": [[3, 1]],
+    "peak_memory_mb": None,
+    "machine": {"processor": "some processor", "cores": 2},
+}
+
+
+@pytest.fixture
+def package(monkeypatch):
+    """A package fallow.methods with one method in it, made in memory."""
+    module = types.ModuleType("fallow.methods.learn.some_method")
+
+    class Some:
+        """Do some thing.
+
+        And say why.
+        """
+
+        class Settings(BaseModel):
+            codes: int = Field(300, description="how many | codes")
+            rate: float = Field(0.5, json_schema_extra={"help": "how fast"})
+
+    Some.__module__ = module.__name__
+    module.Some = Some
+    module.Other = Path  # imported, not its own
+    helper = types.ModuleType("fallow.methods.learn.helper")
+    root = types.ModuleType("fallow.methods")
+    root.__path__ = []
+    for one in (root, module, helper):
+        monkeypatch.setitem(sys.modules, one.__name__, one)
+    import fallow
+
+    monkeypatch.setattr(fallow, "methods", root, raising=False)
+    found = [types.SimpleNamespace(name=one.__name__, ispkg=False) for one in (module, helper)]
+    monkeypatch.setattr("pkgutil.walk_packages", lambda path, prefix: found)
+
+
+def test_pages_hold_docstring_settings_and_results(make, package, tmp_path):
+    for name, content in (("claims", [CLAIM]), ("benchmarks", [SPEED])):
+        (tmp_path / name / "results").mkdir(parents=True)
+        stem = "some-method" if name == "claims" else "views"
+        (tmp_path / name / "results" / f"{stem}.json").write_text(json.dumps(content))
+    make.main(tmp_path)
+    written = sorted(str(p.relative_to(tmp_path / "docs")) for p in tmp_path.rglob("*.md"))
+    assert written == ["evidence.md", "methods/some-method.md"]
+    page = (tmp_path / "docs/methods/some-method.md").read_text()
+    assert "# some-method\n\nDo some thing.\n\nAnd say why.\n" in page
+    assert "| `codes` | `300` | how many \\| codes |" in page
+    assert "| `rate` | `0.5` | how fast |" in page
+    row = "| a is better than b | tie | +0.0123 | -0.0100 to +0.0300 | 3 | some (12 images) |"
+    assert row in page
+    evidence = (tmp_path / "docs/evidence.md").read_text()
+    assert row in evidence
+    assert "| views/s | p 1.2 | 3.46 | 2 | 1 | - | some processor, 2 cores |" in evidence
+
+
+def test_what_was_not_measured_is_said(make, package, tmp_path):
+    make.main(tmp_path)
+    assert "Not measured yet." in (tmp_path / "docs/methods/some-method.md").read_text()
+    assert (tmp_path / "docs/evidence.md").read_text().count("None measured yet.") == 2
