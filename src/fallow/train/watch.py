@@ -2,23 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
-import torch
-from torch import Tensor
-
+from fallow.measure.collapse import spread
 from fallow.train.method import Loss
-
-
-def spread(embedding: Tensor) -> float:
-    """How far unit embeddings lie apart: 1 for uniform directions, 0 for one point.
-
-    >>> round(spread(torch.eye(4)), 2), round(spread(torch.ones(4, 8)), 2)
-    (0.87, 0.0)
-    """
-    unit = torch.nn.functional.normalize(embedding.detach().float(), dim=1)
-    # E|z - mean|^2 = 1 - |mean|^2 for unit vectors
-    return math.sqrt(max(0.0, 1.0 - float(unit.mean(0).pow(2).sum())))
 
 
 class Watch:
@@ -38,7 +23,7 @@ class Watch:
         """Take one step in; returns a warning the first time one is due."""
         self.steps += 1
         if loss.embedding is not None:
-            self.spread = self._mean(self.spread, spread(loss.embedding))
+            self.spread = self._mean(self.spread, spread(loss.embedding.detach()))
         if loss.trivial:
             self.ratio = self._mean(self.ratio, total / loss.trivial)
         if self.steps < self.patience or self.warnings:
