@@ -1,28 +1,12 @@
-"""Small pictures and folders the tests of images share."""
+"""A cache of its own for each test, and a small folder of pictures."""
 
-import io
-
-import numpy as np
 import pytest
-from PIL import Image
+from pictures import encoded, picture
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("FALLOW_CACHE", str(tmp_path / "cache"))
-
-
-def picture(width=40, height=30, seed=0):
-    """A smooth picture that survives JPEG well."""
-    random = np.random.default_rng(seed)
-    coarse = Image.fromarray(random.integers(0, 255, (4, 5, 3), np.uint8))
-    return coarse.resize((width, height), Image.Resampling.BICUBIC)
-
-
-def encoded(image, kind, **options):
-    out = io.BytesIO()
-    image.save(out, kind, **options)
-    return out.getvalue()
 
 
 @pytest.fixture

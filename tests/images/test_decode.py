@@ -6,9 +6,9 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import encoded, picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pictures import encoded, picture
 from PIL import Image
 
 from fallow.images.decode import (
@@ -135,7 +135,9 @@ def test_what_is_no_image_says_so(data, reason):
 
 def test_an_enormous_picture_is_refused_before_decoding():
     def chunk(name, body):
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        return (
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        )
 
     size = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(b"\0" * 99))
@@ -190,8 +192,10 @@ def test_flipped_bytes_never_crash(kind, data):
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from([b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0"]),
-       st.binary(max_size=400))
+@given(
+    st.sampled_from([b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0"]),
+    st.binary(max_size=400),
+)
 def test_any_bytes_never_crash(magic, tail):
     _only_unreadable(magic + tail)
 

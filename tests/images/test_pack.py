@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import encoded, picture
+from pictures import encoded, picture
 
 import fallow.files
 from fallow.images import Pack, cached_packs, clear_packs, open
@@ -93,7 +93,10 @@ def test_the_cache_is_listed_and_cleared(folder, tmp_path):
     pack = open(folder).pack(16)
     open(folder).pack(8)
     found = cached_packs()
-    assert {(one.name, one.side, one.images) for one in found} == {("photos", 16, 4), ("photos", 8, 4)}
+    assert {(one.name, one.side, one.images) for one in found} == {
+        ("photos", 16, 4),
+        ("photos", 8, 4),
+    }
     assert sum(one.bytes for one in found) == clear_packs()
     assert cached_packs() == []
     assert not pack.path.exists()

@@ -45,7 +45,7 @@ TABLE = pa.table(
         ("width <> 10 and width <= 20", [1]),
         ("width = 10.5", []),
         ("nothing is null and nothing = 3 or checked = true", [0, 3]),
-        ('"two words" = \'a\'', [0, 2]),
+        ("\"two words\" = 'a'", [0, 2]),
         ("`two words` == 'b'", [1, 3]),
         ("not (label = 'cat' or width = 30)", []),
     ],

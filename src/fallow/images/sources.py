@@ -578,6 +578,7 @@ def _arrow(
                 table = pa.ipc.open_stream(source).read_all()
             except pa.ArrowInvalid:
                 table = pa.ipc.open_file(source).read_all()
+            table.validate(full=True)  # damaged offsets would be followed out of the file
         except (pa.ArrowException, OSError) as error:
             raise SourceProblem(f"{where} is not a readable Arrow file: {error}") from error
         features = features or _features(table.schema)
