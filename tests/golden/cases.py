@@ -32,7 +32,7 @@ class Case:
         return torch.from_numpy(self.inputs[name].copy()).requires_grad_(gradient)
 
     def number(self, name: str) -> float:
-        return float(self.inputs[name])
+        return float(self.inputs[name].item())
 
 
 def cases(slug: str, prefix: str, without: tuple[str, ...] = ()) -> list[Case]:

@@ -31,7 +31,7 @@ def test_knn(case):
         # when the true class ties with others at the last place, either answer is right
         last = -np.sort(-scores, axis=1)[:, guesses - 1]
         own = scores[np.arange(len(scores)), truth]
-        better = (scores > own[:, None] * (1 - 1e-4)).sum(1)
+        better = (scores >= own[:, None] * (1 - 1e-4)).sum(1)
         surely, perhaps = (better <= guesses).mean(), (own >= last * (1 - 1e-4)).mean()
         assert surely - 1e-9 <= recorded / 100 <= perhaps + 1e-9
         assert surely - 1e-9 <= ours <= perhaps + 1e-9

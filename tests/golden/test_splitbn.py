@@ -12,7 +12,7 @@ def test_split_batch_norm(case):
     from fallow.encoders.heads import SplitBatchNorm
 
     x = case.tensor("x")
-    layer = SplitBatchNorm(x.shape[1], splits=int(case.inputs["splits"]))
+    layer = SplitBatchNorm(x.shape[1], splits=int(case.number("splits")))
     layer.load_state_dict({"weight": case.tensor("w"), "bias": case.tensor("b")}, strict=False)
     layer.train()
     with torch.no_grad():

@@ -35,11 +35,17 @@ from fallow.images.stores import (
 )
 from fallow.problems import SettingProblem, SourceProblem
 
-SUFFIXES = tuple([".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif"])
-# pictures people have that fallow does not read: named as problems instead of passed over
-FOREIGN = tuple(
-    [".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".psd", ".exr", ".hdr", ".ppm", ".pgm", ".pbm", ".tga", ".ico", ".pcx", ".dng", ".nef", ".cr2", ".cr3", ".arw", ".kdc", ".orf", ".raf"]
+# fmt: off
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".tif", ".tiff", ".bmp", ".dib",
+    ".gif",
 )
+# pictures people have that fallow does not read: named as problems instead of passed over
+FOREIGN = (
+    ".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".psd", ".exr", ".hdr", ".ppm", ".pgm",
+    ".pbm", ".tga", ".ico", ".pcx", ".dng", ".nef", ".cr2", ".cr3", ".arw", ".kdc", ".orf", ".raf",
+)
+# fmt: on
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 SPLITS = ("train", "training", "val", "valid", "validation", "dev", "test", "testing", "unlabelled")
 OWN_LABELS = ("labels.csv", "metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -572,6 +578,7 @@ def _arrow(
                 table = pa.ipc.open_stream(source).read_all()
             except pa.ArrowInvalid:
                 table = pa.ipc.open_file(source).read_all()
+            table.validate(full=True)  # damaged offsets would be followed out of the file
         except (pa.ArrowException, OSError) as error:
             raise SourceProblem(f"{where} is not a readable Arrow file: {error}") from error
         features = features or _features(table.schema)

@@ -35,7 +35,7 @@ def read_table(data: bytes, name: str) -> pa.Table:
 
             table = pyarrow.json.read_json(io.BytesIO(data))
         elif lower.endswith((".csv", ".tsv")):
-            table = _read_csv(data, name)
+            table = _read_csv(data, name)  # all text: typed below
         else:
             raise SourceProblem(
                 f"{name} is not a table fallow reads: use {', '.join(TABLE_SUFFIXES)}"
@@ -48,7 +48,7 @@ def read_table(data: bytes, name: str) -> pa.Table:
     )
     if twice:
         raise SourceProblem(f"{name} has two columns called {twice[0]}: rename one of them")
-    return table
+    return typed(table) if lower.endswith((".csv", ".tsv")) else table
 
 
 def _read_csv(data: bytes, name: str) -> pa.Table:
@@ -76,7 +76,7 @@ def _read_csv(data: bytes, name: str) -> pa.Table:
             quoted_strings_can_be_null=True,
         ),
     )
-    return typed(table)
+    return table
 
 
 def typed(table: pa.Table) -> pa.Table:

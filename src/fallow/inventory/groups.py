@@ -8,6 +8,7 @@ import numpy as np
 
 from fallow.inventory.space import kmeans, squared
 
+STARTS = 3  # k-means runs per number tried: one alone may settle badly
 CLEAR = 0.15  # mean silhouette from which groups have borders worth the name
 
 
@@ -48,18 +49,19 @@ def group(
     else:
         draw = np.random.default_rng(seed)
         sample = np.sort(draw.choice(total, min(total, 1000), replace=False))
-        learn = vectors[np.sort(draw.choice(total, min(total, 2500), replace=False))]
         distance = np.sqrt(squared(vectors[sample], vectors[sample]))
         found: dict[int, np.ndarray] = {}
         for tried in _numbers(min(most, total // 3)):
-            centres = kmeans(learn, tried, rounds=12, seed=seed)[0]
-            score = silhouette(distance, squared(vectors[sample], centres).argmin(axis=1))
-            found[tried], scores[tried] = centres, score
+            for start in range(STARTS):
+                centres, member = kmeans(vectors[sample], tried, rounds=10, seed=seed + start)
+                score = silhouette(distance, member)
+                if score > scores.get(tried, -1.0):
+                    found[tried], scores[tried] = centres, score
         count = max(scores, key=lambda tried: scores[tried])
         if scores[count] < CLEAR:
             fine = [tried for tried in scores if tried >= round(total ** (1 / 3))]
             count = max(fine or [count], key=lambda tried: scores[tried])
-        member = squared(vectors, found[count]).argmin(axis=1)
+        member = kmeans(vectors, count, start=found[count], rounds=10, seed=seed)[1]
     order = np.argsort(-np.bincount(member), kind="stable")
     order = order[np.bincount(member)[order] > 0]
     rank = np.full(int(member.max()) + 1, -1)
@@ -79,7 +81,7 @@ def _numbers(most: int) -> list[int]:
     """Numbers of groups worth trying: all small ones, then ever wider steps."""
     numbers = {2}
     while max(numbers) < most:
-        numbers.add(max(max(numbers) + 1, round(max(numbers) * 1.2)))
+        numbers.add(max(max(numbers) + 1, round(max(numbers) * 1.15)))
     return sorted(number for number in numbers if number <= max(most, 2))
 
 

@@ -25,9 +25,8 @@ def layout(
     count = len(vectors)
     centred = vectors - vectors.mean(axis=0, keepdims=True)
     if count < 4 or near.rows.shape[1] == 0:
-        return np.linspace(-1, 1, max(count, 1), dtype=np.float32)[:count, None] * np.float32(
-            [1, 0]
-        )
+        line = np.linspace(-1, 1, count) if count > 1 else np.zeros(count)
+        return np.stack([line, np.zeros(count)], axis=1).astype(np.float32)
     start = np.zeros((count, 2), np.float32)
     flat = centred[:, :2]
     start[:, : flat.shape[1]] = flat / max(float(np.abs(flat).max()), 1e-9) * 10

@@ -34,8 +34,8 @@ def quality(measures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     height = np.asarray(measures["height"], np.float64)
     size = np.sqrt(width * height)
     shape = np.log(np.maximum(width, height) / np.maximum(np.minimum(width, height), 1))
-    flat = measures["contrast"] < 0.012
-    # on a picture with nothing in it, sharpness is noise; dark ones are listed as dark
+    # below three grey levels of spread, sharpness is noise; below one and a half, nothing is there
+    faint, flat = measures["contrast"] < 0.012, measures["contrast"] < 0.006
     focus = np.log(np.maximum(measures["focus"], 1e-4))
     typical = float(np.median(size)) if len(size) else 0.0
 
@@ -44,7 +44,7 @@ def quality(measures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return chosen[np.argsort(badness[chosen], kind="stable")]
 
     return {
-        "blurry": rows(low(focus, np.log(0.075), np.log(0.11)) & ~flat, focus),
+        "blurry": rows(low(focus, np.log(0.075), np.log(0.11)) & ~faint, focus),
         "dark": rows(
             low(measures["brightness"], 0.06, 0.16) & (measures["brightest"] < 0.6),
             measures["brightness"],

@@ -1,4 +1,4 @@
-"""The vector space all findings share: partly whitened principal components, and neighbours in it."""
+"""The vector space all findings share: partly whitened components, and neighbours in it."""
 
 from __future__ import annotations
 
@@ -137,15 +137,27 @@ def _nearest(
 
 
 def kmeans(
-    vectors: np.ndarray, count: int, *, rounds: int = 25, seed: int = 0, sample: int = 20000
+    vectors: np.ndarray,
+    count: int,
+    *,
+    start: np.ndarray | None = None,
+    rounds: int = 25,
+    seed: int = 0,
+    sample: int = 20000,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Centres (count D) and the centre of each row; k-means++ start, empty cells re-seeded."""
+    """Centres (count D) and the centre of each row; empty cells are re-seeded.
+
+    Begins at `start`, or at rows spread out by greedy k-means++.
+    """
     draw = np.random.default_rng(seed)
     learn = vectors
     if len(vectors) > sample:
         learn = vectors[np.sort(draw.choice(len(vectors), sample, replace=False))]
     count = min(count, len(learn))
-    centres = learn[_spread(learn[: 50 * count], count, draw)]
+    if start is None:
+        some = learn[draw.permutation(len(learn))[: 50 * count]]
+        start = some[_spread(some, count, draw)]
+    centres = start
     for _ in range(rounds):
         member = _closest(learn, centres)
         sums = np.zeros_like(centres)
@@ -176,19 +188,22 @@ def _closest(vectors: np.ndarray, centres: np.ndarray) -> np.ndarray:
 
 
 def _spread(vectors: np.ndarray, count: int, draw: np.random.Generator) -> np.ndarray:
-    """k-means++: rows chosen one by one with chance proportional to the squared distance."""
+    """Greedy k-means++: of a few rows drawn by squared distance, the one that helps most."""
     chosen = [int(draw.integers(len(vectors)))]
     length = (vectors**2).sum(axis=1)
-    distance = np.full(len(vectors), np.inf, np.float32)
+    distance = squared(vectors, vectors[chosen])[:, 0]
+    tries = 2 + int(np.log(count))
     for _ in range(count - 1):
-        last = vectors[chosen[-1]]
-        new = np.maximum(length + (last**2).sum() - 2 * (vectors @ last), 0)
-        distance = np.minimum(distance, new)
         distance[chosen] = 0
         total = distance.cumsum(dtype=np.float64)
-        if total[-1] <= 0:
-            left = np.setdiff1d(np.arange(len(vectors)), chosen)
-            chosen.append(int(left[0]))
+        if total[-1] <= 1e-9:
+            chosen.append(int(draw.integers(len(vectors))))
             continue
-        chosen.append(min(int(np.searchsorted(total, draw.random() * total[-1])), len(total) - 1))
+        drawn = np.searchsorted(total, draw.random(tries) * total[-1])
+        drawn = np.minimum(drawn, len(vectors) - 1)
+        away = length[:, None] - 2 * (vectors @ vectors[drawn].T) + length[drawn]
+        left = np.minimum(distance[:, None], np.maximum(away, 0))
+        best = int(left.sum(axis=0).argmin())
+        chosen.append(int(drawn[best]))
+        distance = left[:, best]
     return np.array(chosen)

@@ -140,8 +140,8 @@ def _tone(luma: np.ndarray, measures: np.ndarray) -> None:
             row2 += luma[y, x] * luma[y, x]
         for x in range(width):
             histogram[int(luma[y, x] + np.float32(0.5))] += 1
-        total += row
-        total2 += row2
+        total += float(row)
+        total2 += float(row2)
     count = height * width
     mean = total / count
     measures[0] = mean / 255
@@ -161,7 +161,7 @@ def _tone(luma: np.ndarray, measures: np.ndarray) -> None:
     measures[7] = bright / 255
     if height < 3 or width < 3:
         return
-    lap, lap2 = 0.0, 0.0
+    edge, edge2 = 0.0, 0.0
     for y in range(1, height - 1):
         row, row2 = zero, zero
         for x in range(1, width - 1):
@@ -169,11 +169,11 @@ def _tone(luma: np.ndarray, measures: np.ndarray) -> None:
             value -= four * luma[y, x]
             row += value
             row2 += value * value
-        lap += row
-        lap2 += row2
+        edge += float(row)
+        edge2 += float(row2)
     count = (height - 2) * (width - 2)
-    lap /= count
-    measures[4] = max(lap2 / count - lap * lap, 0.0)
+    edge /= count
+    measures[4] = max(edge2 / count - edge * edge, 0.0)
     # How much of the change over four pixels already happens over one: a step edge gives 1/4,
     # a wide ramp 1/16, whatever the contrast. The lower of both directions sees motion blur.
     measures[5] = 1.0
@@ -187,10 +187,10 @@ def _tone(luma: np.ndarray, measures: np.ndarray) -> None:
                 four_x += (luma[y, x + 4] - here) ** 2
                 one_y += (luma[y + 1, x] - here) ** 2
                 four_y += (luma[y + 4, x] - here) ** 2
-            near_x += one_x
-            far_x += four_x
-            near_y += one_y
-            far_y += four_y
+            near_x += float(one_x)
+            far_x += float(four_x)
+            near_y += float(one_y)
+            far_y += float(four_y)
         if far_x > 0 and far_y > 0:
             measures[5] = min(near_x / far_x, near_y / far_y)
 

@@ -74,7 +74,7 @@ def rows_of(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def write(folder: Path, table: pa.Table, measured: Measured, vectors: np.ndarray, key: str) -> int:
-    """Add one version to `folder`/images.lance; returns its number. Older versions stay readable."""
+    """Add a version to `folder`/images.lance; returns its number. Older ones stay readable."""
     from fallow.inventory.lance import lancedb
 
     columns = [_storable(column) for column in table.columns]

@@ -18,8 +18,9 @@ from fallow.train.distributed import all_reduce_max, all_reduce_sum, world_size
 def sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tensor:
     """Soft assignments that use all prototypes about equally; each row sums to 1.
 
-    `scores` (B, K) are this rank's; prototypes are balanced over the rows of all ranks. Works on
-    logarithms, because exp(scores / epsilon) overflows float32 once epsilon is near 0.01.
+    `scores` (B, K) are this rank's; prototypes are balanced over the rows of all ranks, which
+    must bring equally many. Works on logarithms, because exp(scores / epsilon) overflows float32
+    once epsilon is near 0.01.
 
     >>> sinkhorn(torch.zeros(2, 4))
     tensor([[0.2500, 0.2500, 0.2500, 0.2500],
@@ -28,11 +29,11 @@ def sinkhorn(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -> Tens
     log_q = at_least_float32(scores) / epsilon  # b K
     samples = len(scores) * world_size()
     log_samples, log_prototypes = math.log(samples), math.log(scores.shape[1])
-    log_q = log_q - _log_sum(log_q.reshape(-1))
+    log_q -= _log_sum(log_q.reshape(-1))
     for _ in range(iterations):  # prototypes first, samples last
-        log_q = log_q - _log_sum(log_q) - log_prototypes
-        log_q = log_q - log_q.logsumexp(1, keepdim=True) - log_samples
-    return (log_q + log_samples).exp()
+        log_q -= _log_sum(log_q) + log_prototypes
+        log_q -= log_q.logsumexp(1, keepdim=True) + log_samples
+    return log_q.add_(log_samples).exp_()
 
 
 @without_autocast
@@ -61,4 +62,4 @@ def swapped_prediction(
 def _log_sum(log_values: Tensor) -> Tensor:
     """log of the sum of exponentials over the first dimension, over all ranks."""
     largest = all_reduce_max(log_values.amax(0))
-    return largest + all_reduce_sum((log_values - largest).exp().sum(0)).log()
+    return largest + all_reduce_sum((log_values - largest).exp_().sum(0)).log_()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fallow.problems import Problem
 
-ENTRIES = 1 << 24  # similarities held at once: 64 MB in float32
+ENTRIES = 1 << 22  # similarities held at once: 16 MB in float32
 
 
 def rows(features: Any) -> Tensor:

@@ -55,8 +55,8 @@ def uniformity(features: Any, sharpness: float = 2.0) -> float:
 
     >>> round(uniformity(torch.eye(4)), 4)
     -4.0
-    >>> uniformity(torch.ones(4, 3))
-    0.0
+    >>> abs(uniformity(torch.ones(4, 3))) < 1e-6
+    True
     """
     unit = unit_rows(features)
     rows = len(unit)

@@ -26,6 +26,7 @@ from fallow.report.page import (
 
 LISTED = 48  # pictures a list shows at once
 SHOWN = 180  # and with its folded part; the rest is only copied
+TYPICAL = 8  # pictures per group: one row
 SETS = 60  # sets of duplicates drawn; all of them are copied
 LARGE, MEDIUM, SMALL = 128, 96, 64  # sides of listed pictures, of others, of others among many
 MANY = 3000  # images from which the map makes do with small pictures
@@ -237,7 +238,10 @@ class _Report:
                     ),
                     element(
                         "div",
-                        *(self.tile(i, side=96) for i in group.get("representatives", [])[:10]),
+                        *(
+                            self.tile(i, side=96)
+                            for i in group.get("representatives", [])[:TYPICAL]
+                        ),
                         class_="row",
                     ),
                     class_="group",
@@ -480,7 +484,7 @@ def _cells(
         return {}
     listed: dict[int, None] = {}
     for group in found.get("groups", []):
-        listed |= dict.fromkeys(group.get("representatives", [])[:10])
+        listed |= dict.fromkeys(group.get("representatives", [])[:TYPICAL])
     for same in found.get("exact_duplicates", [])[:SETS]:
         listed |= dict.fromkeys(same[:8])
     for near in found.get("near_duplicates", [])[:SETS]:

@@ -546,7 +546,7 @@ def _findings(
 def _tally(named: Sequence[str | None], chosen: np.ndarray) -> dict[str, int]:
     """How often each label occurs among the chosen rows, most frequent first."""
     tally: dict[str, int] = {}
-    for row in np.flatnonzero(chosen):
+    for row in np.flatnonzero(chosen).tolist():
         name = named[row]
         if name is not None:
             tally[name] = tally.get(name, 0) + 1
@@ -566,12 +566,9 @@ def _headlines(counts: Mapping[str, int], found: _Found, note: str) -> list[str]
             copies.append(f"{_many(number, f'{name} group')} ({total})")
     lines.append(", ".join(copies) or "no duplicates")
     if found.groups.count > 1:
-        clear = (
-            ""
-            if found.groups.separation >= groups.CLEAR
-            else ", without clear borders between them"
-        )
-        lines.append(f"{_many(found.groups.count, 'group')} of similar images{clear}")
+        clear = found.groups.separation >= groups.CLEAR
+        vague = "" if clear else ", without clear borders between them"
+        lines.append(f"{_many(found.groups.count, 'group')} of similar images{vague}")
     poor = [f"{counts[name]:,} {name.replace('_', '-')}" for name in found.quality if counts[name]]
     lines.append(", ".join(poor) if poor else "none blurry, dark, bright, small or oddly shaped")
     if counts["outliers"]:
@@ -588,9 +585,7 @@ def _headlines(counts: Mapping[str, int], found: _Found, note: str) -> list[str]
             doubt = _many(counts["suspects"], "suspected wrong label")
             lines.append(f"{doubt} (neighbours confirm {judged.agreement:.0%} of all labels)")
         else:
-            lines.append(
-                f"no suspected wrong label (neighbours confirm {judged.agreement:.0%} of them)"
-            )
+            lines.append(f"no suspected wrong label (neighbours confirm {judged.agreement:.0%})")
     if note:
         lines.append(note)
     return lines

@@ -220,7 +220,7 @@ function factsOf(i) {
   for (const { title, codes, names, rest, values } of items.colourings) {
     if (title === "finding" || title === "megapixels") continue;
     const value = codes ? (codes[i] < 0 ? rest : names[codes[i]]) : values[i] === null ? "–" : format(values[i]);
-    facts.push([title, value]);
+    facts.push([title, value.replace(/^Group /, "")]);
   }
   if (items.flags[i]) facts.push(["findings", items.flags[i].join(", ")]);
   return facts;

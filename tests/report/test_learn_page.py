@@ -7,7 +7,7 @@ import re
 from html import unescape
 
 import report_sample
-from test_page import Outline
+from report_sample import Outline
 
 from fallow.report import compare_page, learn_page
 

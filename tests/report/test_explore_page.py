@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 import report_sample
-from test_page import Outline
+from report_sample import Outline
 
 from fallow.report import explore_page
 from fallow.report.explore import PICTURES
