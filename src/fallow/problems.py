@@ -28,7 +28,7 @@ class MissingPackage(Problem):
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """A tail for an error sentence: the nearest known word, or the list of all of them.
 
-    >>> did_you_mean("resnet81", ["resnet8", "resnet18", "vit-tiny"])
+    >>> did_you_mean("resnet19", ["resnet18", "resnet50", "vit-tiny"])
     'did you mean resnet18?'
     >>> did_you_mean("zebra", ["resnet8", "vit-tiny"])
     'known: resnet8, vit-tiny'

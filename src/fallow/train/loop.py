@@ -24,7 +24,7 @@ from fallow.train.batchnorm import share_batch_norm
 from fallow.train.checkpoint import Journal, load_state, save_state, write_json
 from fallow.train.loader import Stream, ahead, batches
 from fallow.train.method import Batch, Facts, Loss, Method, Now, Settings
-from fallow.train.tune import Choice, apply_layout, choices, fastest
+from fallow.train.tune import Choice, apply_layout, choices, fastest, remember, remembered
 from fallow.train.watch import Watch
 
 if TYPE_CHECKING:
@@ -171,6 +171,12 @@ def _choose(method: Method, plan: _Plan, fabric: Fabric, say: Callable[[str], No
     options = choices(settings.precision, settings.compile, long, fabric.device)
     if len(options) == 1:
         return options[0]
+    # remembered, so that the same command gives the same result on the same machine
+    which = (type(method).__name__, method.encoder.name, settings.model_dump(), plan.world)
+    known = remembered(fabric.device, which, options)
+    if known is not None:
+        say(f"computing in {known}, as timed before on this machine")
+        return known
     now = plan.now(0, 0.0)
     with closing(plan.batches(now)) as made:
         batch = _part(_arrange(next(made), fabric.device), 0, settings.accumulate)
@@ -191,6 +197,8 @@ def _choose(method: Method, plan: _Plan, fabric: Fabric, say: Callable[[str], No
     method.encoder._compiled_call_impl = None
     method.load_state_dict(before)
     best = distributed.from_first(best)
+    if plan.rank == 0:
+        remember(fabric.device, which, best)
     say(f"computing in {best}: the fastest of {len(seconds)} ways on this machine")
     return best
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
+
+from fallow.files import atomic_write, cache_dir, fingerprint
 
 
 @dataclass(frozen=True)
@@ -87,3 +93,28 @@ def fastest(
         if min(times) < best_time * (1 - margin):
             best, best_time = option, min(times)
     return best, seconds
+
+
+def _note(device: torch.device, which: Any) -> Path:
+    """Where the choice for this work on this machine is kept."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
+    machine = (platform.node(), name, torch.get_num_threads(), torch.__version__)
+    key = fingerprint(json.dumps([machine, which], default=str, sort_keys=True).encode())
+    return cache_dir() / "choices" / f"{key}.json"
+
+
+def remembered(device: torch.device, which: Any, options: list[Choice]) -> Choice | None:
+    """The choice made earlier for this work on this machine, if it is still allowed."""
+    path = _note(device, which)
+    if not path.exists():
+        return None
+    choice = Choice(**json.loads(path.read_text()))
+    return choice if choice in options else None
+
+
+def remember(device: torch.device, which: Any, choice: Choice) -> None:
+    """Keep a choice for the next run of the same work."""
+    path = _note(device, which)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as file:
+        file.write(json.dumps(choice.state()).encode())
