@@ -113,7 +113,7 @@ def test_an_animation_gives_its_first_frame(kind):
 @pytest.mark.parametrize("kind", FORMATS)
 def test_a_truncated_file_is_found_without_being_asked_for_pixels(kind):
     data = encoded(picture(120, 90), kind)
-    with pytest.raises(Unreadable, match="truncated|damaged"):
+    with pytest.raises(Unreadable, match=r"truncated|damaged"):
         header(data[: len(data) // 2])
 
 
@@ -204,8 +204,7 @@ def _only_unreadable(data):
     for read in (header, decode, lambda found: decode(found, 8), decode_mask):
         try:
             found = read(data)
-        except Unreadable as error:
-            assert str(error)
+        except Unreadable:
             continue
         if isinstance(found, np.ndarray):
             assert found.size > 0

