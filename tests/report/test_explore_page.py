@@ -95,7 +95,7 @@ def test_numbers_and_sentences_are_there(page: str, found: dict) -> None:
     for sentence in [*found["headlines"], found["encoder"]["note"]]:
         assert sentence in text
     assert "the file ends before the picture does" in text
-    assert "confirms the label of 87% of them" in text
+    assert "confirm the label of 87% of the labelled images" in text
     assert "90% sure" in text
     assert "No image is too bright." in text
 

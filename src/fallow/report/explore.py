@@ -375,9 +375,7 @@ class _Report:
         agreement = self.found.get("label_agreement")
         intro = None
         if agreement is not None:
-            intro = (
-                f"Looking at its neighbours alone confirms the label of {agreement:.0%} of them."
-            )
+            intro = f"Neighbours confirm the label of {agreement:.0%} of the labelled images."
         notes = [
             self.tile(
                 suspect["item"],
