@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fallow.views import (
@@ -37,6 +37,7 @@ def geometries(seed, recipe=ANY, height=80, width=120):
     return torch.from_numpy(draw(recipe, [height], [width], [0], seed=seed).geometry[:, 0])
 
 
+@settings(deadline=None)  # the first call compiles
 @given(
     st.integers(0, 10**6),
     st.lists(st.tuples(st.floats(-500, 500), st.floats(-500, 500)), min_size=1, max_size=5),
@@ -51,6 +52,7 @@ def test_mapping_there_and_back(seed, points):
     assert (across - map_points(geometry[1], there)).abs().max() < 1e-6
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.integers(0, 10**6))
 def test_composing_with_the_inverse_is_nothing(seed):
     geometry = geometries(seed)

@@ -258,6 +258,20 @@ def test_flat_pictures_stay_flat_at_every_size():
         assert (view * 255 - 200).abs().max() < 1e-3
 
 
+def test_memory_is_reused_only_when_nobody_holds_it():
+    pack = pack_arrays(PICTURES)
+    first = render(pack, [0, 1], simclr(32), seed=0)
+    kept, address = first.views[1].clone(), first.groups[0].data_ptr()
+    alive = first.views[1]
+    del first
+    second = render(pack, [2, 3], simclr(32), seed=0)
+    assert second.groups[0].data_ptr() != address
+    assert torch.equal(alive, kept)
+    del alive
+    third = render(pack, [2, 3], simclr(32), seed=0)
+    assert third.groups[0].data_ptr() == address
+
+
 def test_empty_batch():
     result = render(pack_arrays(PICTURES), [], simclr(32), seed=0)
     assert result.groups[0].shape == (0, 3, 32, 32)

@@ -17,6 +17,7 @@ from fallow.views.geometry import (
     unmap_mask,
     unmap_points,
 )
+from fallow.views.preview import contact_sheet
 from fallow.views.random import uniform
 from fallow.views.recipe import (
     CIFAR,
@@ -55,6 +56,7 @@ __all__ = [
     "byol",
     "colour_matrix",
     "compose",
+    "contact_sheet",
     "draw",
     "groco",
     "identity",

@@ -3,7 +3,8 @@
 Everything compiled sits here. A view is made in a scratch of a few planes that stays in the
 processor's cache: rows are filtered vertically as they lie in memory (long runs of bytes, which
 the compiler vectorises), then horizontally into one plane per colour; colour, blur and the
-normalising, interleaving store follow. Inner loops take whole slices so that indices are plain.
+normalising, interleaving store follow. Per-row loops take unsigned offsets instead of slices:
+a slice counts references, which costs more than a short row, and signed indices may be negative.
 """
 
 # mypy: disable-error-code="no-untyped-def, call-overload, assignment"
@@ -123,8 +124,8 @@ def _tap_count(step, extent):
 def _taps(step, start, extent, count, first, weights):
     """Triangle filter around start + i step, as wide as the step when shrinking.
 
-    Fills the first source index and `count` weights of each output; a position outside the
-    source gets weights of zero (black).
+    Fills the first source index of each output and its weights (count, outputs); a position
+    outside the source gets weights of zero (black).
     """
     reach = max(1.0, abs(step))
     for i in range(first.shape[0]):
@@ -135,49 +136,43 @@ def _taps(step, start, extent, count, first, weights):
         if -0.5001 <= at <= extent - 0.4999:
             for k in range(count):
                 weight = max(0.0, 1.0 - abs(begin + k - at) / reach)
-                weights[i, k] = weight
+                weights[k, i] = weight
                 total += weight
         scale = 1.0 / total if total > 0 else 0.0
         for k in range(count):
-            weights[i, k] = weights[i, k] * scale if total > 0 else 0.0
+            weights[k, i] = weights[k, i] * scale if total > 0 else 0.0
 
 
 @njit(fastmath=_FAST, **_options)
-def _two_rows(out, a, b, wa, wb):
-    for j in range(out.shape[0]):
-        out[j] = wa * np.float32(a[j]) + wb * np.float32(b[j])
+def _two_rows(out, length, image, a, b, wa, wb):
+    for j in range(length):
+        out[j] = wa * np.float32(image[a + j]) + wb * np.float32(image[b + j])
 
 
 @njit(fastmath=_FAST, **_options)
-def _add_two_rows(out, a, b, wa, wb):
-    for j in range(out.shape[0]):
-        out[j] += wa * np.float32(a[j]) + wb * np.float32(b[j])
+def _add_two_rows(out, length, image, a, b, wa, wb):
+    for j in range(length):
+        out[j] += wa * np.float32(image[a + j]) + wb * np.float32(image[b + j])
 
 
 @njit(fastmath=_FAST, **_options)
-def _two_columns(row0, row1, r, g, b, first, weights):
-    g0, b0, g1, b1 = row0[1:], row0[2:], row1[1:], row1[2:]
-    for i in range(r.shape[0]):
-        j = first[i]
-        u, v = weights[i, 0], weights[i, 1]
-        r[i] = u * row0[j] + v * row1[j]
-        g[i] = u * g0[j] + v * g1[j]
-        b[i] = u * b0[j] + v * b1[j]
+def _two_columns(row, a, b, first, u, v, red, green, blue, here):
+    one, two = np.uint64(1), np.uint64(2)
+    for i in range(np.uint64(first.shape[0])):
+        x, y = first[i] + a, first[i] + b
+        red[here + i] = u[i] * row[x] + v[i] * row[y]
+        green[here + i] = u[i] * row[x + one] + v[i] * row[y + one]
+        blue[here + i] = u[i] * row[x + two] + v[i] * row[y + two]
 
 
 @njit(fastmath=_FAST, **_options)
-def _many_columns(row, r, g, b, first, weights):
-    zero = np.float32(0)
-    for i in range(r.shape[0]):
-        j = np.int64(first[i])
-        red = green = blue = zero
-        for k in range(weights.shape[1]):
-            w = weights[i, k]
-            red += w * row[j]
-            green += w * row[j + 1]
-            blue += w * row[j + 2]
-            j += 3
-        r[i], g[i], b[i] = red, green, blue
+def _add_two_columns(row, a, b, first, u, v, red, green, blue, here):
+    one, two = np.uint64(1), np.uint64(2)
+    for i in range(np.uint64(first.shape[0])):
+        x, y = first[i] + a, first[i] + b
+        red[here + i] += u[i] * row[x] + v[i] * row[y]
+        green[here + i] += u[i] * row[x + one] + v[i] * row[y + one]
+        blue[here + i] += u[i] * row[x + two] + v[i] * row[y + two]
 
 
 @njit(**_options)
@@ -188,39 +183,37 @@ def _resample(
     out_h = planes.shape[1] // out_w
     count_x, count_y = _tap_count(step_x, width), _tap_count(step_y, height)
     first_x, first_y = firsts[:out_w], firsts[out_w : out_w + out_h]
-    weight_x = weights[: out_w * count_x].reshape(out_w, count_x)
-    weight_y = weights[out_w * count_x : out_w * count_x + out_h * count_y].reshape(out_h, count_y)
+    # one row of weights per tap, and one of zeros to make odd counts even
+    weight_x = weights[: (count_x + 1) * out_w].reshape(count_x + 1, out_w)
+    weight_y = weights[weight_x.size : weight_x.size + (count_y + 1) * out_h]
+    weight_y = weight_y.reshape(count_y + 1, out_h)
+    weight_x[count_x] = 0
+    weight_y[count_y] = 0
     _taps(step_x, start_x, width, count_x, first_x, weight_x)
     _taps(step_y, start_y, height, count_y, first_y, weight_y)
     low = min(first_x[0], first_x[out_w - 1])
-    length = 3 * (max(first_x[0], first_x[out_w - 1]) + count_x - low)
+    length = np.uint64(3) * (max(first_x[0], first_x[out_w - 1]) + np.uint64(count_x) - low)
     for i in range(out_w):
-        first_x[i] = 3 * (first_x[i] - low)
-    line = row[:length]
-    stride = 3 * width
+        first_x[i] = np.uint64(3) * (first_x[i] - low)
+    stride = np.uint64(3 * width)
     red, green, blue = planes[0], planes[1], planes[2]
     for y in range(out_h):
-        at = first_y[y] * stride + 3 * low
-        top = image[at : at + length]
-        if count_y == 1:
-            _two_rows(line, top, top, weight_y[y, 0], np.float32(0))
-        else:
-            bottom = image[at + stride : at + stride + length]
-            _two_rows(line, top, bottom, weight_y[y, 0], weight_y[y, 1])
-            for k in range(2, count_y, 2):
-                at += 2 * stride
-                top = image[at : at + length]
-                if k + 1 < count_y:
-                    bottom = image[at + stride : at + stride + length]
-                    _add_two_rows(line, top, bottom, weight_y[y, k], weight_y[y, k + 1])
-                else:
-                    _add_two_rows(line, top, top, weight_y[y, k], np.float32(0))
-        here = y * out_w
-        r, g, b = red[here : here + out_w], green[here : here + out_w], blue[here : here + out_w]
-        if count_x == 2:
-            _two_columns(line, line[3:], r, g, b, first_x, weight_x)
-        else:
-            _many_columns(line, r, g, b, first_x, weight_x)
+        for k in range(0, count_y, 2):
+            a = (first_y[y] + np.uint64(k)) * stride + np.uint64(3) * low
+            b = a + stride if k + 1 < count_y else a
+            if k == 0:
+                _two_rows(row, length, image, a, b, weight_y[k, y], weight_y[k + 1, y])
+            else:
+                _add_two_rows(row, length, image, a, b, weight_y[k, y], weight_y[k + 1, y])
+        here = np.uint64(y * out_w)
+        for k in range(0, count_x, 2):
+            a = np.uint64(3 * k)
+            b = a + np.uint64(3) if k + 1 < count_x else a
+            u, v = weight_x[k], weight_x[k + 1]
+            if k == 0:
+                _two_columns(row, a, b, first_x, u, v, red, green, blue, here)
+            else:
+                _add_two_columns(row, a, b, first_x, u, v, red, green, blue, here)
 
 
 @njit(**_options)
@@ -246,10 +239,10 @@ def _resample_affine(image, height, width, geometry, size, planes):
     columns = max(1, int((right - left) / fx) + 1)
     rows = max(1, int((bottom - top) / fy) + 1)
     small = np.empty((3, rows * columns), np.float32)
-    count = columns * _tap_count(fx, width) + rows * _tap_count(fy, height)
+    count = columns * (_tap_count(fx, width) + 1) + rows * (_tap_count(fy, height) + 1)
     _resample(
         image, height, width, fx, left, fy, top, columns, small,
-        np.empty(3 * width, np.float32), np.empty(columns + rows, np.int32),
+        np.empty(3 * width, np.float32), np.empty(columns + rows, np.uint64),
         np.empty(count, np.float32),
     )  # fmt: skip
     for i in range(size):
@@ -318,56 +311,63 @@ def blur_radius(sigma):
 
 
 @njit(**_options)
-def _blur(plane, size, sigma, half, passed, padded):
-    """Separable Gaussian in place, edges continued; taps go in triples, padded by zeros."""
+def _blur_sides(plane, out, size, kernel, radius):
+    """The horizontal pass where it reaches over the left and right edges."""
+    for y in range(size):
+        line = plane[y * size : (y + 1) * size]
+        for side in range(2 * radius):
+            x = side if side < radius else size - 1 - (side - radius)
+            if 0 <= x < size:
+                total = kernel[0] * line[x]
+                for k in range(1, radius + 1):
+                    total += kernel[k] * (line[max(x - k, 0)] + line[min(x + k, size - 1)])
+                out[y * size + x] = total
+
+
+@njit(**_options)
+def _convolve(out, source, step, kernel, reach):
+    """Symmetric taps `step` apart over a long run; `out` starts `reach` steps into `source`."""
+    at = reach * step
+    _spread(
+        out, source[at:],
+        source[at - step :], source[at + step :],
+        source[at - 2 * step :], source[at + 2 * step :],
+        source[at - 3 * step :], source[at + 3 * step :],
+        kernel[0], kernel[1], kernel[2], kernel[3],
+    )  # fmt: skip
+    for k in range(4, reach, 3):
+        _add_spread(
+            out,
+            source[at - k * step :], source[at + k * step :],
+            source[at - (k + 1) * step :], source[at + (k + 1) * step :],
+            source[at - (k + 2) * step :], source[at + (k + 2) * step :],
+            kernel[k], kernel[k + 1], kernel[k + 2],
+        )  # fmt: skip
+
+
+@njit(**_options)
+def _blur(plane, size, sigma, kernel, passed):
+    """Separable Gaussian in place, edges continued. Both passes run over the whole plane at once:
+    across as if it were one long row (the sides are then put right), down with rows repeated
+    above and below. Taps go in triples, padded by zeros."""
     radius = blur_radius(sigma)
-    groups = (radius + 2) // 3
-    reach = 3 * groups
-    kernel = half[: reach + 1]
+    reach = 3 * ((radius + 2) // 3)
+    kernel[: reach + 1] = 0
     total = 1.0
-    kernel[:] = 0
     for k in range(1, radius + 1):
         total += 2 * math.exp(-0.5 * (k / sigma) ** 2)
     for k in range(radius + 1):
         kernel[k] = math.exp(-0.5 * (k / sigma) ** 2) / total
-    for y in range(size):
-        line = padded[: size + 2 * reach]
-        source = plane[y * size : (y + 1) * size]
-        line[:reach] = source[0]
-        line[reach : reach + size] = source
-        line[reach + size :] = source[size - 1]
-        out = passed[y * size : (y + 1) * size]
-        middle = reach
-        _spread(
-            out, line[middle:], line[middle - 1 :], line[middle + 1 :], line[middle - 2 :],
-            line[middle + 2 :], line[middle - 3 :], line[middle + 3 :],
-            kernel[0], kernel[1], kernel[2], kernel[3],
-        )  # fmt: skip
-        for k in range(4, reach, 3):
-            _add_spread(
-                out, line[middle - k :], line[middle + k :], line[middle - k - 1 :],
-                line[middle + k + 1 :], line[middle - k - 2 :], line[middle + k + 2 :],
-                kernel[k], kernel[k + 1], kernel[k + 2],
-            )  # fmt: skip
-    end = (size - 1) * size
-    for y in range(size):
-        at = y * size
-        out = plane[at : at + size]
-        _spread(
-            out, passed[at:],
-            passed[max(at - size, 0) :], passed[min(at + size, end) :],
-            passed[max(at - 2 * size, 0) :], passed[min(at + 2 * size, end) :],
-            passed[max(at - 3 * size, 0) :], passed[min(at + 3 * size, end) :],
-            kernel[0], kernel[1], kernel[2], kernel[3],
-        )  # fmt: skip
-        for k in range(4, reach, 3):
-            _add_spread(
-                out,
-                passed[max(at - k * size, 0) :], passed[min(at + k * size, end) :],
-                passed[max(at - (k + 1) * size, 0) :], passed[min(at + (k + 1) * size, end) :],
-                passed[max(at - (k + 2) * size, 0) :], passed[min(at + (k + 2) * size, end) :],
-                kernel[k], kernel[k + 1], kernel[k + 2],
-            )  # fmt: skip
+    count = size * size
+    first = reach * size
+    middle = passed[first : first + count]
+    if count > 2 * reach:
+        _convolve(middle[reach : count - reach], plane, 1, kernel, reach)
+    _blur_sides(plane, middle, size, kernel, reach)
+    for k in range(reach):
+        passed[k * size : (k + 1) * size] = middle[:size]
+        passed[first + count + k * size : first + count + (k + 1) * size] = middle[count - size :]
+    _convolve(plane, passed, size, kernel, reach)
 
 
 @njit(fastmath=_FAST, **_options)
@@ -381,9 +381,9 @@ def _store(r, g, b, out, scale, shift):
     s0, s1, s2 = scale[0], scale[1], scale[2]
     t0, t1, t2 = shift[0], shift[1], shift[2]
     for i in range(r.shape[0]):
-        out[i, 0] = r[i] * s0 + t0
-        out[i, 1] = g[i] * s1 + t1
-        out[i, 2] = b[i] * s2 + t2
+        out[3 * i] = r[i] * s0 + t0
+        out[3 * i + 1] = g[i] * s1 + t1
+        out[3 * i + 2] = b[i] * s2 + t2
 
 
 @njit(**_options)
@@ -391,7 +391,7 @@ def render(
     pixels, offsets, heights, widths, positions, geometry, mixing, pull, coloured,
     sigma, solarise, scale, shift, size, start, stop, out,
 ):  # fmt: skip
-    """Render items start..stop of (V B), counted view-major, into out (V*B, size*size, 3)."""
+    """Render items start..stop of (V B), counted view-major, into out (V*B, size*size*3)."""
     batch = positions.shape[0]
     widest = np.int64(1)
     tallest = np.int64(1)
@@ -406,12 +406,11 @@ def render(
         taps = max(taps, _tap_count(matrix[0, 0], width) + _tap_count(matrix[1, 1], height))
         reach = max(reach, blur_radius(sigma[view, image]) + 3)
     planes = np.empty((3, size * size), np.float32)
-    passed = np.empty(size * size, np.float32)
-    padded = np.empty(size + 2 * reach, np.float32)
-    half = np.empty(reach + 1, np.float32)
+    passed = np.empty(size * (size + 2 * reach), np.float32)
+    kernel = np.empty(reach + 1, np.float32)
     row = np.empty(3 * widest, np.float32)
-    firsts = np.empty(2 * size, np.int32)
-    weights = np.empty(size * taps, np.float32)
+    firsts = np.empty(2 * size, np.uint64)
+    weights = np.empty(size * (taps + 2), np.float32)
     final = np.empty(12, np.float32)
     for item in range(start, stop):
         view, image = item // batch, item % batch
@@ -437,7 +436,7 @@ def render(
             _colour_row(planes[0], planes[1], planes[2], final)
         if blur_radius(sigma[view, image]) > 0:
             for k in range(3):
-                _blur(planes[k], size, sigma[view, image], half, passed, padded)
+                _blur(planes[k], size, sigma[view, image], kernel, passed)
         if solarise[view, image]:
             for k in range(3):
                 _solarise(planes[k])

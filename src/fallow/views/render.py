@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -244,7 +245,7 @@ def render_drawn(
 
     jobs = []
     for (first, last, size), group in zip(recipe.runs, groups, strict=True):
-        target = group.permute(0, 2, 3, 1).view(len(group), size * size, 3).numpy()
+        target = group.permute(0, 2, 3, 1).view(len(group), size * size * 3).numpy()
         mine = slice(first, last)
         fixed = (
             pixels,
@@ -294,9 +295,31 @@ def _positions(pack: Pixels, rows: Any) -> np.ndarray:
 
 def _buffers(recipe: Recipe, batch: int) -> list[Tensor]:
     return [
-        torch.empty((last - first) * batch, size, size, 3).permute(0, 3, 1, 2)
+        _memory(((last - first) * batch, size, size, 3)).permute(0, 3, 1, 2)
         for first, last, size in recipe.runs
     ]
+
+
+# Fresh memory costs as much as rendering into it, page by page: what earlier results gave back
+# when their last tensor went away is taken first. A few blocks wait here, the oldest leave.
+_shelf: dict[int, np.ndarray] = {}
+
+
+def _memory(shape: tuple[int, ...]) -> Tensor:
+    count = int(np.prod(shape))
+    fitting = [key for key, block in list(_shelf.items()) if len(block) == count]
+    block = _shelf.pop(fitting[-1], None) if fitting else None  # another thread may be faster
+    if block is None:
+        block = np.empty(count, np.float32)
+    lent = block[:]  # torch holds this view; when it dies, nobody sees the block any more
+    weakref.finalize(lent, _give_back, block).atexit = False
+    return torch.from_numpy(lent).view(shape)
+
+
+def _give_back(block: np.ndarray) -> None:
+    _shelf[id(block)] = block
+    for key in list(_shelf)[:-4]:
+        _shelf.pop(key, None)
 
 
 def _check_buffers(groups: list[Tensor], recipe: Recipe, batch: int) -> None:
