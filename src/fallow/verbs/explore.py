@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from threadpoolctl import threadpool_limits
 
 from fallow.inventory import duplicates, groups, layout, outliers, quality, space, store, suspects
 from fallow.inventory.statistics import DIMENSION, MEASURES, Described, describe
@@ -180,7 +181,9 @@ def explore(
         rows, measured, fresh = _measured(images, encoding, ready, known, threads)
     chosen, note, key = ready.result()
     clock.lap("pixels")
-    found = _found(images, rows, measured, combined=bool(note), seed=seed, groups=groups)
+    # the products are small: a second BLAS thread mostly waits, and waiting burns the other core
+    with threadpool_limits(1, user_api="blas"):
+        found = _found(images, rows, measured, combined=bool(note), seed=seed, groups=groups)
     clock.lap("analyse")
     result = _result(images, chosen, key, note, rows, measured, found, fresh)
     result.findings["settings"] |= {
