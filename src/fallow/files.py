@@ -97,7 +97,7 @@ if sys.platform == "win32":
             try:
                 msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
                 return True
-            except OSError:
+            except OSError:  # noqa: PERF203 (Windows gives up after ten tries; we do not)
                 if not wait:
                     return False
 

@@ -14,7 +14,6 @@ import json
 import os
 import shutil
 import struct
-import time
 import zlib
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -186,7 +185,6 @@ def _build(images: Images, side: int, path: Path, threads: int) -> None:
                 "side": side,
                 "images": images.fingerprint,
                 "problems": problems,
-                "made": time.time(),
             }
         ).encode()
         file.write(about)
@@ -216,19 +214,21 @@ def _sweep(folder: Path, mine: str | None) -> None:
 
 def cached_packs() -> list[CachedPack]:
     """The packs in the cache, the last used first."""
-    found = []
-    for path in _folder().glob("*.pack"):
-        try:
-            one, facts = Pack(path), path.stat()
-            used = datetime.fromtimestamp(facts.st_mtime, timezone.utc)
-            found.append(CachedPack(one.name, one.side, len(one), facts.st_size, path, used))
-        except FileNotFoundError:
-            continue  # cleared by someone else a moment ago
-        except (_Torn, ValueError, KeyError, TypeError):
-            facts = path.stat()
-            used = datetime.fromtimestamp(facts.st_mtime, timezone.utc)
-            found.append(CachedPack("(damaged)", 0, 0, facts.st_size, path, used))
-    return sorted(found, key=lambda one: one.last_used, reverse=True)
+    found = [_described(path) for path in _folder().glob("*.pack")]
+    there = [one for one in found if one is not None]
+    return sorted(there, key=lambda one: one.last_used, reverse=True)
+
+
+def _described(path: Path) -> CachedPack | None:
+    try:
+        facts = path.stat()
+        used = datetime.fromtimestamp(facts.st_mtime, timezone.utc)
+        one = Pack(path)
+    except FileNotFoundError:
+        return None  # cleared by someone else a moment ago
+    except (_Torn, ValueError, KeyError, TypeError):
+        return CachedPack("(damaged)", 0, 0, facts.st_size, path, used)
+    return CachedPack(one.name, one.side, len(one), facts.st_size, path, used)
 
 
 def clear_packs() -> int:

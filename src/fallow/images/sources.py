@@ -35,12 +35,17 @@ from fallow.images.stores import (
 )
 from fallow.problems import SettingProblem, SourceProblem
 
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp")
-SUFFIXES += (".tif", ".tiff", ".bmp", ".dib", ".gif")
+# fmt: off
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".tif", ".tiff", ".bmp", ".dib",
+    ".gif",
+)
 # pictures people have that fallow does not read: named as problems instead of passed over
-FOREIGN = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".psd", ".exr", ".hdr", ".ppm")
-FOREIGN += (".pgm", ".pbm", ".tga", ".ico", ".pcx", ".dng", ".nef", ".cr2", ".cr3", ".arw")
-FOREIGN += (".kdc", ".orf", ".raf")
+FOREIGN = (
+    ".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".psd", ".exr", ".hdr", ".ppm", ".pgm",
+    ".pbm", ".tga", ".ico", ".pcx", ".dng", ".nef", ".cr2", ".cr3", ".arw", ".kdc", ".orf", ".raf",
+)
+# fmt: on
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 SPLITS = ("train", "training", "val", "valid", "validation", "dev", "test", "testing", "unlabelled")
 OWN_LABELS = ("labels.csv", "metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -510,7 +515,7 @@ def _manifest(where: Place, address: str) -> Listing:
         try:
             with where.open() as file:
                 schema = pyarrow.parquet.ParquetFile(file).schema_arrow
-        except (pa.ArrowException, OSError) as error:
+        except Exception as error:  # Arrow on hostile bytes: anything may come out
             raise SourceProblem(f"{address} is not a readable Parquet file: {error}") from error
         if any(_holds_images(column) for column in schema):
             return _parquet([(None, where)], address)
@@ -571,13 +576,14 @@ def _arrow(
             )
             try:
                 table = pa.ipc.open_stream(source).read_all()
-            except pa.ArrowInvalid:
+            except pa.ArrowInvalid:  # the other of the two forms Arrow files have
                 table = pa.ipc.open_file(source).read_all()
-        except (pa.ArrowException, OSError) as error:
+            table.validate(full=True)  # damaged offsets would be followed out of the file
+        except Exception as error:  # Arrow on hostile bytes: anything may come out
             raise SourceProblem(f"{where} is not a readable Arrow file: {error}") from error
         features = features or _features(table.schema)
         loaded.append((split or None, table, table))
-    return _cells(loaded, features, address)
+    return _cells_or_problem(loaded, features, address)
 
 
 def _parquet(pieces: Sequence[tuple[str | None, Place]], address: str) -> Listing:
@@ -605,7 +611,7 @@ def _parquet(pieces: Sequence[tuple[str | None, Place]], address: str) -> Listin
                     file.metadata.row_group(group).num_rows
                     for group in range(file.metadata.num_row_groups)
                 ]
-        except (pa.ArrowException, OSError) as error:
+        except Exception as error:  # Arrow on hostile bytes: anything may come out
             raise SourceProblem(f"{where} is not a readable Parquet file: {error}") from error
         for column in schema:
             if column.name not in table.column_names:
@@ -617,7 +623,7 @@ def _parquet(pieces: Sequence[tuple[str | None, Place]], address: str) -> Listin
         features = features or _features(schema)
         images = [column.name for column in schema if _holds_images(column)]
         loaded.append((split, table, piece, images))
-    return _cells(loaded, features, address)
+    return _cells_or_problem(loaded, features, address)
 
 
 def _features(schema: pa.Schema) -> dict[str, Any]:
@@ -626,6 +632,17 @@ def _features(schema: pa.Schema) -> dict[str, Any]:
         return json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
     except (KeyError, ValueError, TypeError):
         return {}  # written by something else: there are no class names to find
+
+
+def _cells_or_problem(
+    loaded: Sequence[tuple[Any, ...]], features: dict[str, Any], address: str
+) -> Listing:
+    try:
+        return _cells(loaded, features, address)
+    except SourceProblem:
+        raise
+    except Exception as error:  # Arrow on hostile bytes: anything may come out
+        raise SourceProblem(f"{address} is damaged: {error}") from error
 
 
 def _cells(loaded: Sequence[tuple[Any, ...]], features: dict[str, Any], address: str) -> Listing:

@@ -91,6 +91,7 @@ def build_atlas(
                 picture.thumbnail((side, side), Image.Resampling.BILINEAR)
             x, y = slot % columns * side, slot // columns * side
             sheet.paste(picture, (x, y))
+            _extend(sheet, picture, x, y, side)
             places.append((x, y, picture.width, picture.height))
         buffer = io.BytesIO()
         sheet.save(buffer, "JPEG", quality=quality)
@@ -103,6 +104,18 @@ def build_atlas(
         for index, place in zip(indices, places, strict=True):
             atlas.tiles[index] = Tile(number, *place)
     return atlas
+
+
+def _extend(sheet: Image.Image, picture: Image.Image, x: int, y: int, side: int) -> None:
+    """The last row and column once more, so that JPEG blocks do not mix the gray into them."""
+    width, height = picture.size
+    below, right = min(16, side - height), min(16, side - width)
+    if below:
+        edge = picture.crop((0, height - 1, width, height))
+        sheet.paste(edge.resize((width, below), Image.Resampling.NEAREST), (x, y + height))
+    if right:
+        edge = picture.crop((width - 1, 0, width, height))
+        sheet.paste(edge.resize((right, height), Image.Resampling.NEAREST), (x + width, y))
 
 
 def _useful_side(thumbnails: Sequence[bytes], indices: Sequence[int], side: int) -> int:

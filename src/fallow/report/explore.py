@@ -26,6 +26,7 @@ from fallow.report.page import (
 
 LISTED = 48  # pictures a list shows at once
 SHOWN = 180  # and with its folded part; the rest is only copied
+TYPICAL = 8  # pictures per group: one row
 SETS = 60  # sets of duplicates drawn; all of them are copied
 LARGE, MEDIUM, SMALL = 128, 96, 64  # sides of listed pictures, of others, of others among many
 MANY = 3000  # images from which the map makes do with small pictures
@@ -69,9 +70,7 @@ def explore_page(findings: Mapping[str, Any]) -> str:
         "Settings",
         facts(found["settings"]) if found.get("settings") else None,
         element("h3", "Encoder", class_="sub") if found.get("encoder") else None,
-        paragraphs(
-            [found["encoder"].get("name", ""), found["encoder"].get("note", "")]
-        )
+        paragraphs([found["encoder"].get("name", ""), found["encoder"].get("note", "")])
         if found.get("encoder")
         else None,
         empty="Everything ran with the defaults.",
@@ -196,7 +195,7 @@ class _Report:
         )  # fmt: skip
         canvas = element(
             "canvas",
-            id="map",
+            id="map-canvas",
             tabindex=0,
             role="application",
             aria_label=f"Map of {len(self.items):,} images; images that look alike are close. "
@@ -233,15 +232,16 @@ class _Report:
                         element("p", _mostly(group["labels"], size))
                         if group.get("labels")
                         else None,
-                        element(
-                            "button", "Show on map", type="button", data_show_group=number
-                        ),
+                        element("button", "Show on map", type="button", data_show_group=number),
                         " ",
                         self.copy(members, "Copy paths"),
                     ),
                     element(
                         "div",
-                        *(self.tile(i, side=96) for i in group.get("representatives", [])[:10]),
+                        *(
+                            self.tile(i, side=96)
+                            for i in group.get("representatives", [])[:TYPICAL]
+                        ),
                         class_="row",
                     ),
                     class_="group",
@@ -281,7 +281,10 @@ class _Report:
         for near in sets:
             keep = near.get("keep", near["items"][0])
             spare += [index for index in near["items"] if index != keep]
-            distances = [value for value in near.get("distances", []) if value is not None]
+            given = near.get("distances", [])
+            if len(given) == len(near["items"]):  # one of them is the kept copy's own
+                given = [d for d, i in zip(given, near["items"], strict=True) if i != keep]
+            distances = [value for value in given if value is not None]
             text = f"{len(near['items'])} images"
             if distances:
                 low, high = show(float(min(distances))), show(float(max(distances)))
@@ -372,7 +375,7 @@ class _Report:
         agreement = self.found.get("label_agreement")
         intro = None
         if agreement is not None:
-            intro = f"Looking at its neighbours alone confirms the label of {agreement:.0%} of them."
+            intro = f"Neighbours confirm the label of {agreement:.0%} of the labelled images."
         notes = [
             self.tile(
                 suspect["item"],
@@ -389,9 +392,7 @@ class _Report:
             element("div", *notes, class_="tiles") if suspects else None,
             count=len(suspects),
             intro=" ".join(
-                part
-                for part in ("The label as given, and what the neighbours say.", intro)
-                if part
+                part for part in ("The label as given, and what the neighbours say.", intro) if part
             ),
             tools=self.copy([suspect["item"] for suspect in suspects]),
             empty=empty,
@@ -416,8 +417,8 @@ class _Report:
         made: list[dict[str, Any]] = []
         items = self.items
         if self.group_names:
-            place = {number: code for code, number in enumerate(self.group_names)}
-            codes = [place.get(item.get("group"), -1) for item in items]
+            group_codes = {number: code for code, number in enumerate(self.group_names)}
+            codes = [group_codes.get(item.get("group", -1), -1) for item in items]
             names = [_group_name(number) for number in self.group_names]
             made.append({"title": "group", "codes": codes, "names": names, "rest": "no group"})
         given = [item.get("label") for item in items]
@@ -427,8 +428,8 @@ class _Report:
                 if label is not None:
                     counts[label] = counts.get(label, 0) + 1
             order = sorted(counts, key=lambda label: -counts[label])
-            place = {label: code for code, label in enumerate(order)}
-            codes = [place.get(label, -1) for label in given]
+            label_codes = {label: code for code, label in enumerate(order)}
+            codes = [label_codes.get(label, -1) for label in given]
             names = [str(label) for label in order]
             made.append({"title": "label", "codes": codes, "names": names, "rest": "no label"})
         flags = [(item.get("flags") or [None])[0] for item in items]
@@ -481,7 +482,7 @@ def _cells(
         return {}
     listed: dict[int, None] = {}
     for group in found.get("groups", []):
-        listed |= dict.fromkeys(group.get("representatives", [])[:10])
+        listed |= dict.fromkeys(group.get("representatives", [])[:TYPICAL])
     for same in found.get("exact_duplicates", [])[:SETS]:
         listed |= dict.fromkeys(same[:8])
     for near in found.get("near_duplicates", [])[:SETS]:
@@ -537,6 +538,7 @@ def _bytes(size: int | None) -> str:
 
 def _mostly(labels: Mapping[Any, int], size: int) -> str:
     order = sorted(labels.items(), key=lambda pair: -pair[1])
-    parts = [f"{name} {count / max(size, 1):.0%}" for name, count in order[:3]]
-    rest = len(order) - 3
-    return ", ".join(parts) + (f" and {rest} more labels" if rest > 0 else "")
+    named = [(name, count / max(size, 1)) for name, count in order[:3] if count >= 0.01 * size]
+    rest = len(order) - len(named)
+    more = f" and {rest} more label{'s' if rest > 1 else ''}" if rest else ""
+    return ", ".join(f"{name} {share:.0%}" for name, share in named) + more

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,22 +27,26 @@ Points = tuple[Sequence[float], Sequence[float]]
 # --- colour -------------------------------------------------------------------------------------
 
 
-def _srgb(lightness: ArrayLike, chroma: ArrayLike, hue: ArrayLike) -> NDArray[np.uint8]:
-    """OKLCH (hue in degrees) to 8-bit sRGB; equal steps in it look equal (Ottosson 2020)."""
+def _linear(lightness: ArrayLike, chroma: ArrayLike, hue: ArrayLike) -> NDArray[np.float64]:
+    """OKLCH (hue in degrees) to linear RGB; equal steps in it look equal (Ottosson 2020)."""
     angle = np.deg2rad(np.asarray(hue, float))
     a, b = np.asarray(chroma) * np.cos(angle), np.asarray(chroma) * np.sin(angle)
     lightness, a, b = np.broadcast_arrays(lightness, a, b)
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
     medium = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3
     short = (lightness - 0.0894841775 * a - 1.2914855480 * b) ** 3
-    linear = np.stack(
+    return np.stack(
         [
             4.0767416621 * long - 3.3077115913 * medium + 0.2309699292 * short,
             -1.2684380046 * long + 2.6097574011 * medium - 0.3413193965 * short,
             -0.0041960863 * long - 0.7034186147 * medium + 1.7076147010 * short,
         ],
         axis=-1,
-    ).clip(0, 1)
+    )
+
+
+def _srgb(linear: NDArray[np.float64]) -> NDArray[np.uint8]:
+    linear = linear.clip(0, 1)
     coded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     return np.rint(coded * 255).astype(np.uint8)
 
@@ -60,14 +65,23 @@ def palette(count: int = 12) -> tuple[str, ...]:
     place = np.arange(count)
     # the golden angle keeps every prefix well spread; lightness moves too, for weak colour sight
     lightness = np.array([0.62, 0.72, 0.54])[place % 3]
-    return tuple(_hex(_srgb(lightness, 0.135, 255 + place * 137.508)))
+    return tuple(_hex(_srgb(_linear(lightness, 0.135, 255 + place * 137.508))))
 
 
 @cache
 def _ramp() -> NDArray[np.uint8]:  # 256 3
-    """Dark blue to pale yellow with lightness rising in equal steps."""
-    place = np.linspace(0, 1, 256)
-    return _srgb(0.30 + 0.58 * place, 0.10 + 0.05 * np.sin(np.pi * place), 285 - 185 * place)
+    """Dark blue over green to pale yellow, in steps of equal visible difference."""
+    place = np.linspace(0, 1, 1024)
+    lightness, hue = 0.30 + 0.60 * place, 285 - 185 * place
+    chroma = np.full(1024, 0.15)
+    for _ in range(60):  # as colourful as a screen can show
+        linear = _linear(lightness, chroma, hue)
+        chroma[(linear.min(-1) < 0) | (linear.max(-1) > 1)] *= 0.98
+    angle = np.deg2rad(hue)
+    steps = np.diff([lightness, chroma * np.cos(angle), chroma * np.sin(angle)])
+    travelled = np.r_[0, np.cumsum(np.sqrt((steps**2).sum(0)))]
+    even = np.interp(np.linspace(0, travelled[-1], 256), travelled, np.arange(1024))
+    return _srgb(_linear(lightness, chroma, hue))[np.rint(even).astype(int)]
 
 
 def colours(values: ArrayLike) -> NDArray[np.uint8]:
@@ -205,12 +219,12 @@ def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> Html:
 
 
 def _text(x: float, y: float, text: str, anchor: str, kind: str = "tick", **more: object) -> Html:
-    return element(
-        "text", text, x=f"{x:g}", y=f"{y:g}", text_anchor=anchor, class_=kind, **more
-    )
+    return element("text", text, x=f"{x:g}", y=f"{y:g}", text_anchor=anchor, class_=kind, **more)
 
 
-def _chart(title: str, summary: str, names: Sequence[str], *drawing: object, **more: object) -> Html:
+def _chart(
+    title: str, summary: str, names: Sequence[str], *drawing: object, **more: object
+) -> Html:
     """The figure around a drawing: heading, legend, picture."""
     keys = [
         element("li", element("i", style=f"background:{colour}"), name)
@@ -240,7 +254,7 @@ def _chart(title: str, summary: str, names: Sequence[str], *drawing: object, **m
 def thin(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray, NDArray]:
     """A long curve with fewer points that keeps its lows and its peaks.
 
-    >>> y = np.zeros(10_000); y[777] = 5.0
+    >>> y = np.where(np.arange(10_000) == 777, 5.0, 0.0)
     >>> thinned = thin(np.arange(10_000.0), y)
     >>> len(thinned[0]) <= 300, float(thinned[1].max())
     (True, 5.0)
@@ -249,7 +263,7 @@ def thin(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray, NDArr
         return x, y
     edges = np.linspace(0, len(x), POINTS // 2 + 1).astype(int)
     kept = set()
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in pairwise(edges.tolist()):
         kept |= {start + int(y[start:stop].argmin()), start + int(y[start:stop].argmax())}
     chosen = sorted(kept)
     return x[chosen], y[chosen]
@@ -262,20 +276,26 @@ def line_chart(
     x_label: str = "minutes",
     y_label: str = "",
     log: bool = False,
+    include: Sequence[float] = (),
 ) -> Html:
     """Curves over a common x; values that are missing or not finite are left out.
+
+    `include` names values the y axis must reach, such as 0 for a rate.
 
     >>> 'role="img"' in line_chart({"loss": ([0, 1, 2], [5.0, 2.0, 1.5])}, "Loss")
     True
     """
     curves: dict[str, tuple[NDArray, NDArray]] = {}
-    for name, (x, y) in series.items():
-        x_values, y_values = np.array(x, float), np.array(y, float)
+    for name, points in series.items():
+        x_values, y_values = (np.array(values, float) for values in points)
         usable = np.isfinite(x_values) & np.isfinite(y_values) & ((y_values > 0) | (not log))
         curves[name] = thin(x_values[usable], y_values[usable])
     shown = {name: np.log10(y) if log else y for name, (_, y) in curves.items()}
     across_span = _span([x for x, _ in curves.values()])
-    axes = _Axes(across_span, _span(list(shown.values()), room=0.04), log)
+    reached = np.log10(include) if log and len(include) else np.array(include, float)
+    up_span = _span(list(shown.values()), room=0.04)
+    up_span = float(min([up_span[0], *reached])), float(max([up_span[1], *reached]))
+    axes = _Axes(across_span, up_span, log)
     drawing, ends = [], []
     for (name, (x, y)), colour in zip(curves.items(), palette(max(len(curves), 1)), strict=False):
         if not len(x):

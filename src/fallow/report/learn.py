@@ -21,15 +21,16 @@ from fallow.report.page import (
     words,
 )
 
-# a metric's title and whether its axis is logarithmic; metrics not named here are drawn as they are
-CURVES = {
-    "loss": ("Loss", False),
-    "loss_over_trivial": ("Loss against its trivial value (1 = nothing learnt)", False),
-    "spread": ("Spread of the embeddings (0 = collapsed)", False),
-    "knn": ("k-NN accuracy", False),
-    "learning_rate": ("Learning rate", False),
-    "images_per_second": ("Images per second", False),
-    "gradient_norm": ("Gradient norm", True),
+# a metric's title and how its axis is drawn; metrics not named here are drawn as they are
+CURVES: dict[str, tuple[str, dict[str, Any]]] = {
+    "loss": ("Loss", {}),
+    "loss_over_trivial": ("Loss against its trivial value (1 = nothing learnt)", {"include": (1,)}),
+    "spread": ("Spread of the embeddings (0 = collapsed)", {"include": (0,)}),
+    "knn": ("k-NN accuracy", {}),
+    "probe": ("Linear probe accuracy", {}),
+    "learning_rate": ("Learning rate", {"include": (0,)}),
+    "images_per_second": ("Images per second", {"include": (0,)}),
+    "gradient_norm": ("Gradient norm", {"log": True}),
 }
 TIMES = ("minutes", "epoch", "step")  # what a curve may run over, best first
 NOT_CURVES = {*TIMES, "progress", "rank", "seconds", "time"}
@@ -40,8 +41,9 @@ def learn_page(run: Mapping[str, Any]) -> str:
     """One training run as one HTML text.
 
     `run` may hold: name, created, counts {name: number}, chosen [sentence], warnings [sentence],
-    metrics [row as in metrics.jsonl], scores [{"name": ..., measure: value, ...}], thumbnails
-    [JPEG bytes], clusters [[thumbnail index]], neighbours [[query, nearest, ...]], settings, machine.
+    metrics [row as in metrics.jsonl], scores [{"name": ..., measure: value, ...}],
+    thumbnails [JPEG bytes], clusters [[thumbnail index]], neighbours [[query, nearest, ...]],
+    settings, machine.
 
     >>> page = learn_page({"name": "simclr", "metrics": [{"minutes": 0.1, "loss": 5.2}]})
     >>> "Loss from 5.2 to 5.2" in page and "No warnings" in page
@@ -112,7 +114,7 @@ def compare_page(runs: Sequence[Mapping[str, Any]], title: str = "Runs compared"
             for measure, value in row.items():
                 if measure != "name" and _is_number(value):
                     scores.setdefault(measure, {})[f"{name}: {own}" if own else name] = value
-    bars = [bar_chart(values, words(measure)) for measure, values in scores.items()]
+    bars = [bar_chart(values, _title(measure)) for measure, values in scores.items()]
     page.section("Scores", element("div", *bars, class_="charts") if bars else None,
                  empty="No scores were measured.")  # fmt: skip
     charts = _charts({name: run.get("metrics") or [] for name, run in named.items()})
@@ -159,31 +161,33 @@ def _charts(runs: Mapping[str, Sequence[Mapping[str, Any]]], alone: bool = False
         return []
     charts = []
     for key in [*(k for k in CURVES if k in present), *sorted(present - set(CURVES))]:
-        title, log = CURVES.get(key, (words(key).capitalize(), False))
+        title, axis = CURVES.get(key, (words(key).capitalize(), {}))
         series = {}
         for name, metrics in runs.items():
             used = [r for r in metrics if _is_number(r.get(key)) and _is_number(r.get(over))]
             shown_name = words(key).capitalize() if alone else name
             series[shown_name] = ([row[over] for row in used], [row[key] for row in used])
-        charts.append(line_chart(series, title, x_label=over, log=log))
+        charts.append(line_chart(series, title, x_label=over, **axis))
     return charts
 
 
 def _scores(page: Page, scores: Sequence[Mapping[str, Any]]) -> None:
     measures = list(dict.fromkeys(key for row in scores for key in row if key != "name"))
     rows = [[row.get("name", ""), *(row.get(key) for key in measures)] for row in scores]
-    charts = [
-        bar_chart({str(row.get("name", "")): row[key] for row in scores if _is_number(row.get(key))},
-                  words(key).capitalize())
-        for key in measures
-        if any(_is_number(row.get(key)) for row in scores)
-    ]  # fmt: skip
+    charts = []
+    for key in measures:
+        known = {str(row.get("name", "")): row[key] for row in scores if _is_number(row.get(key))}
+        charts += [bar_chart(known, _title(key))] if known else []
     page.section(
         "Scores",
-        table(["encoder", *map(words, measures)], rows) if rows else None,
+        table(["encoder", *map(_title, measures)], rows) if rows else None,
         element("div", *charts, class_="charts sub") if charts else None,
         empty="No labels, so no scores: curves, clusters and neighbours are the evidence.",
     )
+
+
+def _title(measure: str) -> str:
+    return CURVES[measure][0] if measure in CURVES else words(measure).capitalize()
 
 
 def _row(atlas: Atlas, indices: Sequence[int], name: str, query: bool = False) -> Html:

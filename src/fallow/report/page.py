@@ -73,12 +73,22 @@ def table(header: Sequence[object], rows: Iterable[Sequence[object]], caption: s
     True
     """
 
-    def cell(value: object) -> Html:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return element("td", show(value), class_="number" if is_number else None)
-
-    head = element("tr", *(element("th", name, scope="col") for name in header))
-    body = [element("tr", *(cell(value) for value in row)) for row in rows]
+    rows = [list(row) for row in rows]
+    kinds = [_kind(column) for column in zip(*rows, strict=True)] or [None] * len(header)
+    head = element(
+        "tr",
+        *(
+            element("th", name, scope="col", class_=kind)
+            for name, kind in zip(header, kinds, strict=True)
+        ),
+    )
+    body = [
+        element(
+            "tr",
+            *(element("td", show(v), class_=kind) for v, kind in zip(row, kinds, strict=True)),
+        )
+        for row in rows
+    ]
     whole = element(
         "table",
         element("caption", caption) if caption else None,
@@ -86,6 +96,12 @@ def table(header: Sequence[object], rows: Iterable[Sequence[object]], caption: s
         element("tbody", *body),
     )
     return element("div", whole, class_="scroll", tabindex=0, role="region", aria_label="table")
+
+
+def _kind(column: Iterable[object]) -> str | None:
+    known = [value for value in column if value is not None]
+    numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in known)
+    return "number" if known and numeric else None
 
 
 def facts(values: Mapping[str, object]) -> Html:

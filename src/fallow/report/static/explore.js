@@ -1,8 +1,8 @@
 // The map of `explore`: dots far away, pictures close up; hover, details, search, copying.
 "use strict";
 const items = JSON.parse(one("#data").textContent), total = items.path.length;
-const canvas = one("#map"), ink = canvas.getContext("2d"), hover = one("#hover"), detail = one("#detail");
-const PAD = 26, NEAR = 26; // margin around the map; spacing in pixels from which pictures appear
+const canvas = one("#map-canvas"), ink = canvas.getContext("2d"), hover = one("#hover"), detail = one("#detail");
+const PAD = 34, NEAR = 26; // margin around the map; spacing in pixels from which pictures appear
 const view = { x: 0.5, y: 0.5, zoom: 1 };
 const live = new Uint8Array(total).fill(1); // matches the search
 let width = 0, height = 0, colouring = items.colourings[0], picked = null, pointed = -1, chosen = -1;
@@ -91,7 +91,7 @@ function sheet(number) { // decoded when first seen, from the bytes the lists us
     const probe = make("span", { class: `sheet${number}`, hidden: "" });
     document.body.append(probe);
     const picture = sheets[number] = new Image();
-    picture.onload = redraw;
+    picture.onload = draw;
     picture.src = getComputedStyle(probe).backgroundImage.replace(/^url\("?|"?\)$/g, "");
     probe.remove();
   }
@@ -112,6 +112,7 @@ function place() { // which pictures fit without touching; not a matter of posit
     grid.set(column * 65536 + row, [x, y]);
     result.push(i);
   };
+  if (chosen >= 0) consider(chosen);
   items.first.forEach(consider); // typical images have the right of way
   for (let i = 0; i < total; i++) consider(i);
   return result;
@@ -138,7 +139,7 @@ function draw() {
   const ratio = window.devicePixelRatio || 1, close = spacing() >= NEAR;
   ink.setTransform(ratio, 0, 0, ratio, 0, 0);
   ink.clearRect(0, 0, width, height);
-  const key = `${view.zoom} ${width} ${height} ${picked} ${colouring.title} ${one("#find")?.value}`;
+  const key = `${view.zoom} ${width} ${height} ${picked} ${chosen} ${colouring.title} ${one("#find")?.value}`;
   if (close && placedFor !== key) { placed = place(); placedFor = key; }
   if (!close) { placed = []; placedFor = ""; }
   const bright = [], dim = [];
@@ -219,7 +220,7 @@ function factsOf(i) {
   for (const { title, codes, names, rest, values } of items.colourings) {
     if (title === "finding" || title === "megapixels") continue;
     const value = codes ? (codes[i] < 0 ? rest : names[codes[i]]) : values[i] === null ? "–" : format(values[i]);
-    facts.push([title, value]);
+    facts.push([title, value.replace(/^Group /, "")]);
   }
   if (items.flags[i]) facts.push(["findings", items.flags[i].join(", ")]);
   return facts;
@@ -284,6 +285,7 @@ function shut() {
 }
 
 function show(i) { // bring an item to the middle of the map, close enough for pictures
+  chosen = i;
   if (!shown(i)) { picked = null; one("#find").value = ""; find(""); legend(); }
   Object.assign(view, { x: items.x[i], y: items.y[i], zoom: view.zoom * Math.max(1, 70 / spacing()) });
   keepInside();
@@ -307,7 +309,8 @@ function find(text) {
 
 // --- events ---
 const fingers = new Map();
-let moved = 0;
+let moved = 0, asked = false;
+document.addEventListener("pointerdown", event => { asked = event.target === canvas; });
 canvas.addEventListener("pointerdown", event => {
   fingers.set(event.pointerId, [event.offsetX, event.offsetY]);
   moved = 0;
@@ -343,7 +346,7 @@ for (const end of ["pointerup", "pointercancel"]) {
 canvas.addEventListener("pointerleave", () => { pointed = -1; hover.hidden = true; redraw(); });
 canvas.addEventListener("dblclick", event => zoomAt(event.offsetX, event.offsetY, 2));
 canvas.addEventListener("wheel", event => { // the page scrolls past the map until the map is asked
-  if (document.activeElement !== canvas && !event.ctrlKey) return;
+  if (!asked && document.activeElement !== canvas && !event.ctrlKey) return;
   event.preventDefault();
   zoomAt(event.offsetX, event.offsetY, Math.exp(-event.deltaY * (event.deltaMode ? 0.04 : 0.0016)));
 }, { passive: false });
@@ -405,12 +408,17 @@ function follow() {
 }
 window.addEventListener("hashchange", follow);
 
-new ResizeObserver(() => {
-  const box = canvas.getBoundingClientRect(), ratio = window.devicePixelRatio || 1, started = width > 0;
+function fit() { // the canvas has as many pixels as the screen gives it
+  const box = canvas.getBoundingClientRect(), ratio = window.devicePixelRatio || 1;
+  if (box.width === width && box.height === height) return;
   [width, height] = [box.width, box.height];
   [canvas.width, canvas.height] = [width * ratio, height * ratio];
   placedFor = "";
   hover.hidden = true;
-  if (width && !started) { recolour(); follow(); }
   draw();
-}).observe(canvas);
+}
+fit();
+recolour();
+follow();
+draw();
+new ResizeObserver(fit).observe(canvas);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from functools import cache
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -151,3 +152,32 @@ def run(name: str = "simclr", seed: int = 0, minutes: float = 10) -> dict:
         "settings": {"temperature": 0.2 + seed / 10, "batch": 256, "seed": seed},
         "machine": {"processor": "2 cores", "memory": "8 GB", "torch": "2.13.0"},
     }
+
+
+VOID = {"meta", "input", "img", "br", "hr"}
+
+
+class Outline(HTMLParser):
+    """Checks that tags close in order and collects what a test asks about."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict]] = []
+        self.words: list[str] = []
+        self.feed(page)
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, text: str) -> None:
+        self.words.append(text)
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.tags)

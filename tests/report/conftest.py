@@ -1,0 +1,8 @@
+"""Samples beside the tests are importable, and made once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
