@@ -1,1 +1,8 @@
 """Networks that turn images into vectors, with their preprocessing, saving and export."""
+
+from fallow.encoders.base import Encoder, Preprocessing
+from fallow.encoders.export import export_onnx
+from fallow.encoders.names import encoder
+from fallow.encoders.saving import load, save
+
+__all__ = ["Encoder", "Preprocessing", "encoder", "export_onnx", "load", "save"]

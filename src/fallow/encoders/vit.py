@@ -273,7 +273,8 @@ class ViT(nn.Module):
             tokens = tokens.gather(1, keep[..., None].expand(-1, -1, self.dimension))
         if self.cls_token is None:
             return tokens
-        lead = (self.cls_token + positions[:, :1]).expand(len(x), -1, -1)
+        # len(x) would fix the size of the batch in an exported model
+        lead = (self.cls_token + positions[:, :1]).expand(x.shape[0], -1, -1)
         return torch.cat([lead.to(tokens.dtype), tokens], 1)  # B 1+K D
 
     def forward_tokens(

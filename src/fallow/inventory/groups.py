@@ -53,7 +53,7 @@ def group(
         found: dict[int, np.ndarray] = {}
         for tried in _numbers(min(most, total // 3)):
             for start in range(STARTS):
-                centres, member = kmeans(vectors[sample], tried, rounds=10, seed=seed + start)
+                centres, member = kmeans(vectors[sample], tried, rounds=8, seed=seed + start)
                 score = silhouette(distance, member)
                 if score > scores.get(tried, -1.0):
                     found[tried], scores[tried] = centres, score

@@ -87,7 +87,7 @@ def write(folder: Path, table: pa.Table, measured: Measured, vectors: np.ndarray
     ]
     whole = pa.table(columns, names=names).replace_schema_metadata({"fallow": key})
     base = lancedb.connect(str(folder))
-    if NAME in _names(base):
+    if exists(folder):
         opened = base.open_table(NAME)
         if opened.schema.equals(whole.schema, check_metadata=True):
             opened.add(whole, mode="overwrite")
@@ -95,10 +95,13 @@ def write(folder: Path, table: pa.Table, measured: Measured, vectors: np.ndarray
     return int(base.create_table(NAME, whole, mode="overwrite").version)
 
 
+def exists(folder: Path) -> bool:
+    """Whether an earlier run left a table there."""
+    return (folder / f"{NAME}.lance").is_dir()
+
+
 def read(folder: Path, key: str) -> tuple[list[str], Measured] | None:
     """Content hashes and measurements of the last run, if it saw with the same encoder."""
-    if not (folder / f"{NAME}.lance").exists():
-        return None
     from fallow.inventory.lance import lancedb
 
     try:
@@ -120,14 +123,6 @@ def read(folder: Path, key: str) -> tuple[list[str], Measured] | None:
         table.column("thumbnail").to_pylist(),
     )
     return table.column("hash").to_pylist(), measured
-
-
-def _names(base: Any) -> list[str]:
-    return [name.removesuffix(".lance") for name in _folders(Path(base.uri))]
-
-
-def _folders(folder: Path) -> list[str]:
-    return [path.name for path in folder.glob("*.lance")]
 
 
 def _storable(column: pa.ChunkedArray) -> pa.ChunkedArray:

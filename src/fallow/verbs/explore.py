@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from threadpoolctl import threadpool_limits
 
 from fallow.inventory import duplicates, groups, layout, outliers, quality, space, store, suspects
 from fallow.inventory.statistics import DIMENSION, MEASURES, Described, describe
@@ -167,20 +169,21 @@ def explore(
     if groups is not None and groups < 1:
         raise SettingProblem(f"groups={groups} is not possible: ask for one or more")
     clock = _Clock()
-    # the encoder's library loads while files are listed and hashed, the table's while decoding
-    loading = [_load_early("torch")] if encoder is None or isinstance(encoder, str) else []
-    images = opened(source, labels)
-    place = writable(out if out is not None else f"{_plain_name(images.name)}-explore")
-    clock.lap("open")
-    for thread in loading:
-        thread.join()
-    chosen, note = chosen_encoder(encoder)
-    clock.lap("encoder")
-    storing = _load_early("fallow.inventory.lance")
-    key = store.encoder_key(chosen)
-    rows, measured, fresh = _measured(images, chosen, store.read(place, key), threads)
+    # one thread loads the encoder while files are listed and decoded, then does all the encoding
+    with ThreadPoolExecutor(1, thread_name_prefix="fallow-encode") as encoding:
+        ready = encoding.submit(_encoder, encoder)
+        images = opened(source, labels)
+        place = writable(out if out is not None else f"{_plain_name(images.name)}-explore")
+        clock.lap("open")
+        storing = threading.Thread(target=import_module, args=("fallow.inventory.lance",))
+        storing.start()
+        known = store.read(place, ready.result().key) if store.exists(place) else None
+        rows, measured, fresh = _measured(images, encoding, ready, known, threads)
+    chosen, note, key = ready.result()
     clock.lap("pixels")
-    found = _found(images, rows, measured, combined=bool(note), seed=seed, groups=groups)
+    # the products are small: a second BLAS thread mostly waits, and waiting burns the other core
+    with threadpool_limits(1, user_api="blas"):
+        found = _found(images, rows, measured, combined=bool(note), seed=seed, groups=groups)
     clock.lap("analyse")
     result = _result(images, chosen, key, note, rows, measured, found, fresh)
     result.findings["settings"] |= {
@@ -211,10 +214,15 @@ class _Clock:
         self._last = now
 
 
-def _load_early(name: str) -> threading.Thread:
-    thread = threading.Thread(target=import_module, args=(name,), name=f"fallow-load-{name}")
-    thread.start()
-    return thread
+class _Ready(NamedTuple):
+    encoder: Any
+    note: str
+    key: str
+
+
+def _encoder(encoder: Any) -> _Ready:
+    chosen, note = chosen_encoder(encoder)
+    return _Ready(chosen, note, store.encoder_key(chosen))
 
 
 def _plain_name(name: str) -> str:
@@ -261,12 +269,17 @@ def thumbnail(pixels: np.ndarray, side: int = THUMBNAIL) -> bytes:
 
 def _measured(
     images: Images,
-    encoder: Any,
+    encoding: Executor,
+    ready: Future[_Ready],
     known: tuple[list[str], store.Measured] | None,
     threads: int,
     batch: int = 64,
+    ahead: int = 6,
 ) -> tuple[np.ndarray, store.Measured, int]:
-    """Readable rows, their measurements, and how many contents had to be looked at."""
+    """Readable rows, their measurements, and how many contents had to be looked at.
+
+    Decoding runs at most `ahead` batches before encoding, so that memory stays bounded.
+    """
     hashes = images.table.column("hash").to_pylist()
     where = {key: row for row, key in enumerate(known[0])} if known else {}
     stored = len(known[0]) if known else 0
@@ -277,8 +290,12 @@ def _measured(
     failed: dict[str, FileProblem] = {}
     described: list[Described] = []
     thumbnails: list[bytes] = []
-    embedded: list[np.ndarray] = []
+    embedded: list[Future[np.ndarray]] = []
     waiting: list[np.ndarray] = []
+
+    def encode(pixels: list[np.ndarray]) -> np.ndarray:
+        return np.asarray(ready.result().encoder.embed(pixels), np.float32)
+
     if news:
         unseen = images.select(list(news.values()))
         for key, (_, seen) in zip(
@@ -292,10 +309,12 @@ def _measured(
             thumbnails.append(seen.thumbnail)
             waiting.append(seen.pixels)
             if len(waiting) == batch:
-                embedded.append(encoder.embed(waiting))
+                embedded.append(encoding.submit(encode, waiting))
                 waiting = []
+                if len(embedded) > ahead:
+                    embedded[-1 - ahead].result()
     if waiting:
-        embedded.append(encoder.embed(waiting))
+        embedded.append(encoding.submit(encode, waiting))
     paths = images.table.column("path")
     for row, key in enumerate(hashes):
         if key in failed and row != news[key]:
@@ -310,7 +329,7 @@ def _measured(
             np.stack([each.measures for each in described]),
             np.array([each.hash for each in described], np.uint64),
             np.stack([each.statistics for each in described]).reshape(fresh, DIMENSION),
-            np.concatenate(embedded).astype(np.float32),
+            np.concatenate([each.result() for each in embedded]),
             thumbnails,
         )
         everything = known[1].append(new) if known else new
@@ -351,6 +370,10 @@ def _found(
     blocks = [measured.embedding, measured.statistics] if combined else [measured.embedding]
     place = space.fit(*blocks, seed=seed)
     vectors = place.place(*blocks)
+    # groups and the rest do not need one another: two cores, two threads
+    aside = ThreadPoolExecutor(1, thread_name_prefix="fallow-groups")
+    grouped = aside.submit(_grouped, vectors, groups, seed)
+    aside.shutdown(wait=False)
     near = space.neighbours(vectors, NEIGHBOURS, seed=seed)
     table = images.table.take(pa.array(rows))
     width, height = table.column("width").to_numpy(), table.column("height").to_numpy()
@@ -369,13 +392,14 @@ def _found(
     measures = {name: measured.measures[:, i] for i, name in enumerate(MEASURES)}
     codes, names = images.labels
     codes = np.asarray(codes)[rows]
+    positions = layout.layout(vectors, near, seed=seed)
     return _Found(
         place,
         vectors,
         combined,
         near,
-        _grouped(vectors, groups, seed),
-        layout.layout(vectors, near, seed=seed),
+        grouped.result(),
+        positions,
         outliers.outlier_scores(near),
         exact,
         alike,

@@ -1,0 +1,188 @@
+"""An encoder: a network together with the preprocessing it was made for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fallow.problems import Problem
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How pixels become the network's input: short side to `short`, centre cut to `size`."""
+
+    size: int
+    short: int
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+    interpolation: str = "bilinear"
+
+    def fit(self, image: np.ndarray) -> Tensor:
+        """The centre of one uint8 image at the network's size, shrunk without aliasing.
+
+        >>> Preprocessing(size=8, short=8).fit(np.zeros((20, 11, 3), np.uint8)).shape
+        torch.Size([3, 8, 8])
+        """
+        return self.fit_all(image[None])[0]  # 3 S S uint8
+
+    def fit_all(self, images: np.ndarray) -> Tensor:
+        """The same for images of one size (N, H, W, 3)."""
+        # the centre is cut out first, so that a panorama costs no more than a square
+        if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
+            raise Problem(
+                "images to embed are uint8 arrays of height x width x 3, "
+                f"not {images.dtype} of shape {images.shape[1:]}."
+            )
+        height, width = images.shape[1:3]
+        if min(height, width) == 0:
+            raise Problem(f"an image of {height}x{width} pixels has nothing to embed.")
+        side = max(1, round(min(height, width) * self.size / self.short))
+        side = min(side, height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        square = np.array(images[:, top : top + side, left : left + side])
+        pixels = torch.from_numpy(square).permute(0, 3, 1, 2)
+        if side == self.size:
+            return pixels
+        return F.interpolate(
+            pixels, (self.size, self.size), mode=self.interpolation, antialias=True
+        )
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """Float input of the network from uint8 pixels."""  # B 3 S S
+        mean, std = (
+            torch.tensor(v, device=pixels.device).view(1, 3, 1, 1) for v in (self.mean, self.std)
+        )
+        return (pixels.float() / 255 - mean) / std
+
+
+class Encoder(nn.Module):
+    """A network that turns images into vectors, with its name and preprocessing.
+
+    `network(x)` gives (B, D); `network.patches(x, layers, norm)` gives maps (B, h, w, C).
+    `options` are what `encoder(name, **options)` needs to build the same network again, and
+    `provenance` says where the weights come from.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        name: str,
+        preprocessing: Preprocessing,
+        options: dict[str, Any] | None = None,
+        provenance: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.name = name
+        self.preprocessing = preprocessing
+        self.options = options or {}
+        self.provenance = provenance or {}
+
+    @property
+    def dimension(self) -> int:
+        """Length of the vectors."""
+        return self.network.dimension  # type: ignore[return-value]
+
+    @property
+    def size(self) -> int:
+        """The side of the network's native input."""
+        return self.preprocessing.size
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        return self.preprocessing.mean
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        return self.preprocessing.std
+
+    @property
+    def plain(self) -> nn.Module:
+        """The module whose parameter names are the public ones; its state is what is saved."""
+        inner = getattr(self.network, "model", None)
+        return inner if isinstance(inner, nn.Module) else self.network
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x)  # B 3 S S (normalised) -> B D
+
+    @overload
+    def patches(self, x: Tensor, layers: None = None, norm: bool = True) -> Tensor: ...
+    @overload
+    def patches(self, x: Tensor, layers: Sequence[int], norm: bool = True) -> list[Tensor]: ...
+    def patches(
+        self, x: Tensor, layers: Sequence[int] | None = None, norm: bool = True
+    ) -> Tensor | list[Tensor]:
+        """Patch features as maps (B, h, w, C): of the last layer, or a list of chosen layers.
+
+        Layers are blocks of a transformer or stages of a convolutional network, 0 the first, -1
+        the last; `norm` applies a transformer's final norm to them.
+        """
+        maps = self.network.patches(x, [-1] if layers is None else layers, norm)  # type: ignore[operator]
+        return maps[0] if layers is None else maps
+
+    def prepare(self, images: Any) -> Tensor:
+        """Normalised input (B, 3, S, S) from readable uint8 images, on the encoder's device."""
+        fitted = _fitted(images, self.preprocessing, 64)
+        return torch.cat([self._input(pixels) for _, pixels in fitted])
+
+    def _input(self, pixels: Tensor) -> Tensor:
+        return self.preprocessing.normalise(pixels.to(self.device))
+
+    def embed(self, images: Any, batch: int = 64, *, bf16: bool = False) -> np.ndarray:
+        """Vectors (N, D) of images: a uint8 array (N, H, W, 3), a list of arrays, Images or a Pack.
+
+        The network runs in eval mode without gradients and is left as it was found. An image of
+        a collection that cannot be decoded gives a row of NaN and is listed in its `problems`.
+        """
+        vectors = np.full((len(images), self.dimension), np.nan, np.float32)
+        training = [module for module in self.modules() if module.training]
+        self.eval()
+        try:
+            with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, bf16):
+                for rows, pixels in _fitted(images, self.preprocessing, batch):
+                    vectors[rows] = self(self._input(pixels)).float().cpu().numpy()
+        finally:
+            for module in training:
+                module.training = True
+        return vectors
+
+
+def _fitted(
+    images: Any, preprocessing: Preprocessing, batch: int
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Batches of rows and uint8 pixels at the network's size, whatever the images come in."""
+    if isinstance(images, np.ndarray):
+        for start in range(0, len(images), batch):
+            part = images[start : start + batch]
+            yield list(range(start, start + len(part))), preprocessing.fit_all(part)
+        return
+    if hasattr(images, "map"):  # Images: decoded in threads, unreadable ones are listed there
+        one_by_one = images.map(preprocessing.fit, side=preprocessing.short)
+    elif hasattr(images, "offsets"):  # Pack
+        one_by_one = ((row, preprocessing.fit(_packed(images, row))) for row in range(len(images)))
+    else:
+        one_by_one = ((row, preprocessing.fit(image)) for row, image in enumerate(images))
+    readable = ((row, pixels) for row, pixels in one_by_one if isinstance(pixels, Tensor))
+    while some := list(islice(readable, batch)):
+        yield [row for row, _ in some], torch.stack([pixels for _, pixels in some])
+
+
+def _packed(pack: Any, row: int) -> np.ndarray:
+    start, height, width = int(pack.offsets[row]), int(pack.heights[row]), int(pack.widths[row])
+    return pack.pixels[start : start + height * width * 3].reshape(height, width, 3)
