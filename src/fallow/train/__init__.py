@@ -1,7 +1,13 @@
 """One loop for every trained method, and the parts methods are made of."""
 
-from fallow.train.loop import Interrupted, Run, fit, launch
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from fallow.train.method import Batch, Facts, Loss, Method, Now, Settings, make_settings
+
+if TYPE_CHECKING:
+    from fallow.train.loop import Interrupted, Run, fit, launch
 
 __all__ = [
     "Batch",
@@ -16,3 +22,12 @@ __all__ = [
     "launch",
     "make_settings",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # the loop brings lightning; losses and measures need only the parts
+    if name in __all__:
+        from fallow.train import loop
+
+        return getattr(loop, name)
+    raise AttributeError(f"module 'fallow.train' has no attribute {name!r}")
