@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -160,18 +161,22 @@ def _transformers() -> ModuleType:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No advice and no bars while a part of a checkpoint is read."""
-    logging = importlib.import_module("transformers.utils.logging")
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+def _quiet(bars: bool) -> Iterator[None]:
+    """No advice while a checkpoint is read, and progress bars only where something is fetched."""
+    ours = importlib.import_module("transformers.utils.logging")
+    network = logging.getLogger("huggingface_hub")
+    before = ours.get_verbosity(), network.level, ours.is_progress_bar_enabled()
+    ours.set_verbosity_error()
+    network.setLevel(logging.ERROR)
+    if not bars:
+        ours.disable_progress_bar()
     try:
         yield
     finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
+        ours.set_verbosity(before[0])
+        network.setLevel(before[1])
+        if before[2]:
+            ours.enable_progress_bar()
 
 
 def _reason(name: str, error: Exception) -> Problem:
@@ -251,8 +256,11 @@ def _model(name: str) -> tuple[nn.Module, Family]:
             )
         return model, family
 
-    with _quiet():
-        return _from_cache_or_hub(name, fetch)
+    def quietly(local: bool) -> tuple[nn.Module, Family]:
+        with _quiet(bars=not local):
+            return fetch(local)
+
+    return _from_cache_or_hub(name, quietly)
 
 
 def _processing(name: str) -> dict[str, Any]:
@@ -379,14 +387,29 @@ def _timm() -> ModuleType:
 
 
 def timm(name: str, **options: Any) -> Encoder:
-    """A pretrained model of timm; `options` go to its create_model."""
+    """A pretrained model of timm; `options` go to its create_model.
+
+    timm builds the network; the weights are read here, for timm would also take pickles.
+    """
     package = _timm()
     try:
-        model = package.create_model(
-            f"hf-hub:timm/{name}", pretrained=True, num_classes=0, **options
-        )
-    except Exception as error:
-        raise _reason(f"timm:{name}", error) from error
+        model = package.create_model(name, pretrained=False, num_classes=0, **options)
+    except RuntimeError as error:
+        raise SettingProblem(f"timm cannot build {name}: {_first_line(str(error))}") from error
+    source = model.pretrained_cfg.get("hf_hub_id")
+    if not source:
+        raise Problem(f"timm has no weights for {name} on the hub: choose another of its models.")
+    hub = importlib.import_module("huggingface_hub")
+    weights = importlib.import_module("safetensors.torch")
+
+    def fetch(local: bool) -> dict[str, Tensor]:
+        path = hub.hf_hub_download(source, "model.safetensors", local_files_only=local)
+        return weights.load_file(path)
+
+    # what is left over is the classifier, which num_classes=0 leaves out
+    lacking = model.load_state_dict(_from_cache_or_hub(source, fetch), strict=False).missing_keys
+    if lacking:
+        raise Problem(f"the weights of timm:{name} lack {lacking[0]}: the model would be random.")
     settings = package.data.resolve_model_data_config(model)
     size = settings["input_size"][1]
     return Encoder(
@@ -399,8 +422,8 @@ def timm(name: str, **options: Any) -> Encoder:
             tuple(settings["std"]),
             "bilinear" if settings["interpolation"] == "bilinear" else "bicubic",
         ),
-        options={"architecture": name.split(".")[0], **options},
-        provenance={"weights": f"timm:{name}"},
+        options={"architecture": name, **options},
+        provenance={"weights": f"timm:{name}", "source": source},
     )
 
 

@@ -68,8 +68,8 @@ def load(folder: str | Path) -> Encoder:
     weights = _read(folder / "model.safetensors")
     if fingerprint(weights) != description["weights"]:
         raise Problem(
-            f"{folder / 'model.safetensors'} is damaged or not the file that encoder.json beside it "
-            "describes; save the encoder again."
+            f"{folder / 'model.safetensors'} is damaged or not what encoder.json describes; "
+            "save the encoder again."
         )
     try:
         state = from_bytes(weights)
