@@ -1,0 +1,10 @@
+"""Every test: a cache of its own, and one thread, so that small models do not wait for each other."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+# before torch is imported, and for the processes that tests start
+os.environ["FALLOW_CACHE"] = tempfile.mkdtemp(prefix="fallow-test-")
+os.environ["OMP_NUM_THREADS"] = "1"
