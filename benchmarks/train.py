@@ -6,9 +6,7 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -16,6 +14,8 @@ from typing import Any
 from benchmarks.peer import Peer
 from benchmarks.photos import archive, extract
 from benchmarks.record import Line, alternate, line
+
+RATE, TEMPERATURE = 0.06, 0.5  # of lightly's example and of its loss
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,10 @@ def run(data: Path, python: str, quick: bool) -> list[Line]:
 
             def theirs(fast: bool) -> float:
                 asked = {"steps": amount.steps, "warm": amount.warm, "fast": fast, "seed": 0}
+                asked |= {"rate": RATE * amount.batch / 256, "temperature": TEMPERATURE}
                 return peer.ask(do="train", **asked)["rate"]
 
-            runs: list[Watch] = []
+            runs: list[Watched] = []
 
             def ours() -> float:
                 runs.append(fit(data, amount, amount.warm + amount.steps, seed=0))
@@ -66,7 +67,7 @@ def run(data: Path, python: str, quick: bool) -> list[Line]:
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
                 lines.append(line(work, name, peer.version, pairs, target, peak))
 
-            shares = [(one.share(amount.steps), 1.0) for one in runs]
+            shares = [(one.share, 1.0) for one in runs]
             lines.append(line("share of a step in model and views", "-", "", shares, 0.97))
             lines.append(curves(data, peer, amount))
     return lines
@@ -81,7 +82,9 @@ def curves(data: Path, peer: Peer, amount: Amount) -> Line:
     ours, theirs = [], []
     for seed in range(amount.seeds):
         ours.append(mean(fit(data, amount, amount.curve, seed=seed).losses[-late:]))
-        answer = peer.ask(do="train", steps=amount.curve, warm=0, fast=True, seed=seed)
+        asked = {"steps": amount.curve, "warm": 0, "fast": True, "seed": seed}
+        asked |= {"rate": RATE * amount.batch / 256, "temperature": TEMPERATURE}
+        answer = peer.ask(do="train", **asked)
         theirs.append(mean(answer["losses"][-late:]))
     noise = 2 * ((stdev(ours) ** 2 + stdev(theirs) ** 2) / amount.seeds) ** 0.5
     difference = max(abs(mean(ours) - mean(theirs)), 1e-12)
@@ -89,101 +92,54 @@ def curves(data: Path, peer: Peer, amount: Amount) -> Line:
     return line(work, "lightly", peer.version, [(noise, difference)], 1.0)
 
 
-def fit(data: Path, amount: Amount, steps: int, seed: int) -> Watch:
+def fit(data: Path, amount: Amount, steps: int, seed: int) -> Watched:
     """The one place that knows how fallow trains: SimCLR with the settings of lightly's example."""
-    from fallow.methods.learn.simclr import SimCLR
-    from fallow.train import fit as train
-
     import fallow
+    from fallow import train
+    from fallow.methods.learn.simclr import SimCLR
+
+    ends: list[float] = []
+    losses: list[Any] = []
+
+    class Observed(SimCLR):
+        """SimCLR that notes when each step ended, and its loss."""
+
+        def loss(self, batch: Any, now: Any) -> Any:
+            found = super().loss(batch, now)
+            losses.append(found.total.detach())
+            return found
+
+        def after_step(self, now: Any) -> None:
+            super().after_step(now)
+            ends.append(time.perf_counter())
 
     images = fallow.open(archive(data, "cifar10_subset"))
-    epochs = steps * amount.batch / len(images)
-    method = SimCLR(
-        SimCLR.Settings(
-            batch=amount.batch,
-            temperature=0.5,
-            hidden=512,
-            layers=2,
-            dimension=128,
-            optimiser="sgd",
-            rate=0.06,
-            momentum=0.0,
-            decay=0.0,
-            warmup=0.0,
-            schedule="constant",
-        )
+    settings = SimCLR.Settings(
+        epochs=steps / (len(images) // amount.batch),
+        size=32,
+        batch=amount.batch,
+        optimiser="sgd",
+        learning_rate=RATE,
+        momentum=0.0,
+        weight_decay=0.0,
+        warmup=0.0,
+        final_rate=1.0,  # the peer's rate does not fall
+        temperature=TEMPERATURE,
     )
-    with tempfile.TemporaryDirectory() as out, watch(method) as seen:
-        train(method, images, encoder="resnet18", epochs=epochs, seed=seed, out=Path(out) / "run")
-    return seen
+    encoder = fallow.encoder("resnet18", seed=seed, size=32)
+    run = train.fit(Observed, images, encoder=encoder, settings=settings, seed=seed)
+    inside = (run.timing["model"] + run.timing["waiting"]) / run.timing["total"]
+    # the loop also asks for losses while it tries precisions, before the first step
+    return Watched(ends, [float(loss) for loss in losses[-len(ends) :]], inside)
 
 
-@dataclass
-class Watch:
-    """What was seen of a run from outside: when each step ended, its loss, time in the parts."""
+@dataclass(frozen=True)
+class Watched:
+    """What was seen of one run of fallow."""
 
-    ends: list[float] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
-    inside: list[float] = field(default_factory=list)  # model and views, seconds up to each end
-    spent: float = 0.0
+    ends: list[float]  # when each step ended
+    losses: list[float]
+    share: float  # of the run's time: in the model, or waiting for views
 
     def rate(self, steps: int, batch: int) -> float:
         return steps * batch / (self.ends[-1] - self.ends[-1 - steps])
-
-    def share(self, steps: int) -> float:
-        part = self.inside[-1] - self.inside[-1 - steps]
-        return part / (self.ends[-1] - self.ends[-1 - steps])
-
-
-@contextmanager
-def watch(method: Any) -> Iterator[Watch]:
-    """Time the method's loss, every backward and optimiser step, and rendering.
-
-    Seen from outside, through torch's hooks, so that the loop cannot grade itself.
-    """
-    import torch
-    from torch.optim import optimizer
-
-    from fallow import views
-
-    seen = Watch()
-    begun = [0.0]
-    plain = (method.loss, torch.Tensor.backward, views.render)
-
-    def timed(function: Any) -> Any:
-        def call(*words: Any, **options: Any) -> Any:
-            begin = time.perf_counter()
-            result = function(*words, **options)
-            seen.spent += time.perf_counter() - begin
-            return result
-
-        return call
-
-    def backward(loss: torch.Tensor, *words: Any, **options: Any) -> None:
-        begin = time.perf_counter()
-        plain[1](loss, *words, **options)
-        seen.spent += time.perf_counter() - begin
-        last[0] = loss.detach()
-
-    def before(*_: Any) -> None:
-        begun[0] = time.perf_counter()
-
-    def after(*_: Any) -> None:
-        seen.ends.append(time.perf_counter())
-        seen.spent += seen.ends[-1] - begun[0]
-        seen.inside.append(seen.spent)
-        seen.losses.append(last[0].item())
-
-    last = [torch.zeros(())]
-    hooks = [
-        optimizer.register_optimizer_step_pre_hook(before),
-        optimizer.register_optimizer_step_post_hook(after),
-    ]
-    method.loss, views.render = timed(method.loss), timed(views.render)
-    torch.Tensor.backward = backward  # type: ignore[assignment,method-assign]
-    try:
-        yield seen
-    finally:
-        method.loss, torch.Tensor.backward, views.render = plain  # type: ignore[method-assign]
-        for hook in hooks:
-            hook.remove()

@@ -9,7 +9,6 @@ seeds fit; it is at least 1, also where the minutes are too few for that.
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,7 +33,8 @@ class Plan:
     batch: int = 256
     prototypes: int = 100
     epsilon: float = 0.03
-    rate: float = 0.6
+    learning_rate: float = 0.6
+    local_crops: int = 4
     seeds: int = 3
 
 
@@ -127,44 +127,45 @@ def train(
     minutes: float | None = None,
 ) -> Run:
     """The one place that knows how fallow trains: the same settings but for the crops."""
+    import fallow
     from fallow.methods.learn.swav import SwAV
     from fallow.train import fit
 
-    from fallow import encoders
-
     settings = SwAV.Settings(
-        crops="multi" if multi_crop else "two",
+        epochs=epochs,
+        minutes=minutes,
+        size=32,
+        batch=plan.batch,
+        crops=plan.local_crops if multi_crop else 0,
         prototypes=plan.prototypes,
         epsilon=plan.epsilon,
-        rate=plan.rate,
-        batch=plan.batch,
+        learning_rate=plan.learning_rate,
     )
-    begin = time.monotonic()
-    with tempfile.TemporaryDirectory() as out:
-        fitted = fit(
-            SwAV(settings),
-            bank,
-            encoder=encoders.encoder(plan.encoder, seed=seed),
-            epochs=epochs,
-            minutes=minutes,
-            seed=seed,
-            out=Path(out) / "run",
-        )
-    took = (time.monotonic() - begin) / 60
+    encoder = fallow.encoder(plan.encoder, seed=seed, size=32)
+    fitted = fit(SwAV, bank, encoder=encoder, settings=settings, seed=seed)
     vectors = fitted.encoder.embed(bank)
     return Run(
         accuracy=knn(vectors, bank, fitted.encoder.embed(test), test),
-        epochs=fitted.epochs,
-        minutes=took,
-        loss_share=fitted.losses[-1] / math.log(plan.prototypes),
-        prototypes_used=len(np.unique(fitted.method.codes(vectors))),
+        epochs=fitted.steps * plan.batch / len(bank),
+        minutes=fitted.seconds / 60,
+        loss_share=fitted.history[-1]["loss"] / math.log(plan.prototypes),
+        prototypes_used=prototypes_used(fitted.method, vectors),
     )
 
 
-def untrained(plan: Plan, bank: Any, test: Any, seed: int) -> float:
-    from fallow import encoders
+def prototypes_used(method: Any, vectors: np.ndarray) -> int:
+    """How many prototypes are the nearest one of some image."""
+    import torch
 
-    fresh = encoders.encoder(plan.encoder, seed=seed)
+    with torch.no_grad():
+        unit = torch.nn.functional.normalize(method.head(torch.from_numpy(vectors)))
+        return int(method.prototypes(unit).argmax(1).unique().numel())
+
+
+def untrained(plan: Plan, bank: Any, test: Any, seed: int) -> float:
+    import fallow
+
+    fresh = fallow.encoder(plan.encoder, seed=seed, size=32)
     return knn(fresh.embed(bank), bank, fresh.embed(test), test)
 
 

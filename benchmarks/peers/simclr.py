@@ -1,4 +1,7 @@
-"""lightly's SimCLR as its plain-torch example has it, with a CIFAR stem at 32 pixels."""
+"""lightly's SimCLR as its plain-torch example has it, with a CIFAR stem at 32 pixels.
+
+The head has three layers, as in the authors' code and in fallow, so that losses compare.
+"""
 
 import time
 
@@ -21,7 +24,7 @@ class SimCLR(torch.nn.Module):
         resnet.conv1 = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False)
         resnet.maxpool = torch.nn.Identity()
         self.backbone = torch.nn.Sequential(*list(resnet.children())[:-1])
-        self.head = SimCLRProjectionHead(512, 512, 128)
+        self.head = SimCLRProjectionHead(512, 512, 128, num_layers=3)
 
     def forward(self, x):  # B 3 S S
         return self.head(self.backbone(x).flatten(1))
@@ -38,7 +41,7 @@ def prepare(folder, batch, workers, threads):
     return {"count": len(pictures)}
 
 
-def train(steps, seed, fast, warm, rate=0.06, temperature=0.5):
+def train(steps, seed, fast, warm, rate, temperature):
     """`steps` timed steps after `warm` untimed ones. `fast`: bf16 and channels last."""
     torch.manual_seed(seed)
     model, objective = SimCLR(), NTXentLoss(temperature)

@@ -6,9 +6,10 @@ import datetime
 import io
 import os
 import re
+import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
 from importlib import import_module
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from fallow.images import FileProblem, Images
 
 THUMBNAIL = 80  # short side, pixels
+ENCODING = min(4, os.cpu_count() or 1)  # batches encoded at once
 RANKED = 60  # strays listed, whether or not they stand out
 NEIGHBOURS = 15
 
@@ -169,8 +171,8 @@ def explore(
     if groups is not None and groups < 1:
         raise SettingProblem(f"groups={groups} is not possible: ask for one or more")
     clock = _Clock()
-    # one thread loads the encoder while files are listed and decoded, then does all the encoding
-    with ThreadPoolExecutor(1, thread_name_prefix="fallow-encode") as encoding:
+    # the encoder loads while files are listed and decoded
+    with ThreadPoolExecutor(ENCODING, thread_name_prefix="fallow-encode") as encoding:
         ready = encoding.submit(_encoder, encoder)
         images = opened(source, labels)
         place = writable(out if out is not None else f"{_plain_name(images.name)}-explore")
@@ -179,7 +181,8 @@ def explore(
         storing.start()
         known = store.read(place, ready.result().key) if store.exists(place) else None
         rows, measured, fresh = _measured(images, encoding, ready, known, threads)
-    chosen, note, key = ready.result()
+    chosen, note, key, restore = ready.result()
+    restore()
     clock.lap("pixels")
     # the products are small: a second BLAS thread mostly waits, and waiting burns the other core
     with threadpool_limits(1, user_api="blas"):
@@ -218,11 +221,26 @@ class _Ready(NamedTuple):
     encoder: Any
     note: str
     key: str
+    restore: Callable[[], None]  # training mode and thread count as they were
 
 
 def _encoder(encoder: Any) -> _Ready:
+    """The encoder, in eval mode for all batches: they are encoded side by side."""
     chosen, note = chosen_encoder(encoder)
-    return _Ready(chosen, note, store.encoder_key(chosen))
+    modules = list(chosen.modules()) if hasattr(chosen, "modules") else []
+    training = [module for module in modules if module.training]
+    for module in training:
+        module.training = False
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else 0
+
+    def restore() -> None:
+        for module in training:
+            module.training = True
+        if torch:
+            torch.set_num_threads(before)
+
+    return _Ready(chosen, note, store.encoder_key(chosen), restore)
 
 
 def _plain_name(name: str) -> str:
@@ -294,7 +312,11 @@ def _measured(
     waiting: list[np.ndarray] = []
 
     def encode(pixels: list[np.ndarray]) -> np.ndarray:
-        return np.asarray(ready.result().encoder.embed(pixels), np.float32)
+        encoder = ready.result().encoder
+        # batches share the cores; threads inside one that wait for each other would burn them
+        if torch := sys.modules.get("torch"):
+            torch.set_num_threads(max(1, (os.cpu_count() or 1) // ENCODING))
+        return np.asarray(encoder.embed(pixels), np.float32)
 
     if news:
         unseen = images.select(list(news.values()))
