@@ -1,4 +1,4 @@
-"""Every test: a cache of its own, and one thread, so that small models do not wait for each other."""
+"""For every test: a cache of its own, and one thread, which suits small models best."""
 
 from __future__ import annotations
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
 from fallow.problems import Problem, SettingProblem
 
 # typer carries its own click in some versions and uses the installed one in others
-UsageError = typer.BadParameter.__mro__[1]
+UsageError: Any = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="fallow",
@@ -24,9 +24,9 @@ cache_app = typer.Typer(help="Decoded copies of image collections kept for speed
 app.add_typer(cache_app, name="cache", no_args_is_help=True)
 
 Source = Annotated[str, typer.Argument(help="folder, archive, manifest or address of images")]
-Labels = Annotated[Optional[Path], typer.Option(help="CSV with the columns path and label")]
-Where = Annotated[Optional[str], typer.Option(help="only these, e.g. \"split = 'train'\"")]
-Encoder = Annotated[Optional[str], typer.Option(help="resnet18, vit-tiny/4, hf:NAME or a run")]
+Labels = Annotated[Path | None, typer.Option(help="CSV with the columns path and label")]
+Where = Annotated[str | None, typer.Option(help="only these, e.g. \"split = 'train'\"")]
+Encoder = Annotated[str | None, typer.Option(help="resnet18, vit-tiny/4, hf:NAME or a run")]
 Seed = Annotated[int, typer.Option(help="same seed, same result")]
 
 
@@ -36,9 +36,9 @@ def explore(
     labels: Labels = None,
     where: Where = None,
     encoder: Encoder = None,
-    out: Annotated[Optional[Path], typer.Option(help="folder for report and table")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder for report and table")] = None,
     export_clean: Annotated[
-        Optional[Path], typer.Option(help="write the list of images worth keeping here")
+        Path | None, typer.Option(help="write the list of images worth keeping here")
     ] = None,
     seed: Seed = 0,
 ) -> None:
@@ -77,28 +77,29 @@ def learn(
     labels: Labels = None,
     where: Where = None,
     encoder: Encoder = None,
-    minutes: Annotated[Optional[float], typer.Option(help="wall-clock budget")] = None,
-    epochs: Annotated[Optional[float], typer.Option(help="passes over the images")] = None,
-    out: Annotated[Optional[Path], typer.Option(help="folder of the run")] = None,
-    preset: Annotated[Optional[str], typer.Option(help="paper: the authors' settings")] = None,
-    settings: Annotated[Optional[Path], typer.Option(help="YAML file of settings")] = None,
-    set_: Annotated[Optional[list[str]], typer.Option("--set", help="one setting: name=value")] = None,
+    minutes: Annotated[float | None, typer.Option(help="wall-clock budget")] = None,
+    epochs: Annotated[float | None, typer.Option(help="passes over the images")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder of the run")] = None,
+    preset: Annotated[str | None, typer.Option(help="paper: the authors' settings")] = None,
+    settings: Annotated[Path | None, typer.Option(help="YAML file of settings")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="one setting: name=value")] = None,
     seed: Seed = 0,
 ) -> None:
     """Train an encoder on images without labels."""
     from fallow.verbs.learn import learn as verb
 
     result = verb(
-        _images(source, labels, where),
+        source,
         method=method,
         encoder=encoder,
+        labels=labels,
+        where=where,
         minutes=minutes,
         epochs=epochs,
         out=out or Path(f"{_stem(source)}-{method}"),
         preset=preset,
         settings={**_yaml(settings), **_pairs(set_ or [])},
         seed=seed,
-        source=source,
         tell=typer.echo,
         progress_bar=sys.stderr.isatty(),
     )
@@ -109,7 +110,7 @@ def learn(
 @app.command()
 def probe(
     run: Annotated[Path, typer.Argument(help="folder of a run, or an encoder name")],
-    source: Annotated[Optional[str], typer.Argument(help="images; the run's own if left out")] = None,
+    source: Annotated[str | None, typer.Argument(help="images; the run's own if left out")] = None,
     labels: Labels = None,
     where: Where = None,
     seed: Seed = 0,
@@ -146,7 +147,9 @@ def cache_list() -> None:
 
     packs = cached_packs()
     for pack in packs:
-        typer.echo(f"{pack.bytes / 1e6:9.1f} MB  {pack.images:7d} images at {pack.side} px  {pack.name}")
+        typer.echo(
+            f"{pack.bytes / 1e6:9.1f} MB  {pack.images:7d} images at {pack.side} px  {pack.name}"
+        )
     typer.echo(f"{len(packs)} packs, {sum(pack.bytes for pack in packs) / 1e6:.1f} MB")
 
 
@@ -155,7 +158,7 @@ def cache_clear() -> None:
     """Delete all packs; they are made again when needed."""
     from fallow.images import clear_packs
 
-    typer.echo(f"{clear_packs()} packs deleted")
+    typer.echo(f"{clear_packs() / 1e6:.1f} MB freed")
 
 
 def _images(source: str, labels: Path | None, where: str | None) -> Any:
@@ -204,7 +207,7 @@ def main() -> None:
         typer.echo(f"fallow: {problem}", err=True)
         code = 2
     except UsageError as error:
-        typer.echo(f"fallow: {error.format_message()}", err=True)  # type: ignore[attr-defined]
+        typer.echo(f"fallow: {error.format_message()}", err=True)
         code = 2
     except typer.Abort:
         code = 130

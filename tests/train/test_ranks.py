@@ -30,4 +30,6 @@ def test_two_ranks_equal_one(slug, extra, tmp_path):
     assert first["step"] == second["step"] == 16
     for name, value in first["method"].items():
         if value.is_floating_point():
-            torch.testing.assert_close(second["method"][name], value, rtol=2e-3, atol=2e-4, msg=name)
+            torch.testing.assert_close(
+                second["method"][name], value, rtol=2e-3, atol=2e-4, msg=name
+            )

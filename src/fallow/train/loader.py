@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -66,7 +67,7 @@ def batches(
     rank: int,
     world: int,
     seed: int,
-) -> Iterator[dict[str, Batch]]:
+) -> Generator[dict[str, Batch]]:
     """This rank's share of every batch of an epoch, from batch `first` on."""
     leader = next(iter(streams))
     for k in range(first, len(order)):
@@ -77,13 +78,15 @@ def batches(
             else:
                 at = step + k - first
                 rows, turn = other_rows(len(stream), order.shape[1], at, seed + place)
-            share = len(rows) // world  # ranks take neighbouring parts: gathered, the batch is whole
+            share = (
+                len(rows) // world
+            )  # ranks take neighbouring parts: gathered, the batch is whole
             mine = np.ascontiguousarray(rows[rank * share : (rank + 1) * share])
             made[name] = stream.batch(mine, turn)
         yield made
 
 
-def ahead(make: Callable[[], Iterator[T]], depth: int = 2) -> Iterator[T]:
+def ahead(make: Callable[[], Iterator[T]], depth: int = 2) -> Generator[T]:
     """Run an iterator in a thread of its own, at most `depth` items ahead.
 
     >>> list(ahead(lambda: iter([1, 2, 3])))
@@ -94,10 +97,8 @@ def ahead(make: Callable[[], Iterator[T]], depth: int = 2) -> Iterator[T]:
 
     def put(item: tuple[str, T | BaseException | None]) -> None:
         while not stop.is_set():
-            try:
+            with contextlib.suppress(queue.Full):
                 return ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
 
     def work() -> None:
         try:

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -108,7 +108,8 @@ def _streams(
     streams = {}
     for name, published in recipes.items():
         # the pixels the encoder will meet later are normalised its way
-        one = replace(published, mean=method.encoder.mean, std=method.encoder.std)
+        mean, std = method.encoder.mean, method.encoder.std
+        one = replace(published, mean=mean, std=std)  # type: ignore[arg-type]
         with fabric.rank_zero_first():
             pack = images[name].pack(side=source_side(one))
         if "label" in images[name].columns:
@@ -311,7 +312,7 @@ class _Plan:
         epoch = step // self.steps_per_epoch
         return Now(step, epoch, min(1.0, progress), self.steps_per_epoch, self.rank, self.world)
 
-    def batches(self, now: Now) -> Iterator[dict[str, Batch]]:
+    def batches(self, now: Now) -> Generator[dict[str, Batch]]:
         """What is left of the epoch at `now`, for this rank."""
         order = self.method.compose(now, self.count, self.method.settings.batch, self.seed)
         return batches(

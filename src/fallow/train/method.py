@@ -141,13 +141,16 @@ def make_settings(kind: type[SettingsT], values: Mapping[str, Any]) -> SettingsT
         raise SettingProblem(f"setting {name}: {text}" if name else text) from None
 
 
+Options = Settings  # Method.Settings below hides the name
+
+
 class Method(nn.Module):
     """A trained system. A subclass says what is new about it and nothing else."""
 
     Settings: ClassVar[type[Settings]] = Settings
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
 
-    def __init__(self, encoder: Encoder, settings: Settings, facts: Facts) -> None:
+    def __init__(self, encoder: Encoder, settings: Options, facts: Facts) -> None:
         super().__init__()
         self.encoder = encoder
         self.settings: Any = settings

@@ -72,7 +72,9 @@ def fastest(
     """The fastest choice and the seconds of each; a later one must win by `margin`.
 
     >>> pace = {"32": 0.02, "bf16": 0.005}
-    >>> best, seen = fastest([Choice("32"), Choice("bf16")], lambda c: time.sleep(pace[c.precision]))
+    >>> best, seen = fastest(
+    ...     [Choice("32"), Choice("bf16")], lambda c: time.sleep(pace[c.precision])
+    ... )
     >>> best.precision
     'bf16'
     """

@@ -80,13 +80,15 @@ def _write(path: Path, table: pa.Table, vectors: np.ndarray) -> None:
             pq.write_table(table, target)
 
 
-def opened(source: Any, labels: Any = None) -> Images:
-    """The source as Images; Images pass through, joined with labels where given."""
+def opened(source: Any, labels: Any = None, where: str | None = None) -> Images:
+    """The source as Images; Images pass through. With labels joined, and only the rows wanted."""
     import fallow
 
     if hasattr(source, "map") and hasattr(source, "problems"):
-        return source if labels is None else source.join(labels)
-    return fallow.open(source, labels=labels)
+        images = source if labels is None else source.join(labels)
+    else:
+        images = fallow.open(source, labels=labels)
+    return images.where(where) if where else images
 
 
 def chosen_encoder(encoder: Any) -> tuple[Any, str]:

@@ -76,6 +76,7 @@ def learn(
     method: str = "simclr",
     encoder: str | None = None,
     labels: Any = None,
+    where: str | None = None,
     minutes: float | None = None,
     epochs: float | None = None,
     out: str | Path | None = None,
@@ -100,7 +101,7 @@ def learn(
 
     import fallow
 
-    images = opened(source, labels)
+    images = opened(source, labels, where)
     kind = find("learn", method)
     given = dict(settings or {})
     if preset is not None:
@@ -137,7 +138,11 @@ def learn(
         seed=seed,
         fabric=fabric,
         tell=tell,
-        about={"source": str(source), "labels": str(labels) if labels else None},
+        about={
+            "source": str(source) if isinstance(source, str | Path) else None,
+            "labels": str(labels) if isinstance(labels, str | Path) else None,
+            "where": where,
+        },
         progress_bar=progress_bar,
     )
     rows = []
@@ -169,7 +174,9 @@ class Learnt(Result):
         if run.history:
             first, last = run.history[0]["loss"], _last_loss(run.history)
             headlines.append(f"loss from {first:.3f} to {last:.3f}")
-        headlines += [f"{row['name']}: k-NN {row['knn']:.3f}, probe {row['probe']:.3f}" for row in rows]
+        headlines += [
+            f"{row['name']}: k-NN {row['knn']:.3f}, probe {row['probe']:.3f}" for row in rows
+        ]
         headlines += [f"warning: {text}" for text in run.warnings]
         if run.folder is not None:
             headlines.append(f"encoder and report in {run.folder}")

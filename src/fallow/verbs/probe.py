@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,14 +44,17 @@ def probe(
 
     encoder = fallow.encoder(str(run)) if isinstance(run, str | Path) else run
     if source is None:
-        source, remembered = _trained_on(run)
-        labels = labels or remembered
-    images = opened(source, labels)
-    if where:
-        images = images.where(where)
+        about = _trained_on(run)
+        source, labels = about["source"], labels or about.get("labels")
+        where = where or about.get("where")
+    images = opened(source, labels, where)
     rows = scores({"encoder": encoder}, images, seed=seed)
-    headlines = [f"{row['name']}: k-NN {row['knn']:.3f}, probe {row['probe']:.3f}" for row in rows]
-    return Result(pa.Table.from_pylist(rows), headlines=headlines, findings={"scores": rows})
+    return Result(pa.Table.from_pylist(rows), headlines=sentences(rows), findings={"scores": rows})
+
+
+def sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each row of `scores`."""
+    return [f"{row['name']}: k-NN {row['knn']:.3f}, probe {row['probe']:.3f}" for row in rows]
 
 
 def scores(
@@ -121,12 +124,12 @@ def raw_pixels(images: Images, side: int = RAW_SIDE) -> np.ndarray:
     return vectors
 
 
-def _trained_on(run: Any) -> tuple[Any, Any]:
-    """Source and labels that a run's folder remembers."""
+def _trained_on(run: Any) -> dict[str, Any]:
+    """What a run's folder remembers of its images."""
     path = Path(run) / "run.json" if isinstance(run, str | Path) else None
     if path is None or not path.is_file():
         raise SettingProblem("say which images to probe with: only the folder of a run knows")
     about = json.loads(path.read_text()).get("about", {})
     if not about.get("source"):
         raise SettingProblem(f"{run} does not say which images it was trained on: name them")
-    return about["source"], about.get("labels")
+    return about

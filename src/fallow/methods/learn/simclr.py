@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from fallow.encoders import Encoder
@@ -20,7 +22,7 @@ class SimCLR(Method):
         hidden: int = Field(512, gt=0, description="width of the projection head")
         projection: int = Field(128, gt=0, description="dimension the loss works in")
 
-    presets = {
+    presets: ClassVar = {
         # the authors' CIFAR-10 settings: LARS, square images of 32 px
         "paper": {
             "optimiser": "lars",

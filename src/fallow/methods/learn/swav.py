@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -15,8 +16,8 @@ from fallow.encoders.heads import swav_head
 from fallow.losses.prototypes import sinkhorn, swapped_prediction
 from fallow.train import Batch, Loss, Method, Now
 from fallow.train import Settings as BaseSettings
-from fallow.train.method import Optimiser
 from fallow.train.memory import FrontQueue, whole_batches
+from fallow.train.method import Optimiser
 from fallow.views import Recipe, swav
 
 
@@ -39,7 +40,7 @@ class SwAV(Method):
         final_rate: float = 0.001
         weight_decay: float = 1e-6
 
-    presets = {
+    presets: ClassVar = {
         "paper": {
             "size": 224,
             "batch": 4096,
@@ -70,8 +71,9 @@ class SwAV(Method):
     def recipe(self) -> Recipe:
         published = swav(self.settings.size)
         large, small = published.views
-        small = (replace(small, count=self.settings.crops),) if self.settings.crops else ()
-        return replace(published, views=(large, *small))
+        if not self.settings.crops:
+            return replace(published, views=(large,))
+        return replace(published, views=(large, replace(small, count=self.settings.crops)))
 
     def build(self, encoder: Encoder) -> None:
         s = self.settings
