@@ -2,7 +2,7 @@
 
 Per seed three runs share what `--minutes` leaves: multi-crop for E epochs, two crops for E epochs,
 two crops for as many minutes as multi-crop took. The multi-crop run serves both comparisons, and
-all three start from the same weights. E is chosen from a timed first epoch of each, so that all
+all three start from the same weights. E is chosen from a few timed steps of each, so that all
 seeds fit; it is at least 1, also where the minutes are too few for that.
 """
 
@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from benchmarks.photos import archive
@@ -35,6 +35,7 @@ class Plan:
     epsilon: float = 0.03
     learning_rate: float = 0.6
     local_crops: int = 4
+    precision: Literal["auto", "32", "bf16"] = "auto"  # the first run's choice serves all
     seeds: int = 3
 
 
@@ -44,7 +45,9 @@ class Run:
 
     accuracy: float  # weighted k-NN, train labels to test images
     epochs: float
-    minutes: float
+    minutes: float  # of training
+    setup: float  # minutes before it
+    precision: str
     loss_share: float  # last loss / ln K: near 1 means that nothing was learned
     prototypes_used: int  # that at least one training image is nearest to
 
@@ -58,14 +61,20 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
     everything = fallow.open(source)
     bank = everything.where("split = 'train'").sample(plan.images, seed=0)
     test = everything.where("split = 'test'")
+    mark = time.monotonic()
     floors = {
         "raw pixels": knn(pixels(bank), bank, pixels(test), test),
         "untrained": [untrained(plan, bank, test, seed) for seed in range(plan.seeds)],
     }
-    # one epoch of each tells the speed; its result is thrown away
-    speed = [train(plan, bank, test, crops, 0, epochs=1).minutes for crops in (True, False)]
+    judging = (time.monotonic() - mark) / 60 / plan.seeds  # minutes to embed and compare
+    # a few steps of each tell the speed; the very first compile, and choose the precision for all
+    few = bank.sample(min(6 * plan.batch, len(bank)), seed=0)
+    plan = replace(plan, precision=train(plan, few, test, True, 0, epochs=1).precision)
+    speed = [train(plan, few, test, crops, 0, epochs=1) for crops in (True, False)]
+    whole, part = (one.minutes * len(bank) / len(few) for one in speed)  # minutes an epoch
     left = minutes - (time.monotonic() - begin) / 60
-    epochs = max(1, int(left / (plan.seeds * (2 * speed[0] + speed[1]))))
+    left -= 3 * plan.seeds * (judging + max(one.setup for one in speed))
+    epochs = max(1, int(left / (plan.seeds * (2 * whole + part))))
 
     multi, equal_epochs, equal_minutes = [], [], []
     for seed in range(plan.seeds):
@@ -140,14 +149,19 @@ def train(
         prototypes=plan.prototypes,
         epsilon=plan.epsilon,
         learning_rate=plan.learning_rate,
+        precision=plan.precision,
     )
+    begin = time.monotonic()
     encoder = fallow.encoder(plan.encoder, seed=seed, size=32)
     fitted = fit(SwAV, bank, encoder=encoder, settings=settings, seed=seed)
+    setup = (time.monotonic() - begin - fitted.seconds) / 60
     vectors = fitted.encoder.embed(bank)
     return Run(
         accuracy=knn(vectors, bank, fitted.encoder.embed(test), test),
         epochs=fitted.steps * plan.batch / len(bank),
         minutes=fitted.seconds / 60,
+        setup=setup,
+        precision=fitted.choice.precision,
         loss_share=fitted.history[-1]["loss"] / math.log(plan.prototypes),
         prototypes_used=prototypes_used(fitted.method, vectors),
     )
