@@ -211,7 +211,6 @@ def main() -> None:
         code = 2
     except typer.Abort:
         code = 130
-    except KeyboardInterrupt as stop:
-        typer.echo(f"fallow: {stop or 'stopped'}", err=True)
+    except KeyboardInterrupt:
         code = 130
     sys.exit(code or 0)

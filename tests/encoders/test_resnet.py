@@ -78,3 +78,11 @@ def test_initialisation_is_fan_out():
 def test_unknown_stem():
     with pytest.raises(SettingProblem, match="stem"):
         resnet("resnet18", stem="tiny")
+
+
+def test_narrow_networks_survive_channels_last():
+    # torch's own strided 1x1 convolution crashes here in its backward pass
+    network = resnet("resnet8", width=8, stem="small")
+    x = torch.randn(2, 3, 64, 64).to(memory_format=torch.channels_last)
+    network(x).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,22 +15,27 @@ from fallow.train.checkpoint import load_state
 SCRIPT = Path(__file__).with_name("train_once.py")
 
 
-@pytest.mark.parametrize(
-    ("slug", "extra"), [("simclr", "{}"), ("swav", '{"queue": 32, "queue_from_epoch": 1}')]
-)
-def test_two_ranks_equal_one(slug, extra, tmp_path):
+CASES = {
+    "simclr": {"epochs": 0.75},
+    "swav": {"epochs": 0.75, "queue": 32, "queue_from_epoch": 0, "freeze_epochs": 0},
+}
+
+
+@pytest.mark.parametrize("slug", CASES)
+def test_two_ranks_equal_one(slug, tmp_path):
+    """A few steps only: later, rounding grows in any two runs that add in another order."""
     one, two = tmp_path / "one", tmp_path / "two"
-    alone = [sys.executable, str(SCRIPT), slug, str(one), extra]
+    alone = [sys.executable, str(SCRIPT), slug, str(one), json.dumps(CASES[slug])]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    launcher += ["--master-port", "0", "--standalone", str(SCRIPT), slug, str(two), extra]
+    launcher += ["--standalone", str(SCRIPT), slug, str(two), json.dumps(CASES[slug])]
     for command in (alone, launcher):
         done = subprocess.run(command, capture_output=True, text=True, timeout=180)
         assert done.returncode == 0, done.stderr[-2000:]
     first = load_state(one / "checkpoint.pt")
     second = load_state(two / "checkpoint.pt")
-    assert first["step"] == second["step"] == 16
+    assert first["step"] == second["step"] == 3
+    assert first["method"].keys() == second["method"].keys()
     for name, value in first["method"].items():
         if value.is_floating_point():
-            torch.testing.assert_close(
-                second["method"][name], value, rtol=2e-3, atol=2e-4, msg=name
-            )
+            other = second["method"][name]
+            torch.testing.assert_close(other, value, rtol=1e-4, atol=5e-6, msg=name)

@@ -469,8 +469,9 @@ def _train(
                     session.save()
                     last_save = time.perf_counter()
                 if which is not None:
-                    where = f" in {session.folder}; the same command goes on" * bool(session.folder)
-                    raise Interrupted(f"stopped at step {session.step}{where}")
+                    where = f", saved in {session.folder}" if session.folder else ""
+                    say(f"stopped at step {session.step}{where}")
+                    raise Interrupted
                 mark = time.perf_counter()
         if session.step % plan.steps_per_epoch == 0 and each_epoch is not None:
             journal.add(session.step, each_epoch(method, now) or {})
