@@ -147,7 +147,8 @@ class _Report:
 
     def lead(self) -> list[Html | None]:
         counts, note = self.found.get("counts"), self.found.get("encoder", {}).get("note")
-        headlines = self.found.get("headlines")
+        counts = {name: count for name, count in (counts or {}).items() if count}
+        headlines = [line for line in self.found.get("headlines", []) if line != note]
         return [
             tiles(counts) if counts else None,
             bullets(headlines, class_="findings") if headlines else None,
@@ -364,7 +365,7 @@ class _Report:
 
     def quality_note(self, name: str, index: int) -> str:
         item = self.items[index]
-        measure = {"blurry": "sharpness", "dark": "brightness", "bright": "brightness"}.get(name)
+        measure = {"blurry": "focus", "dark": "brightness", "bright": "brightness"}.get(name)
         if measure and item.get(measure) is not None:
             return f"{measure} {show(float(item[measure]))}"
         return f"{item['width']} × {item['height']}"
