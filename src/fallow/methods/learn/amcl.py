@@ -68,7 +68,9 @@ class AMCL(Method):
         )
         splits: int = Field(8, ge=1, description="groups with own batch statistics, base moco")
         off_diagonal: float = Field(5e-3, gt=0, description="weight of redundancy, base barlow")
-        learning_rate: float = 0.03
+        learning_rate: float = Field(
+            0.03, gt=0, description="at batch 256; scales with the batch; heads add up"
+        )
         clip: float | None = Field(5.0, gt=0, description="largest gradient norm")
 
         @property

@@ -21,7 +21,7 @@ class SupCon(Method):
     """Contrast by labels (Khosla et al. 2020); an image without one is a class of its own."""
 
     class Settings(BaseSettings):
-        temperature: float = Field(0.1, gt=0)
+        temperature: float = Field(0.1, gt=0, description="lower looks harder at the nearest")
         projection: int = Field(128, gt=0, description="dimension the loss works in")
 
     presets: ClassVar = {
