@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from fallow.losses.adaptive import (
+    adaptive_barlow,
+    bounded,
+    hardest_contrast,
+    omega,
+    soft_contrast,
+)
 from fallow.losses.contrastive import (
     barlow,
     byol,
+    cross_correlation,
     in_batch,
     info_nce,
     negative_cosine,
@@ -16,14 +24,20 @@ from fallow.losses.contrastive import (
 from fallow.losses.prototypes import sinkhorn, swapped_prediction
 
 __all__ = [
+    "adaptive_barlow",
     "barlow",
+    "bounded",
     "byol",
+    "cross_correlation",
+    "hardest_contrast",
     "in_batch",
     "info_nce",
     "negative_cosine",
     "nt_xent",
     "nt_xent_views",
+    "omega",
     "sinkhorn",
+    "soft_contrast",
     "supcon",
     "swapped_prediction",
     "symmetric_in_batch",

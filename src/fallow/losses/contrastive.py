@@ -159,11 +159,22 @@ def barlow(z1: Tensor, z2: Tensor, off_diagonal: float = 0.0051) -> Tensor:
     >>> float(barlow(z, z)) < 1e-6
     True
     """
-    z1, z2 = (_standardised(gather_with_gradient(at_least_float32(z))) for z in (z1, z2))  # B D
-    correlation = z1.T @ z2 / len(z1)  # D D
+    correlation = cross_correlation(z1, z2)
     diagonal = correlation.diagonal()
     rest = correlation.square().sum() - diagonal.square().sum()
     return (diagonal - 1).square().sum() + off_diagonal * rest
+
+
+@without_autocast
+def cross_correlation(z1: Tensor, z2: Tensor) -> Tensor:
+    """Correlation (D, D) of every dimension of one view with every one of the other.
+
+    >>> z = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    >>> cross_correlation(z, -z).round().tolist()
+    [[-1.0, 0.0], [0.0, -1.0]]
+    """
+    z1, z2 = (_standardised(gather_with_gradient(at_least_float32(z))) for z in (z1, z2))  # B D
+    return z1.T @ z2 / len(z1)
 
 
 def _rows(z: Tensor, normalise: bool = True) -> Tensor:

@@ -1,4 +1,4 @@
-"""Batch statistics over all ranks, on any device (torch's own needs a GPU)."""
+"""Which images share batch statistics: those of all ranks, or those of a smaller group."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from fallow.train.distributed import gather, rank
 
 
 class _Sum(torch.autograd.Function):
@@ -82,3 +84,40 @@ def share_batch_norm(module: nn.Module) -> nn.Module:
         else:
             share_batch_norm(child)
     return module
+
+
+def in_groups(network: nn.Module, images: Tensor, groups: int) -> Tensor:
+    """network(images), computed as several smaller batches with statistics of their own.
+
+    What `groups` devices do to a batch. Group g holds images g, g + groups, ...: two ranks whose
+    batch norm is shared then form the groups of one process (if their share divides by groups).
+
+    >>> x = torch.arange(4.0)[:, None]
+    >>> in_groups(nn.BatchNorm1d(1, affine=False), x, 2)[:, 0].round()
+    tensor([-1., -1.,  1.,  1.])
+    """
+    if groups == 1:
+        return network(images)
+    rows = torch.arange(len(images), device=images.device)
+    order = torch.cat([rows[group::groups] for group in range(groups)])
+    made = torch.cat([network(images[group::groups]) for group in range(groups)])
+    return made[order.argsort()]
+
+
+@torch.no_grad()
+def in_other_company(network: nn.Module, images: Tensor, groups: int, step: int) -> Tensor:
+    """`in_groups` after the images of all ranks were shuffled, and put back in place: no gradient.
+
+    MoCo's shuffled batch norm. A query and its key are then normalised with different images, so
+    that batch statistics cannot tell them which key is theirs. The order follows from `step`, for
+    all ranks must agree on it.
+
+    >>> x = torch.arange(4.0)[:, None]
+    >>> torch.equal(in_other_company(nn.Identity(), x, 2, step=0), x)
+    True
+    """
+    everyone = gather(images)
+    order = torch.randperm(len(everyone), generator=torch.Generator().manual_seed(step))
+    own = slice(rank() * len(images), (rank() + 1) * len(images))
+    made = gather(in_groups(network, everyone[order[own].to(images.device)], groups))
+    return made[order.argsort()[own].to(images.device)]

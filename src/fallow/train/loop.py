@@ -228,6 +228,7 @@ class _Session:
         for group in self.optimiser.param_groups:
             group["lr"] = rate(settings, now.progress) * group.get("rate_scale", 1.0)
         self.optimiser.zero_grad(set_to_none=True)
+        self.method.begin_step(now)
         value, parts = 0.0, settings.accumulate
         start = time.perf_counter()
         for part in range(parts):

@@ -22,6 +22,17 @@ def whole_batches(length: int, batch: int) -> int:
     return length - length % batch
 
 
+def queue_length(wanted: int, batch: int, images: int) -> int:
+    """A ring for keys of `images` images: whole batches, one at least, and no more than `wanted`.
+
+    Longer than half a pass it would mostly hold older keys of the very images that ask.
+
+    >>> queue_length(4096, 256, 50_000), queue_length(4096, 64, 500), queue_length(4096, 64, 70)
+    (4096, 192, 64)
+    """
+    return max(batch, whole_batches(min(wanted, images // 2), batch))
+
+
 class Queue(nn.Module):
     """MoCo's ring of past keys: starts with random unit rows, the oldest are overwritten.
 

@@ -171,6 +171,9 @@ class Method(nn.Module):
     def before_epoch(self, now: Now, images: Images) -> None:
         """Clusters, pseudo-labels; what it makes must live in buffers to survive a resume."""
 
+    def begin_step(self, now: Now) -> None:
+        """Nothing of this step is computed yet; called once however many parts the batch has."""
+
     def before_step(self, now: Now) -> None:
         """Gradients are there, the step is not yet made."""
 

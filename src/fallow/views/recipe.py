@@ -183,6 +183,26 @@ def symmetric(size: int = 32) -> Recipe:
     return _recipe(size, View(size, 2, jitter=(0.8, 0.8, 0.8, 0.2), gray=0.2, blur=0.5))
 
 
+def ladder(size: int = 32, steps: int = 5) -> Recipe:
+    """The first `steps` of crop, blur, grey, jitter, flip: AMCL's ladder of augmentations.
+
+    Its blur keeps to a tenth of the side, so that it can be used on small images.
+
+    >>> [ladder(32, steps).views[0].gray for steps in (2, 3)]
+    [0.0, 0.2]
+    """
+    view = View(size, 2, flip=0.0)
+    if steps >= 2:
+        view = replace(view, blur=0.5, sigma=(0.1, size / 40))
+    if steps >= 3:
+        view = replace(view, gray=0.2)
+    if steps >= 4:
+        view = replace(view, jitter=(0.4, 0.4, 0.4, 0.1))
+    if steps >= 5:
+        view = replace(view, flip=0.5)
+    return _recipe(size, view)
+
+
 def plain(size: int = 224) -> Recipe:
     """One fixed view for evaluation: 7/8 of the short side from the centre, all of it below 64 px.
 
