@@ -9,21 +9,26 @@ from fallow.losses.contrastive import (
     info_nce,
     negative_cosine,
     nt_xent,
+    nt_xent_hardest,
     nt_xent_views,
     supcon,
     symmetric_in_batch,
 )
 from fallow.losses.prototypes import sinkhorn, swapped_prediction
+from fallow.losses.sorting import group_ordering, soft_sort
 
 __all__ = [
     "barlow",
     "byol",
+    "group_ordering",
     "in_batch",
     "info_nce",
     "negative_cosine",
     "nt_xent",
+    "nt_xent_hardest",
     "nt_xent_views",
     "sinkhorn",
+    "soft_sort",
     "supcon",
     "swapped_prediction",
     "symmetric_in_batch",
