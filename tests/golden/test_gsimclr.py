@@ -21,7 +21,7 @@ def in_steps(case):
 
 @golden("gsimclr", "order")
 def test_published_order(case):
-    """Images by their place in their cluster: any order within a place, for the sort is unstable."""
+    """Images by their place in their cluster; any order within a place: the sort is unstable."""
     labels, ranks, order = case.inputs["labels"], case.outputs["rank"], case.outputs["order"]
     place = places(labels)
     np.testing.assert_array_equal(place + 1, ranks)
