@@ -1,4 +1,4 @@
-"""python -m benchmarks views|train|pack|explore [--data DIR] [--peers PYTHON] [--quick]"""
+"""python -m benchmarks views|train|pack|explore|sorting [--data DIR] [--peers PYTHON] [--quick]"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks import record
 from fallow.problems import Problem
 
-NAMES = ("views", "train", "pack", "explore")
+NAMES = ("views", "train", "pack", "explore", "sorting")
 
 
 def main(words: list[str] | None = None) -> int:

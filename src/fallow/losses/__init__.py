@@ -17,11 +17,13 @@ from fallow.losses.contrastive import (
     info_nce,
     negative_cosine,
     nt_xent,
+    nt_xent_hardest,
     nt_xent_views,
     supcon,
     symmetric_in_batch,
 )
 from fallow.losses.prototypes import sinkhorn, swapped_prediction
+from fallow.losses.sorting import group_ordering, soft_sort
 
 __all__ = [
     "adaptive_barlow",
@@ -29,15 +31,18 @@ __all__ = [
     "bounded",
     "byol",
     "cross_correlation",
+    "group_ordering",
     "hardest_contrast",
     "in_batch",
     "info_nce",
     "negative_cosine",
     "nt_xent",
+    "nt_xent_hardest",
     "nt_xent_views",
     "omega",
     "sinkhorn",
     "soft_contrast",
+    "soft_sort",
     "supcon",
     "swapped_prediction",
     "symmetric_in_batch",

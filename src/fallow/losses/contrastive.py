@@ -69,6 +69,37 @@ def nt_xent_views(views: Tensor, temperature: float = 0.5) -> Tensor:
 
 
 @without_autocast
+def nt_xent_hardest(views: Tensor, temperature: float = 0.5, negatives: int = 10) -> Tensor:
+    """NT-Xent of views (V, B, D) against the `negatives` nearest views of other images only.
+
+    The side that is compared with receives no gradient. GroCo's baseline: its groups and its
+    gradients, with a softmax in place of the sorting.
+
+    >>> z = torch.eye(4)
+    >>> full = nt_xent(z, z, 0.5)  # six negatives: none is left out
+    >>> bool(nt_xent_hardest(torch.stack([z, z]), 0.5, negatives=6).isclose(full))
+    True
+    """
+    views = F.normalize(at_least_float32(views), dim=2, eps=1e-12)
+    count, batch = views.shape[:2]
+    fixed = views.detach()
+    everyone = gather(fixed.transpose(0, 1).contiguous()).flatten(0, 1)  # image after image
+    first = (torch.arange(batch, device=views.device) + rank() * batch) * count
+    related = first[:, None] + torch.arange(count, device=views.device)  # B V
+    terms = []
+    for anchor, view in enumerate(views):
+        cosines = (view @ everyone.T).scatter(1, related, -torch.inf)  # B VB
+        hardest = cosines.topk(negatives, 1).values
+        for other in range(count):
+            if other != anchor:
+                own = (view * fixed[other]).sum(1, keepdim=True)
+                logits = torch.cat([own, hardest], 1) / temperature
+                target = torch.zeros(batch, dtype=torch.long, device=views.device)
+                terms.append(F.cross_entropy(logits, target))
+    return torch.stack(terms).mean()
+
+
+@without_autocast
 def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float = 0.2) -> Tensor:
     """MoCo: the query must find its own key among the queue's; mean over B.
 

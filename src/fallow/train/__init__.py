@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fallow.train.method import Batch, Facts, Loss, Method, Now, Settings, make_settings
+from fallow.train.method import (
+    Batch,
+    ContrastiveSettings,
+    Facts,
+    Loss,
+    Method,
+    Now,
+    Settings,
+    make_settings,
+)
 
 if TYPE_CHECKING:
     from fallow.train.loop import Interrupted, Run, fit, launch
 
 __all__ = [
     "Batch",
+    "ContrastiveSettings",
     "Facts",
     "Interrupted",
     "Loss",

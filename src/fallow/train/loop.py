@@ -445,6 +445,8 @@ def _train(
     method, settings = session.method, session.method.settings
     begun, before, last_save = time.perf_counter(), session.elapsed, time.perf_counter()
     first_step = session.step
+    if first_step == 0:
+        method.before_training(next(iter(plan.streams.values())).pack, plan.seed)
     while (now := plan.now(session.step, session.elapsed)).progress < 1.0:
         if now.step % plan.steps_per_epoch == 0:
             method.before_epoch(now, images)

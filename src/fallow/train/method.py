@@ -12,11 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from torch import Tensor, nn
 
 from fallow.problems import SettingProblem, did_you_mean
-from fallow.train.order import shuffled
+from fallow.train.distributed import gather
+from fallow.train.order import distinct, false_negatives, repeats, shuffled
 
 if TYPE_CHECKING:
     from fallow.encoders import Encoder
-    from fallow.images import Images
+    from fallow.images import Images, Pack
     from fallow.views import Recipe
 
 
@@ -116,6 +117,18 @@ class Settings(BaseModel):
         return self
 
 
+class ContrastiveSettings(Settings):
+    """Of methods that push the images of a batch apart, and so may push apart what is alike."""
+
+    compose: Literal["shuffled", "distinct"] = Field(
+        "shuffled",
+        description="distinct: no two images of a pseudo-class in a batch, or as few as possible",
+    )
+    pseudo_classes: int | None = Field(
+        None, gt=1, description="clusters that distinct batches keep apart; none: the batch"
+    )
+
+
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
@@ -147,6 +160,8 @@ Options = Settings  # Method.Settings below hides the name
 class Method(nn.Module):
     """A trained system. A subclass says what is new about it and nothing else."""
 
+    pseudo_classes: Tensor  # N, by row of the pack; -1 until they are known. Distinct batches only
+
     Settings: ClassVar[type[Settings]] = Settings
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
 
@@ -155,6 +170,8 @@ class Method(nn.Module):
         self.encoder = encoder
         self.settings: Any = settings
         self.facts = facts
+        if self.keeps_apart:
+            self.register_buffer("pseudo_classes", torch.full((facts.count,), -1))
         self.build(encoder)
 
     def recipe(self) -> Recipe | Mapping[str, Recipe]:
@@ -167,6 +184,28 @@ class Method(nn.Module):
     def loss(self, batch: Any, now: Now) -> Loss:
         """One step; `batch` is a Batch, or one per stream by name."""
         raise NotImplementedError
+
+    @property
+    def keeps_apart(self) -> bool:
+        """Whether batches are composed so that images of a pseudo-class do not meet."""
+        return (
+            isinstance(self.settings, ContrastiveSettings) and self.settings.compose == "distinct"
+        )
+
+    def before_training(self, pack: Pack, seed: int) -> None:
+        """Once, before the first step; what it makes must live in buffers to survive a resume."""
+        if self.keeps_apart:
+            self.pseudo_classes[: len(pack)] = torch.from_numpy(self.name_classes(pack, seed))
+
+    def name_classes(self, pack: Pack, seed: int, **how: Any) -> np.ndarray:
+        """A pseudo-class for every entry of the pack, for distinct batches."""
+        from fallow.train.pseudo import pseudo_classes
+
+        s = self.settings
+        if s.minutes is not None:
+            how["seconds"] = 6 * s.minutes  # a tenth of the budget
+        count, device = s.pseudo_classes or s.batch, self.pseudo_classes.device
+        return pseudo_classes(pack, count, seed=seed, device=device, **how)
 
     def before_epoch(self, now: Now, images: Images) -> None:
         """Clusters, pseudo-labels; what it makes must live in buffers to survive a resume."""
@@ -182,8 +221,25 @@ class Method(nn.Module):
 
     def compose(self, now: Now, count: int, batch: int, seed: int) -> np.ndarray:
         """Which rows meet in which batch: (steps, batch) for one epoch."""
+        if self.keeps_apart:
+            classes = self.pseudo_classes[:count].cpu().numpy()
+            return distinct(classes, batch, seed=seed, epoch=now.epoch)
         return shuffled(count, batch, seed=seed, epoch=now.epoch)
 
     def forward(self, batch: Any, now: Now) -> Loss:
-        """The way in for data-parallel wrappers; the same as `loss`."""
-        return self.loss(batch, now)
+        """The way in for data-parallel wrappers: `loss`, and how the batch was composed."""
+        found = self.loss(batch, now)
+        if isinstance(self.settings, ContrastiveSettings) and isinstance(batch, Batch):
+            found.parts |= self.composition(batch)
+        return found
+
+    def composition(self, batch: Batch) -> dict[str, Tensor | float]:
+        """What the batch of all ranks pushes apart wrongly, as far as anybody can know."""
+        parts: dict[str, Tensor | float] = {}
+        share = false_negatives(batch.labels)
+        if share is not None:
+            parts["false_negatives"] = share
+        if self.keeps_apart:
+            together = gather(self.pseudo_classes[batch.index]).cpu().numpy()
+            parts["repeats"] = float(repeats(together, np.arange(len(together))[None])[0])
+        return parts

@@ -9,15 +9,14 @@ from pydantic import Field
 from fallow.encoders import Encoder
 from fallow.encoders.heads import simclr_head
 from fallow.losses.contrastive import nt_xent
-from fallow.train import Batch, Loss, Method, Now
-from fallow.train import Settings as BaseSettings
+from fallow.train import Batch, ContrastiveSettings, Loss, Method, Now
 from fallow.views import Recipe, simclr
 
 
 class SimCLR(Method):
     """Contrast two views of each image with all others of the batch (Chen et al. 2020)."""
 
-    class Settings(BaseSettings):
+    class Settings(ContrastiveSettings):
         temperature: float = Field(0.2, gt=0, description="0.5 in the paper for small images")
         hidden: int = Field(512, gt=0, description="width of the projection head")
         projection: int = Field(128, gt=0, description="dimension the loss works in")
