@@ -1,5 +1,7 @@
 """Finds recorded cases by their keys, `<case>_in_<name>` and `<case>_out_<name>`.
 
+What the original drew at random on the way is `<case>_mid_<name>`, and counts as input.
+
 Nothing about a case is known in advance: other files with the same keys, in the folder named by
 FALLOW_GOLDEN, are tested in the same way.
 """
@@ -43,11 +45,11 @@ def cases(slug: str, prefix: str, without: tuple[str, ...] = ()) -> list[Case]:
     found: dict[str, Case] = {}
     with np.load(path, allow_pickle=False) as arrays:
         for key in arrays.files:
-            match = re.fullmatch(r"(.+?)_(in|out)(?:_(.+))?", key)
+            match = re.fullmatch(r"(.+?)_(in|mid|out)(?:_(.+))?", key)
             if match is None or not _belongs(match[1], prefix, without):
                 continue
             case = found.setdefault(match[1], Case(match[1]))
-            side = case.inputs if match[2] == "in" else case.outputs
+            side = case.outputs if match[2] == "out" else case.inputs
             side[match[3] or ""] = arrays[key]
     return [case for case in found.values() if case.inputs and case.outputs]
 

@@ -200,6 +200,41 @@ class MultiHead(nn.Module):
         return [head(x) for head in self.heads]
 
 
+class PairGate(nn.Module):
+    """Hydra: which dimensions two classes should agree in, as weights between 0 and 1.
+
+    Unknown classes (-1) get the gate of class 0; whoever uses it must leave them out.
+
+    >>> gate = PairGate(classes=5, output=8)
+    >>> one, two = torch.tensor([0, 1, 2]), torch.tensor([3, 4, 0])
+    >>> gate(one, two).shape, bool(gate(one, two).allclose(gate(two, one)))
+    (torch.Size([3, 8]), True)
+    """
+
+    def __init__(self, classes: int, output: int, embedding: int = 512, hidden: int = 1024) -> None:
+        super().__init__()
+        self.label_embedding = nn.Embedding(classes, embedding)
+        self.mlp = nn.Sequential(
+            nn.ReLU(),
+            nn.BatchNorm1d(embedding),
+            nn.Linear(embedding, hidden),
+            nn.ReLU(),
+            nn.BatchNorm1d(hidden),
+            nn.Linear(hidden, output),
+        )
+
+    def forward(self, one: Tensor, two: Tensor) -> Tensor:
+        """The gate of the mean of two classes' embeddings (B, D)."""
+        return self.mlp((self._embed(one) + self._embed(two)) / 2).sigmoid()
+
+    def product(self, one: Tensor, two: Tensor) -> Tensor:
+        """The product of the two classes' own gates (B, D)."""
+        return self.mlp(self._embed(one)).sigmoid() * self.mlp(self._embed(two)).sigmoid()
+
+    def _embed(self, labels: Tensor) -> Tensor:
+        return self.label_embedding(labels.clamp(min=0))
+
+
 class SplitBatchNorm(nn.BatchNorm2d):
     """Batch norm that sees a batch as several smaller ones, as if on several devices.
 

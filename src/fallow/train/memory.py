@@ -133,6 +133,130 @@ class Bank(nn.Module):
             self.labels[indices] = gather(labels)
 
 
+class Clusters(nn.Module):
+    """A bank whose images lie in live clusters, moved batch by batch (InterCLR, ODC).
+
+    Centroids are means of unit rows and are not scaled to length 1, so that a compact cluster
+    attracts more. Clusters with fewer than `smallest` images are dissolved by `repair`.
+
+    >>> clusters = Clusters(4, 2, count=2)
+    >>> clusters.start(torch.eye(2).repeat_interleave(2, 0), torch.tensor([0, 0, 1, 1]))
+    >>> changed = clusters.update(torch.tensor([0]), torch.tensor([[0.0, 3.0]]))
+    >>> float(changed), clusters.labels.tolist()
+    (1.0, [1, 0, 1, 1])
+    """
+
+    centroids: Tensor
+
+    def __init__(
+        self, images: int, dimension: int, count: int, smallest: int = 1, momentum: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.smallest = smallest
+        self.bank = Bank(images, dimension, momentum)
+        self.register_buffer("centroids", torch.zeros(count, dimension))  # K D
+
+    @property
+    def features(self) -> Tensor:
+        return self.bank.features  # N D
+
+    @property
+    def labels(self) -> Tensor:
+        return self.bank.labels  # N
+
+    @property
+    def sizes(self) -> Tensor:
+        """How many images each cluster holds (K)."""
+        return torch.bincount(self.labels[self.labels >= 0], minlength=len(self.centroids))
+
+    @torch.no_grad()
+    def start(self, features: Tensor, labels: Tensor) -> None:
+        """Set the first rows of the bank and their clusters; rows beyond them stay empty."""
+        count = len(features)
+        features = features.to(self.features)
+        self.features[:count] = F.normalize(features, dim=1, eps=1e-12)
+        self.labels[:count] = labels.to(self.labels)
+        self.recentre()
+
+    @torch.no_grad()
+    def update(self, indices: Tensor, features: Tensor) -> Tensor:
+        """Write the batches of all ranks, and move their images to the nearest centroids.
+
+        Returns the share of the batch that changed its cluster.
+        """
+        self.write(indices, features)
+        indices = gather(indices)
+        with torch.autocast(self.centroids.device.type, enabled=False):
+            labels = (self.features[indices] @ self.centroids.T).argmax(1)
+        changed = (labels != self.labels[indices]).float().mean()
+        self.labels[indices] = labels
+        return changed
+
+    def mates(self, indices: Tensor) -> Tensor:
+        """For each image a random one of its cluster (B), at times itself."""
+        own = self.labels[indices]
+        order = self.labels.argsort()
+        sizes = torch.bincount(self.labels + 1, minlength=len(self.centroids) + 1)  # -1 comes first
+        first = (sizes.cumsum(0) - sizes)[own + 1]
+        chance = torch.rand(len(own), device=own.device)
+        return order[first + (chance * sizes[own + 1]).long()]
+
+    def write(self, indices: Tensor, features: Tensor) -> None:
+        """Blend features (B, D), scaled to length 1, into the bank; clusters stay as they are."""
+        self.bank.update(indices, F.normalize(features.to(self.features), dim=1, eps=1e-12))
+
+    @torch.no_grad()
+    def recentre(self, which: Tensor | None = None) -> None:
+        """Centroids become the means of their images; one without images stays where it was."""
+        known = self.labels >= 0 if which is None else torch.isin(self.labels, which)
+        labels = self.labels[known]
+        sums = torch.zeros_like(self.centroids).index_add_(0, labels, self.features[known])
+        sizes = torch.bincount(labels, minlength=len(self.centroids))[:, None]
+        self.centroids.copy_(torch.where(sizes > 0, sums / sizes.clamp(min=1), self.centroids))
+
+    @torch.no_grad()
+    def repair(self) -> int:
+        """Dissolve small clusters and give each the half of the largest; returns how many.
+
+        The images of a small cluster go to the best of the others; then every empty cluster in
+        turn takes one half of the largest, cut by 2-means, and both are centred anew.
+        """
+        sizes = self.sizes
+        small = (sizes < self.smallest).nonzero().flatten()
+        if len(small) == len(sizes):  # one must stay to take the others in
+            small = small[small != sizes.argmax()]
+        if len(small) == 0:
+            return 0
+        homeless = torch.isin(self.labels, small)
+        scores = self.features[homeless] @ self.centroids.T
+        scores[:, small] = -torch.inf
+        self.labels[homeless] = scores.argmax(1)
+        for empty in small:
+            largest = self.sizes.argmax()
+            rows = (self.labels == largest).nonzero().flatten()
+            if len(rows) < 2:
+                break
+            self.labels[rows[_second_half(self.features[rows])]] = empty
+            self.recentre(torch.stack([largest, empty]))
+        return len(small)
+
+
+def _second_half(features: Tensor) -> Tensor:
+    """Which rows form the second of two clusters; every other one if they cannot be told apart."""
+    import warnings
+
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # equal rows: handled below
+        means = KMeans(2, random_state=0, max_iter=20, n_init=1).fit(features.cpu().numpy())
+    second = torch.from_numpy(means.labels_ == 1).to(features.device)
+    if second.all() or not second.any():
+        second = torch.arange(len(second), device=features.device) % 2 == 1
+    return second
+
+
 def _random_rows(rows: int, dimension: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     return F.normalize(torch.randn(rows, dimension, generator=generator), dim=1)
