@@ -183,6 +183,15 @@ def symmetric(size: int = 32) -> Recipe:
     return _recipe(size, View(size, 2, jitter=(0.8, 0.8, 0.8, 0.2), gray=0.2, blur=0.5))
 
 
+def crop(size: int = 224, smallest: float = 0.2, flip: float = 0.5) -> Recipe:
+    """One crop in its own colours, all that masked prediction wants; MAE's unless told otherwise.
+
+    >>> crop(224).views[0].area, crop(224).views[0].jitter
+    ((0.2, 1.0), (0.0, 0.0, 0.0, 0.0))
+    """
+    return _recipe(size, View(size, area=(smallest, 1.0), flip=flip))
+
+
 def plain(size: int = 224) -> Recipe:
     """One fixed view for evaluation: 7/8 of the short side from the centre, all of it below 64 px.
 
