@@ -113,7 +113,7 @@ def halves(images: Images, codes: np.ndarray, seed: int) -> tuple[np.ndarray, np
 
 def raw_pixels(images: Images, side: int = RAW_SIDE) -> np.ndarray:
     """The pixels of small square copies as vectors (N, side * side * 3); NaN where unreadable."""
-    from fallow.encoders.encoder import Preprocessing
+    from fallow.encoders import Preprocessing
 
     shrink = Preprocessing(size=side, short=side)
     vectors = np.full((len(images), 3 * side * side), np.nan, np.float32)
