@@ -12,8 +12,8 @@ import fallow
 from fallow.images.samples import shapes
 from fallow.methods import find
 from fallow.problems import Problem, SettingProblem
-from fallow.train import Loss, fit, make_settings
-from fallow.train.loop import rate
+from fallow.train import Loss, fit, make_settings, optimisers
+from fallow.train.loop import decay, rate
 
 
 def settings_for(method: str, **values):
@@ -62,6 +62,30 @@ def test_rate_rises_then_falls_to_the_final_share():
     settings = settings_for("simclr", warmup=0.1, learning_rate=1.0, batch=256, final_rate=0.01)
     values = [rate(settings, p) for p in (0.0, 0.05, 0.1, 0.55, 1.0)]
     assert values == pytest.approx([0.0, 0.5, 1.0, 0.505, 0.01], abs=1e-6)
+
+
+def test_weight_decay_is_constant_or_moves_along_half_a_cosine():
+    fixed = settings_for("simclr", weight_decay=0.04)
+    assert [decay(fixed, p) for p in (0.0, 0.5, 1.0)] == [0.04] * 3
+    rising = settings_for("simclr", weight_decay=0.04, final_weight_decay=0.4)
+    assert [decay(rising, p) for p in (0.0, 0.5, 1.0)] == pytest.approx([0.04, 0.22, 0.4])
+
+
+def test_biases_and_norms_stay_without_decay_while_it_rises(monkeypatch):
+    made, seen = [], []
+    build = optimisers.build
+    monkeypatch.setattr(
+        optimisers, "build", lambda *words, **more: made.append(build(*words, **more)) or made[-1]
+    )
+
+    class Spy(find("learn", "simclr")):
+        def before_step(self, now):
+            seen.append(sorted(group["weight_decay"] for group in made[0].param_groups))
+
+    train(kind=Spy, epochs=1, optimiser="adamw", weight_decay=0.1, final_weight_decay=0.4)
+    assert [pair[0] for pair in seen] == [0.0] * 3
+    assert seen[0][1] == pytest.approx(0.1)
+    assert 0.1 < seen[1][1] < seen[2][1] < 0.4
 
 
 def test_accumulated_parts_equal_one_batch():

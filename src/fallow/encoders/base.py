@@ -65,6 +65,18 @@ class Preprocessing:
         )
         return (pixels.float() / 255 - mean) / std
 
+    def show(self, x: Tensor) -> np.ndarray:
+        """Pictures (B, S, S, 3) of a network's input: `normalise` undone.
+
+        >>> how = Preprocessing(size=8, short=8)
+        >>> pixels = torch.full((1, 3, 8, 8), 77, dtype=torch.uint8)
+        >>> how.show(how.normalise(pixels))[0, 0, 0].tolist()
+        [77, 77, 77]
+        """
+        mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (self.mean, self.std))
+        pixels = (x.detach().float().cpu() * std + mean) * 255
+        return pixels.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+
 
 class Encoder(nn.Module):
     """A network that turns images into vectors, with its name and preprocessing.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fallow.problems import SettingProblem
+
+if TYPE_CHECKING:
+    from fallow.encoders.base import Encoder
 
 
 class Layout(NamedTuple):
@@ -192,7 +195,7 @@ class ViT(nn.Module):
             raise SettingProblem('pool is "cls" (which needs class_token=True) or "mean".')
         width, depth, heads = layout
         self.patch, self.dimension, self.positions, self.pool = patch, width, positions, pool
-        self.native = self._grid(*((size, size) if isinstance(size, int) else size))
+        self.native = self.grid(*((size, size) if isinstance(size, int) else size))
         self.patch_embed = PatchEmbedding(patch, width)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width)) if class_token else None
         rates = [
@@ -224,7 +227,8 @@ class ViT(nn.Module):
         if self.cls_token is not None:
             nn.init.trunc_normal_(self.cls_token, std=0.02)
 
-    def _grid(self, height: int, width: int) -> tuple[int, int]:
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of patches of an image."""
         if height % self.patch or width % self.patch:
             raise SettingProblem(
                 f"an image of {height}x{width} does not divide into patches of {self.patch}: "
@@ -267,7 +271,7 @@ class ViT(nn.Module):
             if mask_token is None:
                 raise SettingProblem("a mask needs a mask_token to put in the masked places.")
             tokens = torch.where(mask[..., None], mask_token.to(tokens.dtype), tokens)
-        positions = self.positions_for(self._grid(x.shape[2], x.shape[3]))
+        positions = self.positions_for(self.grid(x.shape[2], x.shape[3]))
         tokens = tokens + positions[:, self.prefix :]
         if keep is not None:
             tokens = tokens.gather(1, keep[..., None].expand(-1, -1, self.dimension))
@@ -319,13 +323,40 @@ class ViT(nn.Module):
 
     def patches(self, x: Tensor, layers: Sequence[int], norm: bool = True) -> list[Tensor]:
         """Patch tokens after the chosen blocks as maps, each B h w C."""
-        grid = self._grid(x.shape[2], x.shape[3])
+        grid = self.grid(x.shape[2], x.shape[3])
         outputs = self.block_outputs(x, layers, norm)
         return [tokens[:, self.prefix :].unflatten(1, grid) for tokens in outputs]
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.forward_tokens(x)
         return tokens[:, 0] if self.pool == "cls" else tokens[:, self.prefix :].mean(1)  # B D
+
+
+def transformer_of(encoder: Encoder) -> ViT:
+    """The encoder's own transformer, for methods that work on its patches.
+
+    >>> import fallow
+    >>> transformer_of(fallow.encoder("vit-nano/4")).patch
+    4
+    """
+    if not isinstance(encoder.network, ViT):
+        raise SettingProblem(
+            f"this method needs an encoder of patches, such as vit-nano/4, not {encoder.name}"
+        )
+    return encoder.network
+
+
+def read_mean_patch(encoder: Encoder) -> ViT:
+    """The same, for methods that train patches but no class token: features are the mean patch.
+
+    >>> import fallow
+    >>> read_mean_patch(fallow.encoder("vit-nano/4")).pool
+    'mean'
+    """
+    network = transformer_of(encoder)
+    network.pool = "mean"
+    encoder.options = {**encoder.options, "pool": "mean"}  # a saved copy reads the same
+    return network
 
 
 def vit(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fallow.report.atlas import Atlas, build_atlas
-from fallow.report.figures import bar_chart, line_chart
+from fallow.report.figures import bar_chart, contact_sheet, inline_image, line_chart
 from fallow.report.page import (
     Html,
     Page,
@@ -43,7 +43,7 @@ def learn_page(run: Mapping[str, Any]) -> str:
     `run` may hold: name, created, counts {name: number}, chosen [sentence], warnings [sentence],
     metrics [row as in metrics.jsonl], scores [{"name": ..., measure: value, ...}],
     thumbnails [JPEG bytes], clusters [[thumbnail index]], neighbours [[query, nearest, ...]],
-    settings, machine.
+    figures {title: [[picture as an array]]}, settings, machine.
 
     >>> page = learn_page({"name": "simclr", "metrics": [{"minutes": 0.1, "loss": 5.2}]})
     >>> "Loss from 5.2 to 5.2" in page and "No warnings" in page
@@ -65,6 +65,10 @@ def learn_page(run: Mapping[str, Any]) -> str:
         empty="The run ended before its first measurement.",
     )
     _scores(page, run.get("scores", []))
+    for title, rows in run.get("figures", {}).items():
+        flat = [picture for row in rows for picture in row]
+        sheet = contact_sheet(flat, columns=len(rows[0]) * min(3, len(rows)))
+        page.section("What the method makes of images", inline_image(sheet, title), intro=title)
     atlas = build_atlas(run.get("thumbnails", []), {96: range(len(run.get("thumbnails", [])))})
     clusters = run.get("clusters", [])
     page.section(

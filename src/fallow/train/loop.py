@@ -129,13 +129,23 @@ def rate(settings: Settings, progress: float) -> float:
     return schedules.half_cosine(progress - warm, 1 - warm, peak, peak * settings.final_rate)
 
 
+def decay(settings: Settings, progress: float) -> float:
+    """The weight decay at some progress: constant, or along half a cosine to its final value."""
+    final = settings.final_weight_decay
+    if final is None:
+        return settings.weight_decay
+    return schedules.half_cosine(progress, 1.0, settings.weight_decay, final)
+
+
 def _optimiser(method: Method) -> torch.optim.Optimizer:
     """The optimiser of the settings, over what can be learnt."""
     s = method.settings
     learnt: Any = [parameter for parameter in method.parameters() if parameter.requires_grad]
     if s.optimiser in ("adamw", "lars", "lars-mocov3"):  # these spare biases and norms
         learnt = optimisers.parameter_groups(method, s.weight_decay)
-    options = {} if s.optimiser == "adamw" else {"momentum": s.momentum}
+    options: dict[str, Any] = {"momentum": s.momentum}
+    if s.optimiser == "adamw":
+        options = {"betas": (s.momentum, s.second_momentum)}
     return optimisers.build(
         s.optimiser, learnt, learning_rate=s.learning_rate, weight_decay=s.weight_decay, **options
     )
@@ -227,6 +237,8 @@ class _Session:
         torch.manual_seed((self.seed * 1_000_003 + now.step) * 8191 + now.rank)
         for group in self.optimiser.param_groups:
             group["lr"] = rate(settings, now.progress) * group.get("rate_scale", 1.0)
+            if group.get("adapt", True):  # biases and norms stay without
+                group["weight_decay"] = decay(settings, now.progress)
         self.optimiser.zero_grad(set_to_none=True)
         self.method.begin_step(now)
         value, parts = 0.0, settings.accumulate

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
@@ -100,7 +100,13 @@ class Settings(BaseModel):
     final_rate: float = Field(0.0, ge=0, description="share of the learning rate left at the end")
     warmup: float = Field(0.05, ge=0, lt=1, description="share of the budget with a rising rate")
     weight_decay: float = Field(5e-4, ge=0)
+    final_weight_decay: float | None = Field(
+        None, ge=0, description="weight decay at the end, reached along half a cosine"
+    )
     momentum: float = Field(0.9, ge=0, lt=1)
+    second_momentum: float = Field(
+        0.999, ge=0, lt=1, description="AdamW's memory of squared gradients"
+    )
     clip: float | None = Field(None, gt=0, description="largest gradient norm")
     precision: Literal["auto", "32", "bf16"] = Field(
         "auto", description="auto times the choices on the first batch and keeps the fastest"
@@ -164,6 +170,9 @@ class Method(nn.Module):
 
     Settings: ClassVar[type[Settings]] = Settings
     presets: ClassVar[dict[str, dict[str, Any]]] = {}
+    family: ClassVar[str] = ""  # where the survey of mechanisms puts it
+    predicts: ClassVar[str] = ""  # what is predicted from what, in half a sentence
+    needs_transformer: ClassVar[bool] = False  # it works on patches
 
     def __init__(self, encoder: Encoder, settings: Options, facts: Facts) -> None:
         super().__init__()
@@ -218,6 +227,10 @@ class Method(nn.Module):
 
     def after_step(self, now: Now) -> None:
         """Teacher, queue, prototypes."""
+
+    def pictures(self, images: Sequence[np.ndarray]) -> dict[str, list[list[np.ndarray]]]:
+        """Figures for the report: titles, and rows of uint8 pictures made of uint8 images."""
+        return {}
 
     def compose(self, now: Now, count: int, batch: int, seed: int) -> np.ndarray:
         """Which rows meet in which batch: (steps, batch) for one epoch."""

@@ -70,6 +70,20 @@ def choose(images: Images, minutes: float | None, gpu: bool = False) -> Plan:
     return Plan(size, f"resnet18/{width}", batch, reasons)
 
 
+def transformer_for(size: int) -> tuple[str, str]:
+    """A transformer for views of a size, and why.
+
+    >>> transformer_for(32)[0], transformer_for(64)[0], transformer_for(224)[0]
+    ('vit-nano/4', 'vit-nano/8', 'vit-small/16')
+    """
+    layout, most = ("nano", max(1, size // 8)) if size <= 64 else ("small", 16)
+    patch = max(side for side in range(1, most + 1) if size % side == 0)
+    return f"vit-{layout}/{patch}", (
+        f"ViT-{layout} on patches of {patch} px: the method works on patches, and a view has "
+        f"{size // patch} x {size // patch}"
+    )
+
+
 def learn(
     source: Any,
     *,
@@ -117,12 +131,13 @@ def learn(
     make_settings(kind.Settings, given)  # a mistake must show before any image is read
     plan = choose(images, given.get("minutes"), torch.cuda.is_available())
     chosen = make_settings(kind.Settings, {"size": plan.size, "batch": plan.batch} | given)
-    name = encoder or plan.encoder
+    name, reasons = plan.encoder, list(plan.reasons)
+    if encoder is not None:
+        name, reasons[1] = encoder, f"encoder {encoder}: as asked"
+    elif kind.needs_transformer:
+        name, reasons[1] = transformer_for(chosen.size)
     fabric = launch()
     first = fabric.global_rank == 0
-    reasons = list(plan.reasons)
-    if encoder is not None:
-        reasons[1] = f"encoder {encoder}: as asked"
     if "size" in given:
         reasons[0] = f"views of {chosen.size} px: as asked"
     if "batch" in given:
@@ -147,7 +162,8 @@ def learn(
     )
     rows = []
     if first and "label" in images.columns:
-        untrained = fallow.encoder(name, seed=seed, size=chosen.size)
+        read = {key: value for key, value in run.encoder.options.items() if key == "pool"}
+        untrained = fallow.encoder(name, seed=seed, size=chosen.size, **read)
         rows = scores({"trained": run.encoder, "untrained": untrained}, images, seed=seed)
     result = Learnt(run, images, method, reasons, rows)
     if first and run.folder is not None:
@@ -203,6 +219,10 @@ class Learnt(Result):
         """Write the report; the pictures in it are looked up now."""
         if "thumbnails" not in self.findings:
             self.findings |= pictures(self.run.encoder, self.images)
+            some = self.images.sample(min(9, len(self.images)), 0)
+            read = [one for _, one in some.map(np.asarray, side=self.run.settings.size)]
+            shown = [image for image in read if isinstance(image, np.ndarray)]
+            self.findings["figures"] = self.run.method.pictures(shown)
         return super().report(file)
 
     def save(self, folder: str | PathLike[str]) -> Path:

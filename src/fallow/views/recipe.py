@@ -203,6 +203,15 @@ def ladder(size: int = 32, steps: int = 5) -> Recipe:
     return _recipe(size, view)
 
 
+def crop(size: int = 224, smallest: float = 0.2, flip: float = 0.5) -> Recipe:
+    """One crop in its own colours, all that masked prediction wants; MAE's unless told otherwise.
+
+    >>> crop(224).views[0].area, crop(224).views[0].jitter
+    ((0.2, 1.0), (0.0, 0.0, 0.0, 0.0))
+    """
+    return _recipe(size, View(size, area=(smallest, 1.0), flip=flip))
+
+
 def plain(size: int = 224) -> Recipe:
     """One fixed view for evaluation: 7/8 of the short side from the centre, all of it below 64 px.
 

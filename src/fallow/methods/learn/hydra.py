@@ -17,9 +17,9 @@ from fallow.losses.gated import gated_cosine, pair_contrast
 from fallow.problems import Problem
 from fallow.train import Batch, Loss, Method, Now
 from fallow.train import Settings as BaseSettings
+from fallow.train.clusters import cluster, renamed, vectors
 from fallow.train.distributed import from_first, gather, gather_with_gradient, rank
 from fallow.train.method import Optimiser
-from fallow.train.clusters import cluster, renamed, vectors
 from fallow.views import Recipe, moco
 
 

@@ -16,9 +16,9 @@ from fallow.losses.contrastive import info_nce
 from fallow.losses.margin import margin_nce
 from fallow.train import Batch, Loss, Method, Now
 from fallow.train import Settings as BaseSettings
+from fallow.train.clusters import cluster, vectors
 from fallow.train.memory import Clusters, Queue, whole_batches
 from fallow.train.negatives import anywhere, hard, semi_easy, semi_hard
-from fallow.train.clusters import cluster, vectors
 from fallow.train.teacher import follow, keys_apart, twin
 from fallow.views import Recipe, moco
 

@@ -16,6 +16,9 @@ from fallow.views import Recipe, simclr
 class SimCLR(Method):
     """Contrast two views of each image with all others of the batch (Chen et al. 2020)."""
 
+    family = "contrastive"
+    predicts = "which view of the batch shows the same image, from the other view of it"
+
     class Settings(ContrastiveSettings):
         temperature: float = Field(0.2, gt=0, description="0.5 in the paper for small images")
         hidden: int = Field(512, gt=0, description="width of the projection head")

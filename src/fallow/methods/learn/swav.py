@@ -24,6 +24,9 @@ from fallow.views import Recipe, swav
 class SwAV(Method):
     """Swap cluster codes between the views of an image (Caron et al. 2020)."""
 
+    family = "clustering"
+    predicts = "the balanced cluster code of one view, from another view of the image"
+
     class Settings(BaseSettings):
         prototypes: int = Field(100, gt=1, description="codes; about 3x the expected classes")
         hidden: int = Field(512, gt=0, description="width of the projection head")
