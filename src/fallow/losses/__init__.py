@@ -13,6 +13,7 @@ from fallow.losses.contrastive import (
     supcon,
     symmetric_in_batch,
 )
+from fallow.losses.distillation import masked_distillation, self_distillation
 from fallow.losses.prototypes import sinkhorn, swapped_prediction
 
 __all__ = [
@@ -20,9 +21,11 @@ __all__ = [
     "byol",
     "in_batch",
     "info_nce",
+    "masked_distillation",
     "negative_cosine",
     "nt_xent",
     "nt_xent_views",
+    "self_distillation",
     "sinkhorn",
     "supcon",
     "swapped_prediction",
