@@ -186,6 +186,15 @@ def dino_head(
     return nn.Sequential(body, UnitLength(), prototypes(bottleneck, output, gain))
 
 
+def msn_head(dimension: int, hidden: int = 2048, output: int = 256) -> nn.Sequential:
+    """MSN: a three-layer GELU perceptron with batch norm between; compared as cosines.
+
+    >>> msn_head(16, 32, 8)(torch.randn(4, 16)).shape
+    torch.Size([4, 8])
+    """
+    return mlp([dimension, hidden, hidden, output], norm="batch", activation="gelu")
+
+
 class MultiHead(nn.Module):
     """Several heads on the same features; their outputs come back as a list."""
 

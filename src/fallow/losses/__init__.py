@@ -22,6 +22,7 @@ from fallow.losses.contrastive import (
     supcon,
     symmetric_in_batch,
 )
+from fallow.losses.distillation import masked_distillation, self_distillation
 from fallow.losses.prototypes import sinkhorn, swapped_prediction
 from fallow.losses.sorting import group_ordering, soft_sort
 
@@ -35,11 +36,13 @@ __all__ = [
     "hardest_contrast",
     "in_batch",
     "info_nce",
+    "masked_distillation",
     "negative_cosine",
     "nt_xent",
     "nt_xent_hardest",
     "nt_xent_views",
     "omega",
+    "self_distillation",
     "sinkhorn",
     "soft_contrast",
     "soft_sort",

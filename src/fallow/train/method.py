@@ -82,6 +82,7 @@ class Loss:
     parts: dict[str, Tensor | float] = field(default_factory=dict)
     embedding: Tensor | None = None  # B D, for the collapse watch
     trivial: float | None = None  # the loss of a collapsed model
+    advice: str | None = None  # if given, a run that sits at the trivial loss stops with it
 
 
 class Settings(BaseModel):

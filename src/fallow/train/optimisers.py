@@ -70,6 +70,23 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
     return [group for group in groups if group["params"]]
 
 
+@torch.no_grad()
+def clip_each(parameters: Iterable[Tensor], largest: float) -> None:
+    """Shorten every gradient whose own norm is larger: DINO's clipping, tensor by tensor.
+
+    >>> long, short = (nn.Parameter(torch.zeros(2)) for _ in range(2))
+    >>> long.grad, short.grad = torch.tensor([6.0, 8.0]), torch.tensor([0.6, 0.8])
+    >>> clip_each([long, short], 5.0)
+    >>> long.grad, short.grad
+    (tensor([3.0000, 4.0000]), tensor([0.6000, 0.8000]))
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if gradients:
+        norms = torch._foreach_norm(gradients)
+        shares = [(largest / (norm + 1e-6)).clamp(max=1.0) for norm in norms]
+        torch._foreach_mul_(gradients, shares)
+
+
 class _Momentum(Optimizer):
     """Visits every parameter that has a gradient, with its momentum buffer."""
 

@@ -95,6 +95,15 @@ def ramp(position: float, start: float, end: float, length: float) -> float:
     return start + (end - start) * position / length
 
 
+def ramp_reaching(step: int, start: float, end: float, steps: int) -> float:
+    """As `ramp` in `steps` whole steps, of which the first is at `start`, the last at `end`.
+
+    >>> [round(ramp_reaching(t, 0.04, 0.07, 4), 3) for t in range(5)]
+    [0.04, 0.05, 0.06, 0.07, 0.07]
+    """
+    return end if step >= steps else start + (end - start) * step / max(steps - 1, 1)
+
+
 def scaled_rate(base: float, batch: int, per: int = 256) -> float:
     """A learning rate given for batches of `per` images, scaled linearly to `batch`.
 

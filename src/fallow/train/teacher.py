@@ -1,4 +1,4 @@
-"""A slowly following twin of a network: the teacher or momentum encoder."""
+"""A slowly following twin of a network, the teacher or momentum encoder, and its centre."""
 
 from __future__ import annotations
 
@@ -9,16 +9,25 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from fallow.encoders.vit import DropPath
+from fallow.train.distributed import all_reduce_sum, world_size
+
 Network = TypeVar("Network", bound=nn.Module)
 
 
 def twin(student: Network) -> Network:
     """A copy that takes no gradients; move it with `follow` or `follow_with_buffers`.
 
+    Nothing is left out at random in a teacher, also where its student drops paths.
+
     >>> any(parameter.requires_grad for parameter in twin(nn.Linear(2, 2)).parameters())
     False
     """
-    return copy.deepcopy(student).requires_grad_(False)
+    teacher = copy.deepcopy(student).requires_grad_(False)
+    for part in teacher.modules():
+        if isinstance(part, DropPath):
+            part.rate = 0.0
+    return teacher
 
 
 @torch.no_grad()
@@ -73,3 +82,44 @@ def keys_apart(network: Callable[[Tensor], Tensor], images: Tensor, parts: int =
     order = torch.randperm(len(images), device=images.device)
     mixed = torch.cat([network(images[rows]) for rows in order.chunk(parts)])
     return mixed[order.argsort()]
+
+
+class Centre(nn.Module):
+    """DINO's running mean of a teacher's scores, over the images of all ranks.
+
+    `see` what the teacher said as often as wanted; only `move` changes the value, so that no
+    step is centred on itself.
+
+    >>> centre = Centre(2, momentum=0.5)
+    >>> centre.see(torch.ones(3, 2))
+    >>> centre.value
+    tensor([0., 0.])
+    >>> centre.move()
+    >>> centre.value
+    tensor([0.5000, 0.5000])
+    """
+
+    value: Tensor
+    total: Tensor
+    rows: Tensor
+
+    def __init__(self, prototypes: int, momentum: float = 0.9) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("value", torch.zeros(prototypes))  # K
+        self.register_buffer("total", torch.zeros(prototypes))  # K, of what was seen
+        self.register_buffer("rows", torch.zeros((), dtype=torch.long))
+
+    @torch.no_grad()
+    def see(self, scores: Tensor) -> None:
+        """Take in scores (..., K); all ranks bring equally many."""
+        rows = scores.flatten(0, -2)
+        self.total += all_reduce_sum(rows.to(self.total.dtype).sum(0))
+        self.rows += len(rows) * world_size()
+
+    @torch.no_grad()
+    def move(self) -> None:
+        """value = momentum * value + (1 - momentum) * mean of what was seen since last time."""
+        self.value.lerp_(self.total / self.rows, 1 - self.momentum)
+        self.total.zero_()
+        self.rows.zero_()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fallow.measure.collapse import spread
+from fallow.problems import Problem
 from fallow.train.method import Loss
 
 
@@ -26,6 +27,13 @@ class Watch:
             self.spread = self._mean(self.spread, spread(loss.embedding.detach()))
         if loss.trivial:
             self.ratio = self._mean(self.ratio, total / loss.trivial)
+        # asked before all else and of what all ranks share, so that they stop together
+        sits = self.ratio is not None and abs(self.ratio - 1) < 0.02
+        if loss.advice and sits and self.steps >= 4 * self.patience:
+            raise Problem(
+                f"the loss sits at its trivial value {loss.trivial:.2f} and nothing is being "
+                f"learnt: {loss.advice}"
+            )
         if self.steps < self.patience or self.warnings:
             return None
         if self.spread is not None and self.spread < 0.05:

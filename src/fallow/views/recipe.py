@@ -174,6 +174,53 @@ def swav(size: int = 224) -> Recipe:
     return _recipe(size, view, local)
 
 
+def _local_side(size: int, patch: int) -> int:
+    """A local view's side for global views of `size`, in whole patches."""
+    side = size / 2 if size < SMALL else size * 96 / 224
+    return max(1, round(side / patch)) * patch
+
+
+def dino(size: int = 224, crops: int = 8, boundary: float = 0.4, patch: int = 1) -> Recipe:
+    """DINO, iBOT: two global views over `boundary` of the image's area and local ones below it.
+
+    Below 64 px without blur and with local views of half the side, in whole patches.
+
+    >>> [(view.size, view.count, view.area, view.solarise) for view in dino(224).views]
+    [(224, 1, (0.4, 1.0), 0.0), (224, 1, (0.4, 1.0), 0.2), (96, 8, (0.05, 0.4), 0.0)]
+    >>> [(view.size, view.blur) for view in dino(32, crops=4, boundary=0.25).views]
+    [(32, 0.0), (32, 0.0), (16, 0.0)]
+    """
+    pair = _uneven_pair(size, (boundary, 1.0))
+    if not crops:
+        return pair
+    local = replace(
+        pair.views[0],
+        size=_local_side(size, patch),
+        count=crops,
+        area=(0.05, boundary),
+        blur=0.0 if size < SMALL else 0.5,
+        role="local",
+    )
+    return replace(pair, views=(*pair.views, local))
+
+
+def msn(size: int = 224, crops: int = 10, boundary: float = 0.3, patch: int = 1) -> Recipe:
+    """MSN: a target view, an anchor of the same kind, and small focal anchors.
+
+    Below 64 px without blur, with milder colours and with focal views of half the side.
+
+    >>> [(view.size, view.count, view.area, view.role) for view in msn(224).views]
+    [(224, 2, (0.3, 1.0), 'global'), (96, 10, (0.05, 0.3), 'focal')]
+    """
+    published = simclr(size)
+    large = replace(published.views[0], area=(boundary, 1.0))
+    if not crops:
+        return replace(published, views=(large,))
+    side = _local_side(size, patch)
+    focal = replace(large, size=side, count=crops, area=(0.05, boundary), role="focal")
+    return replace(published, views=(large, focal))
+
+
 def symmetric(size: int = 32) -> Recipe:
     """solo-learn's "symmetric" CIFAR recipe: full colour strength, and blur even at 32 pixels.
 
