@@ -97,7 +97,7 @@ def test_squares(case):
     side = int(case.number("mask_patch")) // int(case.number("model_patch"))
     grid = (int(case.number("input")) // int(case.number("model_patch")),) * 2
     count, hidden = hidden_squares(grid, side, case.number("ratio"))
-    order = np.random.RandomState(int(case.number("numpy_seed"))).permutation(count)  # noqa: NPY002
+    order = np.random.RandomState(int(case.number("numpy_seed"))).permutation(count)
     mask = squares(torch.from_numpy(order)[None], hidden, grid, side).unflatten(1, grid)[0]
     assert np.array_equal(mask.numpy(), case.outputs["mask"] != 0)
 

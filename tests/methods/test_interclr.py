@@ -15,7 +15,6 @@ from fallow.methods.learn.interclr import InterCLR
 from fallow.train import Facts, Now, fit, make_settings
 from fallow.train.memory import Clusters
 from fallow.train.negatives import anywhere, hard, semi_easy, semi_hard
-from fallow.train.teacher import keys_apart
 
 
 def settings_of(**values):
@@ -272,12 +271,3 @@ def test_arc_margin_adds_to_the_angle_and_grows_with_the_cosine():
         assert (moved.diff() > 0).all()
         (slope,) = torch.autograd.grad(moved.sum(), cosine)
         assert torch.isfinite(slope).all()
-
-
-def test_keys_apart_come_back_in_order():
-    torch.manual_seed(0)
-    x = torch.randn(32, 3)
-    assert torch.equal(keys_apart(lambda part: 2 * part, x, 4), 2 * x)
-    seen = []
-    keys_apart(lambda part: seen.append(len(part)) or part, x, 8)
-    assert seen == [8, 8, 8, 8]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import TypeVar
 
 import torch
@@ -63,25 +62,6 @@ def follow_with_buffers(teacher: nn.Module, student: nn.Module, momentum: float)
     follow(teacher, student, momentum)
     for mine, theirs in zip(teacher.buffers(), student.buffers(), strict=True):
         mine.copy_(theirs)
-
-
-@torch.no_grad()
-def keys_apart(network: Callable[[Tensor], Tensor], images: Tensor, parts: int = 4) -> Tensor:
-    """The network's outputs, with batch norms that see a few images at a time, drawn anew.
-
-    MoCo shuffles keys among devices, because a query and its key that share their batch
-    statistics recognise each other by them; this does the same on one device. Parts have at
-    least eight images.
-
-    >>> keys_apart(nn.BatchNorm1d(2), torch.randn(16, 2)).shape
-    torch.Size([16, 2])
-    """
-    parts = max(1, min(parts, len(images) // 8))
-    if parts == 1:
-        return network(images)
-    order = torch.randperm(len(images), device=images.device)
-    mixed = torch.cat([network(images[rows]) for rows in order.chunk(parts)])
-    return mixed[order.argsort()]
 
 
 class Centre(nn.Module):

@@ -16,10 +16,11 @@ from fallow.losses.contrastive import info_nce
 from fallow.losses.margin import margin_nce
 from fallow.train import Batch, Loss, Method, Now
 from fallow.train import Settings as BaseSettings
+from fallow.train.batchnorm import in_other_company
 from fallow.train.clusters import cluster, vectors
 from fallow.train.memory import Clusters, Queue, whole_batches
 from fallow.train.negatives import anywhere, hard, semi_easy, semi_hard
-from fallow.train.teacher import follow, keys_apart, twin
+from fallow.train.teacher import follow, twin
 from fallow.views import Recipe, moco
 
 Sampling = Literal["semi-hard", "hard", "semi-easy", "random"]
@@ -117,8 +118,8 @@ class InterCLR(Method):
         s = self.settings
         features = self.encoder(batch.views[0])
         query = self.head(features).float()  # B D
-        with torch.no_grad():
-            key = keys_apart(self.keys, batch.views[1], s.key_parts).float()
+        parts = max(1, min(s.key_parts, len(batch) // 8))
+        key = in_other_company(self.keys, batch.views[1], parts, now.step).float()
         past = self.queue.keys.clone()  # backward needs it as it was
         intra = info_nce(query, key, past, s.temperature)
         inter = self.inter(query, batch.index)
