@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -86,7 +87,7 @@ def share_batch_norm(module: nn.Module) -> nn.Module:
     return module
 
 
-def in_groups(network: nn.Module, images: Tensor, groups: int) -> Tensor:
+def in_groups(network: Callable[[Tensor], Tensor], images: Tensor, groups: int) -> Tensor:
     """network(images), computed as several smaller batches with statistics of their own.
 
     What `groups` devices do to a batch. Group g holds images g, g + groups, ...: two ranks whose
@@ -105,7 +106,9 @@ def in_groups(network: nn.Module, images: Tensor, groups: int) -> Tensor:
 
 
 @torch.no_grad()
-def in_other_company(network: nn.Module, images: Tensor, groups: int, step: int) -> Tensor:
+def in_other_company(
+    network: Callable[[Tensor], Tensor], images: Tensor, groups: int, step: int
+) -> Tensor:
     """`in_groups` after the images of all ranks were shuffled, and put back in place: no gradient.
 
     MoCo's shuffled batch norm. A query and its key are then normalised with different images, so

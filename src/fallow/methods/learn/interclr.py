@@ -118,8 +118,8 @@ class InterCLR(Method):
         s = self.settings
         features = self.encoder(batch.views[0])
         query = self.head(features).float()  # B D
-        parts = max(1, min(s.key_parts, len(batch) // 8))
-        key = in_other_company(self.keys, batch.views[1], parts, now.step).float()
+        groups = max(1, min(s.key_parts, len(batch) // 8))
+        key = in_other_company(self.keys, batch.views[1], groups, now.step).float()
         past = self.queue.keys.clone()  # backward needs it as it was
         intra = info_nce(query, key, past, s.temperature)
         inter = self.inter(query, batch.index)
