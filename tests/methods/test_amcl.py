@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_run import batch_of, build, losses, now, same_weights, stopped_and_resumed, train
+from tests.methods.small_run import (
+    batch_of,
+    build,
+    losses,
+    now,
+    same_weights,
+    stopped_and_resumed,
+    train,
+)
 
 from fallow.losses import barlow, hardest_contrast, info_nce, nt_xent
 from fallow.problems import SettingProblem

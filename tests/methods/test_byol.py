@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small_run import batch_of, build, losses, now, same_weights, stopped_and_resumed, train
+from tests.methods.small_run import (
+    batch_of,
+    build,
+    losses,
+    now,
+    same_weights,
+    stopped_and_resumed,
+    train,
+)
 
 from fallow.train import Now
 

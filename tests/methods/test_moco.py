@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_run import batch_of, build, losses, now, same_weights, stopped_and_resumed, train
+from tests.methods.small_run import (
+    batch_of,
+    build,
+    losses,
+    now,
+    same_weights,
+    stopped_and_resumed,
+    train,
+)
 from torch import nn
 
 from fallow.train.batchnorm import in_groups, in_other_company
