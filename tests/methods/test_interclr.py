@@ -159,7 +159,7 @@ def crowd():
         lambda *where: hard(*where, 3),
         lambda *where: semi_hard(*where, 10, 3),
         lambda *where: semi_easy(*where, 10, 3),
-        lambda *where: anywhere(*where, 3),
+        lambda *where: anywhere(*where[1:], 3),
     ],
 )
 def test_a_pool_full_of_the_own_cluster_is_no_trap(draw):

@@ -152,17 +152,14 @@ class InterCLR(Method):
         """The slots (B, negatives) that repel each query, and which of them count."""
         labels = self.memory.labels
         own = labels[index]
+        if self.settings.sampling == "random":
+            return anywhere(own, labels, self.negatives)
         with torch.autocast(query.device.type, enabled=False):
             similarity = F.normalize(query) @ self.memory.features.T  # B N
-        match self.settings.sampling:
-            case "semi-hard":
-                return semi_hard(similarity, own, labels, self.pool, self.negatives)
-            case "hard":
-                return hard(similarity, own, labels, self.negatives)
-            case "semi-easy":
-                return semi_easy(similarity, own, labels, self.pool, self.negatives)
-            case _:
-                return anywhere(similarity, own, labels, self.negatives)
+        if self.settings.sampling == "hard":
+            return hard(similarity, own, labels, self.negatives)
+        draw = semi_hard if self.settings.sampling == "semi-hard" else semi_easy
+        return draw(similarity, own, labels, self.pool, self.negatives)
 
     def after_step(self, now: Now) -> None:
         # the key network that the next step uses
