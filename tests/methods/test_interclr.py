@@ -107,6 +107,7 @@ def test_accumulated_parts_fill_the_same_slots():
 def test_the_paper_preset_is_a_valid_setting():
     paper = make_settings(InterCLR.Settings, InterCLR.presets["paper"])
     assert (paper.clusters, paper.pool, paper.negatives) == (10000, 128000, 16384)
+    assert paper.bank_momentum == 1.0
     assert (paper.margin, paper.inter_weight, paper.temperature) == (-0.5, 0.25, 0.2)
     small = InterCLR(fallow.encoder("resnet8/8"), paper, Facts(500, 32))
     assert len(small.memory.centroids) == 250  # no more than the images can share

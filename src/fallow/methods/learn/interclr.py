@@ -56,7 +56,9 @@ class InterCLR(Method):
         queue: int = Field(4096, ge=0, description="past keys, at most a quarter of the images")
         key_momentum: float = Field(0.99, ge=0, le=1, description="of the key encoder")
         key_parts: int = Field(4, gt=0, description="parts a batch of keys is normalised in")
-        bank_momentum: float = Field(1.0, gt=0, le=1, description="weight of an image's new key")
+        bank_momentum: float = Field(
+            0.2, gt=0, le=1, description="weight of an image's new key; 1 keeps nothing of the old"
+        )
         projection: int = Field(128, gt=0, description="dimension the losses work in")
         weight_decay: float = Field(5e-4, ge=0)
 
@@ -75,6 +77,7 @@ class InterCLR(Method):
             "queue": 65536,
             "key_momentum": 0.999,
             "key_parts": 8,
+            "bank_momentum": 1.0,
         },
     }
 
