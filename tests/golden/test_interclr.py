@@ -65,7 +65,7 @@ def test_draws(case):
     for draw, among in (
         (semi_hard(similarity, own, labels, pool, count), nearest),
         (semi_easy(similarity, own, labels, pool, count), farthest),
-        (anywhere(similarity, own, labels, count), everywhere),
+        (anywhere(own, labels, count), everywhere),
     ):
         slots, valid = draw
         assert slots.shape == theirs.shape

@@ -106,6 +106,7 @@ def test_accumulated_parts_fill_the_same_slots():
 def test_the_paper_preset_is_a_valid_setting():
     paper = make_settings(InterCLR.Settings, InterCLR.presets["paper"])
     assert (paper.clusters, paper.pool, paper.negatives) == (10000, 128000, 16384)
+    assert paper.bank_momentum == 1.0
     assert (paper.margin, paper.inter_weight, paper.temperature) == (-0.5, 0.25, 0.2)
     small = InterCLR(fallow.encoder("resnet8/8"), paper, Facts(500, 32))
     assert len(small.memory.centroids) == 250  # no more than the images can share
@@ -158,7 +159,7 @@ def crowd():
         lambda *where: hard(*where, 3),
         lambda *where: semi_hard(*where, 10, 3),
         lambda *where: semi_easy(*where, 10, 3),
-        lambda *where: anywhere(*where, 3),
+        lambda *where: anywhere(*where[1:], 3),
     ],
 )
 def test_a_pool_full_of_the_own_cluster_is_no_trap(draw):

@@ -1,7 +1,7 @@
 """Which slots of a bank an image is contrasted with: never one of the image's own cluster.
 
-Every function takes similarities (B, N) of B images with N slots, the images' labels (B) and the
-slots' labels (N), -1 for an empty slot. It returns slots (B, count) without repeats and which of
+The functions take similarities (B, N) of B images with N slots, the images' labels (B) and the
+slots' labels (N), -1 for an empty slot. They return slots (B, count) without repeats and which of
 them count: where a bank has too few slots of other clusters, the rest of a row is not valid.
 """
 
@@ -22,7 +22,7 @@ def hard(similarity: Tensor, own: Tensor, labels: Tensor, count: int) -> tuple[T
     """
     allowed = (labels != own[:, None]) & (labels >= 0)  # B N
     count = min(count, len(labels))
-    found = similarity.masked_fill(~allowed, -torch.inf).topk(count, dim=1)
+    found = similarity.masked_fill(~allowed, -torch.inf).topk(count, sorted=False)
     return found.indices, found.values > -torch.inf
 
 
@@ -42,7 +42,7 @@ def semi_hard(
     """
     pool = min(pool, len(labels))
     count = min(count, pool)
-    pools = similarity.topk(pool, dim=1).indices  # B P
+    pools = similarity.topk(pool, sorted=False).indices  # B P
     allowed = (labels[pools] != own[:, None]) & (labels[pools] >= 0)
     short = (allowed.sum(1) < count).nonzero().flatten()
     if len(short):
@@ -50,9 +50,8 @@ def semi_hard(
             similarity[short], own[short], labels, count
         )
         allowed[short, count:] = False
-    chance = torch.rand(pools.shape, device=pools.device).masked_fill(~allowed, -1)
-    drawn = chance.topk(count, dim=1)
-    return pools.gather(1, drawn.indices), drawn.values >= 0
+    drawn, valid = _some(allowed, count)
+    return pools.gather(1, drawn), valid
 
 
 def semi_easy(
@@ -69,11 +68,18 @@ def semi_easy(
     return semi_hard(-similarity, own, labels, pool, count)
 
 
-def anywhere(similarity: Tensor, own: Tensor, labels: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def anywhere(own: Tensor, labels: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """`count` slots at random from all other clusters.
 
-    >>> slots, valid = anywhere(torch.zeros(1, 3), torch.tensor([1]), torch.tensor([0, 1, 1]), 2)
+    >>> slots, valid = anywhere(torch.tensor([1]), torch.tensor([0, 1, 1]), 2)
     >>> slots[valid].tolist(), valid.sum().item()
     ([0], 1)
     """
-    return semi_hard(similarity, own, labels, len(labels), count)
+    return _some((labels != own[:, None]) & (labels >= 0), min(count, len(labels)))
+
+
+def _some(allowed: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Random columns (B, count) of the allowed ones, and which columns are."""
+    chance = torch.rand(allowed.shape, device=allowed.device).masked_fill(~allowed, -1)
+    drawn = chance.topk(count, sorted=False)
+    return drawn.indices, drawn.values >= 0

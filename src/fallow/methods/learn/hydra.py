@@ -52,7 +52,7 @@ class Hydra(Method):
         optimiser: Optimiser = Field(
             "adamw", description="gates must learn fast: with plain sgd at these rates they do not"
         )
-        learning_rate: float = Field(3e-3, gt=0, description="at batch 256; scales with the batch")
+        learning_rate: float = Field(5e-3, gt=0, description="at batch 256; scales with the batch")
 
     names: Tensor  # N, each image's cluster; -1 before the first clustering
 

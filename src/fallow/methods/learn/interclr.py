@@ -57,7 +57,9 @@ class InterCLR(Method):
         queue: int = Field(4096, ge=0, description="past keys, at most a quarter of the images")
         key_momentum: float = Field(0.99, ge=0, le=1, description="of the key encoder")
         key_parts: int = Field(4, gt=0, description="parts a batch of keys is normalised in")
-        bank_momentum: float = Field(1.0, gt=0, le=1, description="weight of an image's new key")
+        bank_momentum: float = Field(
+            0.2, gt=0, le=1, description="weight of an image's new key; 1 keeps nothing of the old"
+        )
         projection: int = Field(128, gt=0, description="dimension the losses work in")
         weight_decay: float = Field(5e-4, ge=0)
 
@@ -76,6 +78,7 @@ class InterCLR(Method):
             "queue": 65536,
             "key_momentum": 0.999,
             "key_parts": 8,
+            "bank_momentum": 1.0,
         },
     }
 
@@ -153,17 +156,14 @@ class InterCLR(Method):
         """The slots (B, negatives) that repel each query, and which of them count."""
         labels = self.memory.labels
         own = labels[index]
+        if self.settings.sampling == "random":
+            return anywhere(own, labels, self.negatives)
         with torch.autocast(query.device.type, enabled=False):
             similarity = F.normalize(query) @ self.memory.features.T  # B N
-        match self.settings.sampling:
-            case "semi-hard":
-                return semi_hard(similarity, own, labels, self.pool, self.negatives)
-            case "hard":
-                return hard(similarity, own, labels, self.negatives)
-            case "semi-easy":
-                return semi_easy(similarity, own, labels, self.pool, self.negatives)
-            case _:
-                return anywhere(similarity, own, labels, self.negatives)
+        if self.settings.sampling == "hard":
+            return hard(similarity, own, labels, self.negatives)
+        draw = semi_hard if self.settings.sampling == "semi-hard" else semi_easy
+        return draw(similarity, own, labels, self.pool, self.negatives)
 
     def after_step(self, now: Now) -> None:
         # the key network that the next step uses
