@@ -30,8 +30,8 @@ class GroCo(Method):
         crops: int = Field(0, ge=0, description="small local views beside them; never positives")
         hidden: int = Field(512, gt=0, description="width of the projection head")
         projection: int = Field(256, gt=0, description="dimension the loss works in")
-        # the slope of the sorter is gentle: tens of times the rate of a softmax loss
-        learning_rate: float = Field(1.0, gt=0, description="at batch 256; scales with the batch")
+        # the slope of the sorter is gentle: a hundred times the rate of a softmax loss
+        learning_rate: float = Field(6.0, gt=0, description="at batch 256; scales with the batch")
         weight_decay: float = Field(1e-5, ge=0, description="pull of all weights towards zero")
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
