@@ -36,6 +36,9 @@ from fallow.views import Recipe, ladder, simclr
 class AMCL(Method):
     """Adaptive multi-head contrast (Wang et al. 2024) on top of SimCLR, MoCo or Barlow Twins."""
 
+    family = "contrastive"
+    predicts = "which view shows the same image, from the other view of it, under several heads"
+
     class Settings(BaseSettings):
         base: Literal["simclr", "moco", "barlow"] = Field(
             "simclr", description="the method whose loss gets heads and temperatures"

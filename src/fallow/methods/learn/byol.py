@@ -22,6 +22,9 @@ from fallow.views import byol as byol_views
 class BYOL(Method):
     """Bootstrap an encoder from its own moving average (Grill et al. 2020)."""
 
+    family = "self-distillation"
+    predicts = "what a slow twin says of one view, from the other view of the image"
+
     class Settings(BaseSettings):
         hidden: int = Field(1024, gt=0, description="width of projector and predictor")
         projection: int = Field(256, gt=0, description="dimension the loss works in")

@@ -18,6 +18,9 @@ from fallow.views import Recipe, groco
 class GroCo(Method):
     """Learn by sorting with group ordering constraints (Shvetsova et al. 2023)."""
 
+    family = "contrastive"
+    predicts = "the order of similarities, own views above neighbours, from the views of a batch"
+
     class Settings(ContrastiveSettings):
         negatives: int = Field(
             10, ge=1, description="nearest other images to sort; at most the batch less one"

@@ -18,6 +18,9 @@ from fallow.views import Recipe, simclr
 class GSimCLR(Method):
     """Keep likely false negatives out of each other's batch (Chakraborty et al. 2020)."""
 
+    family = "contrastive"
+    predicts = "which view shows the same image, from the other view, among unlike images"
+
     class Settings(ContrastiveSettings):
         compose: Literal["shuffled", "distinct"] = Field(
             "distinct", description="shuffled: the same network without the guidance"

@@ -31,6 +31,9 @@ class Hydra(Method):
     encoder's vectors for classes and finds them anew as the encoder learns.
     """
 
+    family = "contrastive"
+    predicts = "a match of two classes in the dimensions of their gate, from images of both"
+
     class Settings(BaseSettings):
         labels: Literal["given", "clusters"] = Field(
             "given", description="classes as published, or clusters of the images (our extension)"

@@ -32,6 +32,9 @@ class InterCLR(Method):
     After training `memory.labels` holds the cluster of every image.
     """
 
+    family = "contrastive"
+    predicts = "the own view and images of the own cluster, from one view among past images"
+
     class Settings(BaseSettings):
         temperature: float = Field(0.2, gt=0, description="of both losses")
         inter_weight: float = Field(0.25, ge=0, le=1, description="share of the loss on clusters")

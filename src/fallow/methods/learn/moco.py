@@ -31,6 +31,9 @@ from fallow.views import Recipe, moco
 class MoCo(Method):
     """Contrast queries with a queue of momentum keys (He et al. 2020, Chen et al. 2020)."""
 
+    family = "contrastive"
+    predicts = "which key of a queue is the other view's, from one view of an image"
+
     class Settings(BaseSettings):
         temperature: float = Field(0.2, gt=0, description="0.1 in the authors' CIFAR demo")
         projection: int = Field(128, gt=0, description="dimension the loss works in")

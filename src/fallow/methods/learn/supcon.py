@@ -20,6 +20,9 @@ from fallow.views import Recipe, moco
 class SupCon(Method):
     """Contrast by labels (Khosla et al. 2020); an image without one is a class of its own."""
 
+    family = "contrastive"
+    predicts = "which images of the batch share the label, from a view of one of them"
+
     class Settings(BaseSettings):
         temperature: float = Field(0.1, gt=0, description="lower looks harder at the nearest")
         projection: int = Field(128, gt=0, description="dimension the loss works in")
