@@ -139,6 +139,9 @@ def test_a_teacher_that_says_nothing_gives_the_trivial_loss(slug):
     assert float(loss.parts["teacher_entropy"]) == pytest.approx(1.0, abs=1e-4)
     assert loss.advice
     assert model(batch_for(model), now(progress=0.1)).advice is None
+    talking = method(slug)(batch_for(model, rows=8), now(progress=0.5))
+    assert talking.parts["teacher_entropy"] < 0.95
+    assert talking.advice is None
 
 
 def last(model):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fallow.losses.precision import at_least_float32, without_autocast
 from fallow.losses.prototypes import sinkhorn, swapped_prediction
-from fallow.train.distributed import gather_with_gradient, world_size
+from fallow.train.distributed import all_reduce_sum, gather_with_gradient, world_size
 
 
 @torch.no_grad()
@@ -109,3 +109,14 @@ def entropy(answers: Tensor) -> Tensor:
     (0.0, 2.0794)
     """
     return torch.special.entr(at_least_float32(answers)).sum(-1).mean()
+
+
+@torch.no_grad()
+def silence(answers: Tensor) -> float:
+    """Entropy of the answers (..., K) of all ranks, as a share of ln K: 1 says nothing.
+
+    >>> silence(torch.eye(4)), round(silence(torch.full((2, 4), 0.25)), 4)
+    (0.0, 1.0)
+    """
+    mean = all_reduce_sum(entropy(answers)) / world_size()
+    return float(mean) / math.log(answers.shape[-1])

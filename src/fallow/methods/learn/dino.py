@@ -14,7 +14,7 @@ from torch import nn
 from fallow.encoders import Encoder
 from fallow.encoders.attention import attention_pictures
 from fallow.encoders.heads import dino_head
-from fallow.losses.distillation import centred, entropy, self_distillation
+from fallow.losses.distillation import centred, self_distillation, silence
 from fallow.train import Batch, Loss, Method, Now
 from fallow.train import Settings as BaseSettings
 from fallow.train.method import Optimiser
@@ -124,16 +124,16 @@ class DINO(Method):
         answers = centred(scores, self.centre.value, softness)
         self.centre.see(scores)
         total = self_distillation(student, answers.split(size), s.temperature)
-        uniform = math.log(s.prototypes)
+        uniform, silent = math.log(s.prototypes), silence(answers)
         return Loss(
             total,
             parts={
-                "teacher_entropy": entropy(answers) / uniform,  # 1: the teacher says nothing
+                "teacher_entropy": silent,
                 "centre": self.centre.value.norm(),
             },
             embedding=features[:size],
             trivial=uniform,
-            advice=ADVICE if now.progress > 0.25 else None,
+            advice=ADVICE if silent > 0.95 and now.progress > 0.25 else None,
         )
 
     def before_step(self, now: Now) -> None:

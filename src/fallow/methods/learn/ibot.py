@@ -15,7 +15,7 @@ from fallow.encoders import Encoder
 from fallow.encoders.attention import attention_pictures
 from fallow.encoders.heads import dino_head
 from fallow.encoders.vit import transformer_of
-from fallow.losses.distillation import centred, entropy, masked_distillation, self_distillation
+from fallow.losses.distillation import centred, masked_distillation, self_distillation, silence
 from fallow.train import Batch, Loss, Method, Now
 from fallow.train import Settings as BaseSettings
 from fallow.train.distributed import all_reduce_sum, world_size
@@ -135,7 +135,7 @@ class IBOT(Method):
             self.head(features).split(size), answers.split(size), s.temperature
         )
         inside = masked_distillation(hidden, patch_answers, mask, s.temperature)
-        uniform = math.log(s.prototypes)
+        uniform, silent = math.log(s.prototypes), silence(answers)
         # views without hidden patches add nothing, neither to the loss nor to its trivial value
         masked = float(all_reduce_sum(mask.any(1).float().mean()) / world_size())
         return Loss(
@@ -143,12 +143,12 @@ class IBOT(Method):
             parts={
                 "views": views.detach(),
                 "patches": inside.detach(),
-                "teacher_entropy": entropy(answers) / uniform,  # 1: the teacher says nothing
+                "teacher_entropy": silent,
                 "centre": self.centre.value.norm(),
             },
             embedding=features[:size],
             trivial=uniform * (1 + s.patch_weight * masked),
-            advice=ADVICE if now.progress > 0.25 else None,
+            advice=ADVICE if silent > 0.95 and now.progress > 0.25 else None,
         )
 
     def masks(self, count: int, grid: tuple[int, int]) -> Tensor:

@@ -16,7 +16,7 @@ from fallow.encoders import Encoder
 from fallow.encoders.attention import attention_pictures
 from fallow.encoders.heads import msn_head
 from fallow.encoders.vit import ViT, transformer_of
-from fallow.losses.distillation import balanced, cross_entropy, entropy, neglect
+from fallow.losses.distillation import balanced, cross_entropy, neglect, silence
 from fallow.losses.precision import at_least_float32
 from fallow.train import Batch, Loss, Method, Now
 from fallow.train import Settings as BaseSettings
@@ -103,17 +103,17 @@ class MSN(Method):
         shares = balanced(target, s.temperature * s.sharpening, s.iterations)
         agreement = cross_entropy(scores, shares.repeat(len(scores) // size, 1), s.temperature)
         unused = neglect(scores, s.temperature)
-        uniform = math.log(s.prototypes)
+        uniform, silent = math.log(s.prototypes), silence(shares)
         return Loss(
             agreement.mean() + s.spread_weight * unused,
             parts={
                 "agreement": agreement.mean().detach(),
                 "neglect": unused.detach(),
-                "teacher_entropy": entropy(shares) / uniform,  # 1: the teacher says nothing
+                "teacher_entropy": silent,
             },
             embedding=seen,
             trivial=uniform,
-            advice=ADVICE if now.progress > 0.25 else None,
+            advice=ADVICE if silent > 0.95 and now.progress > 0.25 else None,
         )
 
     def scores(self, rows: Tensor) -> Tensor:
