@@ -116,7 +116,7 @@ class Settings(BaseModel):
         return self
 
 
-SettingsT = TypeVar("SettingsT", bound=Settings)
+SettingsT = TypeVar("SettingsT", bound=BaseModel)
 
 
 def make_settings(kind: type[SettingsT], values: Mapping[str, Any]) -> SettingsT:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
 from fallow.problems import Problem, SettingProblem
@@ -20,6 +22,80 @@ from fallow.problems import Problem, SettingProblem
 LOWEST = (0.0, 0.3)  # the share of other images, nearest first, that a patch is judged by
 BLOCK = 8  # images whose distances are merged at once
 ENTRIES = 1 << 20  # distances held at once: what stays in a processor's cache
+
+
+class Settings(BaseModel):
+    """What MuSc can be told; defaults are for a folder of a few hundred pictures."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    degrees: tuple[int, ...] = Field(
+        (1, 3, 5), min_length=1, description="sides of the neighbourhoods, odd; their mean counts"
+    )
+    interval: tuple[float, float] = Field(
+        LOWEST, description="which other images count, nearest first: shares, or counts from 1 up"
+    )
+    layers: tuple[int, ...] | None = Field(
+        None, description="blocks or stages of the encoder, 0 the first; chosen if left out"
+    )
+    norm: bool | None = Field(
+        None, description="a transformer's final norm on every layer; all but CLIP and SigLIP"
+    )
+    size: int | None = Field(None, description="side of the encoder's input in pixels")
+    side: int | None = Field(None, ge=2, description="patches along a side of one input")
+    tiles: tuple[int, int] | Literal["auto"] = Field(
+        (1, 1), description="inputs a picture is cut into: 2, 2x3 (rows x columns) or auto"
+    )
+    window: int | None = Field(
+        None, ge=0, description="compare only patches this near, in patches: for aligned parts"
+    )
+    lookalikes: tuple[int, ...] = Field(
+        (), description="average image scores over this many look-alikes (RsCIN), e.g. 1, 2, 3"
+    )
+    subset: int | None = Field(
+        400, ge=2, description="score this many images at a time, drawn at random; none: all"
+    )
+    keep: int = Field(100, ge=0, description="images saved with the run, to score others against")
+    strictness: float = Field(
+        3.0, gt=0, description="the threshold lies this many spreads above ordinary scores"
+    )
+    precision: Literal["auto", "32", "bf16"] = Field(
+        "auto", description="auto: bf16 where the processor multiplies it"
+    )
+
+    @field_validator("tiles", mode="before")
+    @classmethod
+    def _tiles(cls, value: Any) -> Any:
+        if isinstance(value, str) and value != "auto":
+            rows, cross, columns = value.partition("x")
+            if not (rows.isdigit() and (columns.isdigit() or not cross)):
+                raise ValueError(f"tiles are 2, 2x3 or auto, not {value}")
+            value = (int(rows), int(columns or rows))
+        if isinstance(value, int):
+            value = (value, value)
+        if value != "auto" and min(value) < 1:
+            raise ValueError("tiles are counted from 1")
+        return value
+
+    @field_validator("degrees")
+    @classmethod
+    def _odd(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if any(degree < 1 or degree % 2 == 0 for degree in value):
+            raise ValueError(f"degrees are odd numbers such as 1, 3, 5, not {value}")
+        return value
+
+    @field_validator("interval")
+    @classmethod
+    def _rises(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 <= value[0] < value[1]:
+            raise ValueError(f"an interval rises from 0 or more, such as 0, 0.3, not {value}")
+        return value
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # MVTec AD and BTAD; for VisA the authors average over 1, 8 and 9 look-alikes
+    "paper": {"lookalikes": (1, 2, 3), "subset": None},
+}
 
 
 # --- LNAMD ---
