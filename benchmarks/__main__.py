@@ -1,4 +1,4 @@
-"""python -m benchmarks views|train|pack|explore [--data DIR] [--peers PYTHON] [--quick]"""
+"""python -m benchmarks views|train|pack|explore|spot [--data DIR] [--peers PYTHON] [--quick]"""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 from benchmarks import record
 from fallow.problems import Problem
 
-NAMES = ("views", "train", "pack", "explore")
+NAMES = ("views", "train", "pack", "explore", "spot")
+ALONE = ("spot",)  # their peer is written in the benchmark itself
 
 
 def main(words: list[str] | None = None) -> int:
@@ -27,7 +28,7 @@ def main(words: list[str] | None = None) -> int:
         "--quick", action="store_true", help="a moment of each, to see that it runs; not written"
     )
     asked = parser.parse_args(words)
-    if not asked.peers:
+    if not asked.peers and asked.name not in ALONE:
         parser.error("name the peers' python with --peers; benchmarks/README.md makes one")
     try:
         lines = import_module(f"benchmarks.{asked.name}").run(asked.data, asked.peers, asked.quick)

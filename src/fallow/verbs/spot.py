@@ -170,14 +170,15 @@ def spot(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     chosen.to(device)
     work = _Work(chosen, how, chosen_settings, device)
+    bank: Bank | None = None
+    ordinary: Ordinary | None = None
     if saved is not None:
-        found, bank, ordinary = _against(work, images, saved.bank, tell), None, saved.ordinary
+        found, ordinary = _against(work, images, saved.bank, tell), saved.ordinary
     elif pool is not None:
         bank, ordinary = _good(work, pool, seed, tell)
         found = _against(work, images, bank, tell)
     else:
         found, bank = _mutual(work, images, seed, tell)
-        ordinary = None
     seconds = time.perf_counter() - clock
     result = _result(work, images, found, truth, ordinary, in_steps)
     findings = result.findings
@@ -347,7 +348,9 @@ def load_run(folder: str | os.PathLike[str]) -> Saved:
     try:
         about = json.loads((place / "run.json").read_text())
         held = from_bytes((place / "bank.safetensors").read_bytes())
-        plain = {k: tuple(v) if isinstance(v, list) else v for k, v in about["sight"].items()}
+        plain: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in about["sight"].items()
+        }
         how, settings = Sight(**plain), Settings(**about["settings"])
         bank = Bank([held[f"layer{n}"] for n in range(len(how.layers))], held["vectors"])
         ordinary = Ordinary(float(about["mask_threshold"]), tuple(about["heat"]))
@@ -467,7 +470,10 @@ def _good(
     if len(bank.vectors) < 5:
         return bank, None
     patches = _scored(work, bank, None)
-    return bank, _ordinary(patches, _image_scores(patches, work.how), work.settings.strictness)
+    scores = _image_scores(patches, work.how)
+    ordinary = _ordinary(patches, scores, work.settings.strictness)
+    # none of them is odd, whatever their spread says
+    return bank, ordinary._replace(threshold=max(ordinary.threshold, float(scores.max())))
 
 
 def upsample(patches: np.ndarray, size: Sequence[int]) -> np.ndarray:
