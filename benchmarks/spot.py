@@ -85,7 +85,7 @@ def errors(z: Tensor, data: Path, amount: Amount) -> list[Line]:
     return [
         line("float32: tolerance over largest error of a score", PEER, torch.__version__,
              [(EXACT, max(off, 1e-12))], 1.0),
-        line(f"bf16: tolerance over difference in image AUROC, {ARCHIVE}", "float32", torch.__version__,
+        line(f"bf16: tolerance over difference in image AUROC, {ARCHIVE}", "float32", "",
              [(ROUNDED, max(apart, 1e-12))], 1.0),
     ]  # fmt: skip
 

@@ -75,7 +75,7 @@ def sight(
     patch = _patch(network)
     if patch is None:
         own = encoder.size if isinstance(network, HubNetwork | TimmNetwork) else CONVOLUTIONAL
-        wanted = tuple(range(max(1, depth - 1))) if depth > 3 else tuple(range(depth))
+        wanted = tuple(range(max(1, depth - 1)))
     else:
         # a transformer of our own was trained on small images: not more than 32 patches a side
         most = LARGEST if isinstance(network, HubNetwork) else min(LARGEST, SIDE * patch)
@@ -111,7 +111,7 @@ def look(encoder: Encoder, images: Any, how: Sight, batch: int = 8) -> Iterator[
     >>> chosen = encoder("untrained")
     >>> (seen,) = look(chosen, [np.zeros((40, 90, 3), np.uint8)], sight(chosen, size=64))
     >>> [tuple(each.shape) for each in seen.maps]
-    [(1, 8, 8, 32), (1, 8, 8, 64), (1, 8, 8, 128)]
+    [(1, 16, 16, 32), (1, 16, 16, 64)]
     """
     preprocessing = replace(encoder.preprocessing, size=how.size, short=how.size)
 

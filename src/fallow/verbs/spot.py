@@ -472,8 +472,9 @@ def _good(
     patches = _scored(work, bank, None)
     scores = _image_scores(patches, work.how)
     ordinary = _ordinary(patches, scores, work.settings.strictness)
-    # none of them is odd, whatever their spread says
-    return bank, ordinary._replace(threshold=max(ordinary.threshold, float(scores.max())))
+    # none of them is odd, and the next good one may lie a little beyond
+    beyond = float(scores.max() + scores.std())
+    return bank, ordinary._replace(threshold=max(ordinary.threshold, beyond))
 
 
 def upsample(patches: np.ndarray, size: Sequence[int]) -> np.ndarray:
