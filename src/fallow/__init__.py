@@ -17,6 +17,7 @@ _VERBS = {
     "embed": "fallow.verbs.embed",
     "learn": "fallow.verbs.learn",
     "probe": "fallow.verbs.probe",
+    "spot": "fallow.verbs.spot",
 }
 
 __all__ = ["Problem", "__version__", *_VERBS]

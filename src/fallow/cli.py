@@ -124,6 +124,52 @@ def probe(
 
 
 @app.command()
+def spot(
+    source: Source,
+    labels: Labels = None,
+    where: Where = None,
+    encoder: Encoder = None,
+    good: Annotated[Optional[str], typer.Option(help="folder of known-good images")] = None,
+    against: Annotated[Optional[Path], typer.Option(help="folder of a run of spot")] = None,
+    window: Annotated[
+        Optional[int], typer.Option(help="aligned parts: compare patches this near only")
+    ] = None,
+    tiles: Annotated[
+        Optional[str], typer.Option(help="cut large pictures: 2, 2x3 (rows x columns) or auto")
+    ] = None,
+    out: Annotated[Optional[Path], typer.Option(help="folder for report, maps and masks")] = None,
+    preset: Annotated[Optional[str], typer.Option(help="paper: the authors' settings")] = None,
+    settings: Annotated[Optional[Path], typer.Option(help="YAML file of settings")] = None,
+    set_: Annotated[
+        Optional[list[str]], typer.Option("--set", help="one setting: name=value")
+    ] = None,
+    in_steps: Annotated[
+        bool, typer.Option("--in-steps", help="AUPRO with 200 thresholds, as in papers")
+    ] = False,
+    seed: Seed = 0,
+) -> None:
+    """Rank images by how odd they are among each other, and show where."""
+    from fallow.verbs.spot import spot as verb
+
+    result = verb(
+        _images(source, labels, where),
+        encoder=encoder,
+        good=good,
+        against=against,
+        window=window,
+        tiles=tiles,
+        out=out or Path(f"{_stem(source)}-spot"),
+        preset=preset,
+        settings={**_yaml(settings), **_pairs(set_ or [])},
+        in_steps=in_steps,
+        seed=seed,
+        tell=typer.echo,
+    )
+    for line in result.headlines:
+        typer.echo(line)
+
+
+@app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="where the pictures are made")] = Path(
         "fallow-demo"

@@ -81,6 +81,7 @@ def close(actual: Any, expected: Any, rtol: float = 1e-4, atol: float | None = N
 
 def _belongs(name: str, prefix: str, without: tuple[str, ...]) -> bool:
     def starts(head: str) -> bool:
-        return name == head or name.startswith(head + "_")
+        # a case may be numbered or lettered: msm0, metB_ties
+        return re.fullmatch(rf"{re.escape(head)}(\d+|[A-Z])?(_.*)?", name) is not None
 
     return starts(prefix) and not any(starts(head) for head in without)

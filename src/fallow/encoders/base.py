@@ -39,24 +39,28 @@ class Preprocessing:
     def fit_all(self, images: np.ndarray) -> Tensor:
         """The same for images of one size (N, H, W, 3)."""
         # the centre is cut out first, so that a panorama costs no more than a square
-        if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
-            raise Problem(
-                "images to embed are uint8 arrays of height x width x 3, "
-                f"not {images.dtype} of shape {images.shape[1:]}."
-            )
-        height, width = images.shape[1:3]
-        if min(height, width) == 0:
-            raise Problem(f"an image of {height}x{width} pixels has nothing to embed.")
+        height, width = _height_width(images)
         side = max(1, round(min(height, width) * self.size / self.short))
         side = min(side, height, width)
         top, left = (height - side) // 2, (width - side) // 2
         square = np.array(images[:, top : top + side, left : left + side])
         pixels = torch.from_numpy(square).permute(0, 3, 1, 2)
-        if side == self.size:
+        return self._resized(pixels, self.size, self.size)
+
+    def squash(self, image: np.ndarray, rows: int = 1, columns: int = 1) -> Tensor:
+        """All of one uint8 image, its sides scaled apart, at the size of rows x columns inputs.
+
+        >>> Preprocessing(size=8, short=8).squash(np.zeros((20, 11, 3), np.uint8), 2).shape
+        torch.Size([3, 16, 8])
+        """
+        _height_width(image[None])
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+        return self._resized(pixels, rows * self.size, columns * self.size)[0]
+
+    def _resized(self, pixels: Tensor, height: int, width: int) -> Tensor:
+        if tuple(pixels.shape[2:]) == (height, width):
             return pixels
-        return F.interpolate(
-            pixels, (self.size, self.size), mode=self.interpolation, antialias=True
-        )
+        return F.interpolate(pixels, (height, width), mode=self.interpolation, antialias=True)
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Float input of the network from uint8 pixels."""  # B 3 S S
@@ -76,6 +80,18 @@ class Preprocessing:
         mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (self.mean, self.std))
         pixels = (x.detach().float().cpu() * std + mean) * 255
         return pixels.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+
+
+def _height_width(images: np.ndarray) -> tuple[int, int]:
+    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
+        raise Problem(
+            "images to embed are uint8 arrays of height x width x 3, "
+            f"not {images.dtype} of shape {images.shape[1:]}."
+        )
+    height, width = images.shape[1:3]
+    if min(height, width) == 0:
+        raise Problem(f"an image of {height}x{width} pixels has nothing to embed.")
+    return height, width
 
 
 class Encoder(nn.Module):
@@ -147,6 +163,13 @@ class Encoder(nn.Module):
         """
         maps = self.network.patches(x, [-1] if layers is None else layers, norm)  # type: ignore[operator]
         return maps[0] if layers is None else maps
+
+    def look(
+        self, x: Tensor, layers: Sequence[int], norm: bool = True
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Vectors and chosen maps together; a hub's network runs once for both."""
+        both = getattr(self.network, "look", None)
+        return both(x, layers, norm) if both else (self(x), self.patches(x, layers, norm))
 
     def prepare(self, images: Any) -> Tensor:
         """Normalised input (B, 3, S, S) from readable uint8 images, on the encoder's device."""

@@ -92,20 +92,29 @@ class HubNetwork(nn.Module):
         return (side, side) if isinstance(side, int) else tuple(side)
 
     def forward(self, x: Tensor) -> Tensor:
-        output = self._run(x)
+        return self._vector(self._run(x))  # B D
+
+    def _vector(self, output: Any) -> Tensor:
         if self.family.vector == "cls":
             return output.last_hidden_state[:, 0]
         if self.family.vector == "mean":
             return output.last_hidden_state.mean((2, 3))
-        return output[self.family.vector]  # B D
+        return output[self.family.vector]
 
     def patches(self, x: Tensor, layers: Sequence[int], norm: bool = True) -> list[Tensor]:
         """Block outputs as maps (B, h, w, C); of a pyramid (ConvNeXt, Swin, SegFormer) its stages.
 
         A pyramid's stages come as transformers gives them; they have no common final norm.
         """
+        return self.look(x, layers, norm)[1]
+
+    def look(
+        self, x: Tensor, layers: Sequence[int], norm: bool = True
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The image vectors and the maps of chosen layers, from one run."""
         if self.family.norm is None:
-            return self._stages(x, layers)
+            output = self._run(x, output_hidden_states=True)
+            return self._vector(output), self._stages(output, layers)
         blocks = _blocks(self.model, self.config.num_hidden_layers)
         seen: dict[int, Tensor] = {}
 
@@ -119,15 +128,15 @@ class HubNetwork(nn.Module):
         with contextlib.ExitStack() as stack:
             for index in set(wanted):
                 stack.callback(blocks[index].register_forward_hook(keep(index)).remove)
-            self._run(x)
+            output = self._run(x)
         last = _outermost(self.model, self.family.norm)
         side = self.config.patch_size
         grid = (x.shape[2] // side, x.shape[3] // side)
         tokens = [last(seen[index]) if norm else seen[index] for index in wanted]
-        return [t[:, t.shape[1] - grid[0] * grid[1] :].unflatten(1, grid) for t in tokens]
+        maps = [t[:, t.shape[1] - grid[0] * grid[1] :].unflatten(1, grid) for t in tokens]
+        return self._vector(output), maps
 
-    def _stages(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
-        output = self._run(x, output_hidden_states=True)
+    def _stages(self, output: Any, layers: Sequence[int]) -> list[Tensor]:
         maps = getattr(output, "reshaped_hidden_states", None) or output.hidden_states
         maps = maps[-len(self.config.depths) :]
         return [maps[layer].permute(0, 2, 3, 1) for layer in layers]

@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from fallow.measure.cluster import ari, clustering_accuracy, nmi
 from fallow.measure.collapse import alignment, effective_rank, spread, uniformity
+from fallow.measure.dense import (
+    aupro,
+    aupro_in_steps,
+    auroc,
+    average_precision,
+    f1_max,
+    image_measures,
+    measures,
+)
 from fallow.measure.knn import Accuracy, accuracy, knn_accuracy, knn_scores
 from fallow.measure.probe import FewShot, Protocol, few_shot, linear_probe, logistic_probe
 from fallow.measure.retrieval import mean_average_precision, recall_at_k
@@ -15,14 +24,21 @@ __all__ = [
     "accuracy",
     "alignment",
     "ari",
+    "aupro",
+    "aupro_in_steps",
+    "auroc",
+    "average_precision",
     "clustering_accuracy",
     "effective_rank",
+    "f1_max",
     "few_shot",
+    "image_measures",
     "knn_accuracy",
     "knn_scores",
     "linear_probe",
     "logistic_probe",
     "mean_average_precision",
+    "measures",
     "nmi",
     "recall_at_k",
     "spread",

@@ -3,5 +3,6 @@
 from fallow.report.explore import explore_page
 from fallow.report.learn import compare_page, learn_page
 from fallow.report.page import Page
+from fallow.report.spot import spot_page
 
-__all__ = ["Page", "compare_page", "explore_page", "learn_page"]
+__all__ = ["Page", "compare_page", "explore_page", "learn_page", "spot_page"]

@@ -136,7 +136,7 @@ class ContrastiveSettings(Settings):
     )
 
 
-SettingsT = TypeVar("SettingsT", bound=Settings)
+SettingsT = TypeVar("SettingsT", bound=BaseModel)
 
 
 def make_settings(kind: type[SettingsT], values: Mapping[str, Any]) -> SettingsT:

@@ -1,0 +1,1 @@
+"""Systems that find the odd ones among images nobody has labelled."""
