@@ -27,7 +27,7 @@ demo: env
 	$(BIN)/python -m fallow demo fallow-demo
 
 test: env browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Tests that open a report in a browser are skipped without one; this line then says so.
 browser:

@@ -129,20 +129,18 @@ def spot(
     labels: Labels = None,
     where: Where = None,
     encoder: Encoder = None,
-    good: Annotated[Optional[str], typer.Option(help="folder of known-good images")] = None,
-    against: Annotated[Optional[Path], typer.Option(help="folder of a run of spot")] = None,
+    good: Annotated[str | None, typer.Option(help="folder of known-good images")] = None,
+    against: Annotated[Path | None, typer.Option(help="folder of a run of spot")] = None,
     window: Annotated[
-        Optional[int], typer.Option(help="aligned parts: compare patches this near only")
+        int | None, typer.Option(help="aligned parts: compare patches this near only")
     ] = None,
     tiles: Annotated[
-        Optional[str], typer.Option(help="cut large pictures: 2, 2x3 (rows x columns) or auto")
+        str | None, typer.Option(help="cut large pictures: 2, 2x3 (rows x columns) or auto")
     ] = None,
-    out: Annotated[Optional[Path], typer.Option(help="folder for report, maps and masks")] = None,
-    preset: Annotated[Optional[str], typer.Option(help="paper: the authors' settings")] = None,
-    settings: Annotated[Optional[Path], typer.Option(help="YAML file of settings")] = None,
-    set_: Annotated[
-        Optional[list[str]], typer.Option("--set", help="one setting: name=value")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="folder for report, maps and masks")] = None,
+    preset: Annotated[str | None, typer.Option(help="paper: the authors' settings")] = None,
+    settings: Annotated[Path | None, typer.Option(help="YAML file of settings")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="one setting: name=value")] = None,
     in_steps: Annotated[
         bool, typer.Option("--in-steps", help="AUPRO with 200 thresholds, as in papers")
     ] = False,
