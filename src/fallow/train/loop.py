@@ -183,7 +183,8 @@ def _choose(method: Method, plan: _Plan, fabric: Fabric, say: Callable[[str], No
     if len(options) == 1:
         return options[0]
     # remembered, so that the same command gives the same result on the same machine
-    which = (type(method).__name__, method.encoder.name, settings.model_dump(), plan.world)
+    work = settings.model_dump(include={"size", "batch", "accumulate", "precision", "compile"})
+    which = (type(method).__name__, method.encoder.name, work, long, plan.world)
     known = remembered(fabric.device, which, options)
     if known is not None:
         say(f"computing in {known}, as timed before on this machine")
