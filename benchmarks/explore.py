@@ -19,7 +19,7 @@ LIMIT_MB = 2048
 
 
 def run(data: Path, python: str, quick: bool) -> list[Line]:
-    limit, sizes, repeats = (60, (50, 100, 200), 1) if quick else (None, (1000, 5000, 20000), 5)
+    limit, sizes, repeats = (60, (50, 100, 200), 1) if quick else (None, (1000, 5000, 20000), 3)
     lines, peaks = [], []
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder) / "photos"

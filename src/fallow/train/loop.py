@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from fallow.views import Recipe
 
 
+SAMPLE = 64  # images on which the ways to compute a step are timed
+
+
 @dataclass
 class Run:
     """A finished (or resumed) training run."""
@@ -191,7 +194,9 @@ def _choose(method: Method, plan: _Plan, fabric: Fabric, say: Callable[[str], No
         return known
     now = plan.now(0, 0.0)
     with closing(plan.batches(now)) as made:
-        batch = _part(_arrange(next(made), fabric.device), 0, settings.accumulate)
+        whole = _arrange(next(made), fabric.device)
+    few = max(settings.accumulate, settings.batch // plan.world // SAMPLE)
+    batch = _part(whole, 0, few)
     before = {name: value.clone() for name, value in method.state_dict().items()}
 
     def step(choice: Choice) -> None:
