@@ -21,10 +21,10 @@ RATE, TEMPERATURE = 0.06, 0.5  # of lightly's example and of its loss
 @dataclass(frozen=True)
 class Amount:
     batch: int = 256
-    warm: int = 2  # steps before the clock starts
-    steps: int = 5  # timed
+    warm: int = 1  # steps before the clock starts
+    steps: int = 3  # timed
     pairs: int = 3
-    curve: int = 20  # steps of a loss curve
+    curve: int = 6  # steps of a loss curve
     seeds: int = 3
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fallow.encoders.resnet import resnet
+from fallow.train.tune import fast_bf16
 
 
 class Untrained(nn.Module):
@@ -23,6 +24,7 @@ class Untrained(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.model = resnet("resnet14", width=32, stem="imagenet")
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.dimension = 2 * (32 + 64 + 128)
 
     def patches(self, x: Tensor, layers: Sequence[int], norm: bool = True) -> list[Tensor]:
@@ -30,8 +32,12 @@ class Untrained(nn.Module):
         return self.model.patches(x, layers, norm)
 
     def forward(self, x: Tensor) -> Tensor:
+        # random features lose nothing to bf16, which halves the time where it is native
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=fast_bf16(x.device)):
+            stages = self.model.stages(x.contiguous(memory_format=torch.channels_last))
         parts = []
-        for features in self.model.stages(x):
+        for features in stages:
+            features = features.float()
             moments = torch.cat([features.mean((2, 3)), features.std((2, 3))], 1)
             parts.append(F.normalize(moments))
         return torch.cat(parts, 1)  # B D
