@@ -69,3 +69,15 @@ def test_mistyped_method_setting_and_encoder(tmp_path):
     assert "name=value" in refused(*learn, "--set", "temperature")
     assert "resnet18" in refused(*learn, "--encoder", "resnet19")
     assert not (tmp_path / "run").exists()
+
+
+def test_explore_says_what_it_found_and_where_the_report_is(tmp_path):
+    from fallow.images.samples import shapes, write
+
+    write(shapes(24, side=32), tmp_path / "pictures")
+    done = fallow("explore", str(tmp_path / "pictures"), "--out", str(tmp_path / "found"))
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("24 images")
+    assert lines[-1] == f"report: {tmp_path / 'found' / 'report.html'}"
+    assert (tmp_path / "found" / "report.html").stat().st_size > 20_000

@@ -52,8 +52,7 @@ def explore(
         export_clean=export_clean,
         seed=seed,
     )
-    for line in result.headlines:
-        typer.echo(line)
+    _tell(result)
 
 
 @app.command()
@@ -103,8 +102,7 @@ def learn(
         tell=typer.echo,
         progress_bar=sys.stderr.isatty(),
     )
-    for line in result.headlines:
-        typer.echo(line)
+    _tell(result)
 
 
 @app.command()
@@ -119,8 +117,7 @@ def probe(
     from fallow.verbs.probe import probe as verb
 
     result = verb(run, source, labels=labels, where=where, seed=seed)
-    for line in result.headlines:
-        typer.echo(line)
+    _tell(result)
 
 
 @app.command()
@@ -163,8 +160,7 @@ def spot(
         seed=seed,
         tell=typer.echo,
     )
-    for line in result.headlines:
-        typer.echo(line)
+    _tell(result)
 
 
 @app.command()
@@ -179,9 +175,7 @@ def demo(
 
     pictures = folder / "pictures"
     make(pictures)
-    result = verb(pictures, out=folder / "explore")
-    for line in result.headlines:
-        typer.echo(line)
+    _tell(verb(pictures, out=folder / "explore"))
 
 
 @cache_app.command("list")
@@ -203,6 +197,14 @@ def cache_clear() -> None:
     from fallow.images import clear_packs
 
     typer.echo(f"{clear_packs() / 1e6:.1f} MB freed")
+
+
+def _tell(result: Any) -> None:
+    """The headlines of a result, and where its report is."""
+    for line in result.headlines:
+        typer.echo(line)
+    if result.folder is not None:
+        typer.echo(f"report: {result.folder / 'report.html'}")
 
 
 def _images(source: str, labels: Path | None, where: str | None) -> Any:

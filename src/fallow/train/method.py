@@ -51,7 +51,7 @@ class Batch:
 
     groups: list[Tensor]  # per resolution: (V_g * B, 3, S, S), view after view
     views: list[Tensor]  # slices of groups, one (B, 3, S, S) per view
-    index: Tensor  # B, rows of the images, the same in every epoch
+    index: Tensor  # B, rows of the pack, the same in every epoch
     labels: Tensor  # B, -1 where unknown
     geometry: Tensor  # V B 2 3, output pixels -> source pixels
     roles: list[str] = field(default_factory=list)

@@ -548,7 +548,7 @@ def _findings(
     ranked = ranked[: max(len(standing_out), min(RANKED, len(items) // 20))]
     return {
         "name": images.name,
-        "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "created": datetime.datetime.now().isoformat(" ", "minutes"),
         "settings": {"source": images.name, "fingerprint": images.fingerprint},
         "encoder": {"name": encoder.name, "note": note},
         "counts": counts,

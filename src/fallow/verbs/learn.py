@@ -195,7 +195,7 @@ class Learnt(Result):
         ]
         headlines += [f"warning: {text}" for text in run.warnings]
         if run.folder is not None:
-            headlines.append(f"encoder and report in {run.folder}")
+            headlines.append(f"encoder: {run.folder / 'encoder'}")
         findings = {
             "name": f"{method} on {images.name}",
             "created": datetime.datetime.now().isoformat(" ", "minutes"),

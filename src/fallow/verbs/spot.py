@@ -186,7 +186,7 @@ def spot(
         "mode": "against" if saved is not None else "good" if pool is not None else "mutual",
         "source": images.name,
         "fingerprint": images.fingerprint,
-        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "created": datetime.datetime.now().isoformat(" ", "minutes"),
         "encoder": chosen.name,
         "sight": asdict(how),
         "settings": chosen_settings.model_dump(),
