@@ -38,13 +38,16 @@ class SwAV(Method):
         queue: int = Field(0, ge=0, description="past images that share in the codes")
         queue_from_epoch: int = Field(15, ge=0)
         crops: int = Field(4, ge=0, description="small local views beside the two global ones")
-        optimiser: Optimiser = "larc"
-        learning_rate: float = 0.6
+        optimiser: Optimiser = Field(
+            "sgd", description="larc in the paper, whose steps are too small for short runs"
+        )
+        learning_rate: float = Field(0.4, gt=0, description="at batch 256")
         final_rate: float = 0.001
         weight_decay: float = 1e-6
 
     presets: ClassVar = {
         "paper": {
+            "optimiser": "larc",
             "size": 224,
             "batch": 4096,
             "epochs": 800,
@@ -57,6 +60,7 @@ class SwAV(Method):
             "crops": 6,
         },
         "paper-small-batch": {
+            "optimiser": "larc",
             "size": 224,
             "batch": 256,
             "epochs": 400,
