@@ -22,10 +22,10 @@ RATE, TEMPERATURE = 0.06, 0.5  # of lightly's example and of its loss
 class Amount:
     batch: int = 256
     warm: int = 1  # steps before the clock starts
-    steps: int = 1  # timed
+    steps: int = 4  # timed
     pairs: int = 3
-    curve: int = 6  # steps of a loss curve
-    seeds: int = 2
+    curve: int = 20  # steps of a loss curve
+    seeds: int = 3
 
 
 QUICK = Amount(batch=32, warm=1, steps=2, pairs=1, curve=4, seeds=2)
