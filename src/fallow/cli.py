@@ -27,6 +27,9 @@ Source = Annotated[str, typer.Argument(help="folder, archive, manifest or addres
 Labels = Annotated[Path | None, typer.Option(help="CSV with the columns path and label")]
 Where = Annotated[str | None, typer.Option(help="only these, e.g. \"split = 'train'\"")]
 Encoder = Annotated[str | None, typer.Option(help="resnet18, vit-tiny/4, hf:NAME or a run")]
+Preset = Annotated[str | None, typer.Option(help="paper: the authors' settings")]
+SettingsFile = Annotated[Path | None, typer.Option(help="YAML file of settings")]
+Pairs = Annotated[list[str] | None, typer.Option("--set", help="one setting: name=value")]
 Seed = Annotated[int, typer.Option(help="same seed, same result")]
 
 
@@ -79,9 +82,9 @@ def learn(
     minutes: Annotated[float | None, typer.Option(help="wall-clock budget")] = None,
     epochs: Annotated[float | None, typer.Option(help="passes over the images")] = None,
     out: Annotated[Path | None, typer.Option(help="folder of the run")] = None,
-    preset: Annotated[str | None, typer.Option(help="paper: the authors' settings")] = None,
-    settings: Annotated[Path | None, typer.Option(help="YAML file of settings")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="one setting: name=value")] = None,
+    preset: Preset = None,
+    settings: SettingsFile = None,
+    set_: Pairs = None,
     seed: Seed = 0,
 ) -> None:
     """Train an encoder on images without labels."""
@@ -135,9 +138,9 @@ def spot(
         str | None, typer.Option(help="cut large pictures: 2, 2x3 (rows x columns) or auto")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="folder for report, maps and masks")] = None,
-    preset: Annotated[str | None, typer.Option(help="paper: the authors' settings")] = None,
-    settings: Annotated[Path | None, typer.Option(help="YAML file of settings")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="one setting: name=value")] = None,
+    preset: Preset = None,
+    settings: SettingsFile = None,
+    set_: Pairs = None,
     in_steps: Annotated[
         bool, typer.Option("--in-steps", help="AUPRO with 200 thresholds, as in papers")
     ] = False,
@@ -208,10 +211,9 @@ def _tell(result: Any) -> None:
 
 
 def _images(source: str, labels: Path | None, where: str | None) -> Any:
-    from fallow.images import open
+    from fallow.verbs.embed import opened
 
-    images = open(source, labels=labels)
-    return images.where(where) if where else images
+    return opened(source, labels, where)
 
 
 def _stem(source: str) -> str:
