@@ -16,6 +16,7 @@ _VERBS = {
     "explore": "fallow.verbs.explore",
     "embed": "fallow.verbs.embed",
     "learn": "fallow.verbs.learn",
+    "papers": "fallow.verbs.papers",
     "probe": "fallow.verbs.probe",
     "spot": "fallow.verbs.spot",
 }

@@ -167,6 +167,18 @@ def spot(
 
 
 @app.command()
+def papers(
+    taxonomy: Annotated[
+        bool, typer.Option("--taxonomy", help="the methods of learn by what they predict")
+    ] = False,
+) -> None:
+    """List the published systems behind the verbs."""
+    from fallow.verbs import papers as catalogue
+
+    _tell(catalogue.taxonomy() if taxonomy else catalogue.papers())
+
+
+@app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="where the pictures are made")] = Path(
         "fallow-demo"

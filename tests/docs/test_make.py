@@ -78,7 +78,7 @@ def test_pages_hold_docstring_settings_and_results(make, package, tmp_path):
         (tmp_path / name / "results" / f"{stem}.json").write_text(json.dumps(content))
     make.main(tmp_path)
     written = sorted(str(p.relative_to(tmp_path / "docs")) for p in tmp_path.rglob("*.md"))
-    assert written == ["evidence.md", "methods/some-method.md"]
+    assert written == ["evidence.md", "methods/some-method.md", "taxonomy.md"]
     page = (tmp_path / "docs/methods/some-method.md").read_text()
     assert "# some-method\n\nDo some thing.\n\nAnd say why.\n" in page
     assert "| `codes` | `300` | how many \\| codes |" in page

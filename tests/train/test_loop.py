@@ -105,6 +105,31 @@ def test_accumulated_parts_equal_one_batch():
     torch.testing.assert_close(weights(whole), weights(parts), rtol=1e-4, atol=1e-6)
 
 
+class Greedy(find("learn", "simclr")):
+    """SimCLR on a machine where more than eight rows do not fit."""
+
+    def loss(self, batch, now):
+        if len(batch) > 8:
+            self.encoder(batch.groups[0])  # what a failed step leaves in running statistics
+            raise torch.OutOfMemoryError("too much")
+        return super().loss(batch, now)
+
+
+def test_a_batch_that_does_not_fit_is_cut_and_said(tmp_path):
+    run = train(kind=Greedy, out=tmp_path / "run")
+    assert any("out of memory: every batch is computed in 2 parts" in note for note in run.notes)
+    assert torch.equal(weights(run), weights(train(accumulate=2)))
+
+
+def test_an_image_that_does_not_fit_is_refused():
+    class Greedier(Greedy):
+        def loss(self, batch, now):
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 1 TB")
+
+    with pytest.raises(Problem, match="not even one image a step fits"):
+        train(kind=Greedier)
+
+
 def test_journal_and_tensorboard_are_written(tmp_path):
     run = train(out=tmp_path / "run")
     lines = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]

@@ -178,6 +178,28 @@ def _part(batch: Any, part: int, parts: int) -> Any:
     )
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a step failed because its batch did not fit into memory.
+
+    >>> out_of_memory(MemoryError()), out_of_memory(RuntimeError("shapes differ"))
+    (True, False)
+    """
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def finer(parts: int, rows: int) -> int:
+    """The next number of equal parts of a batch, at least twice as many.
+
+    >>> finer(1, 256), finer(1, 9), finer(2, 9)
+    (2, 3, 9)
+    """
+    if parts >= rows:
+        raise Problem("not even one image a step fits into memory: lower size, or the encoder")
+    return next(k for k in range(min(2 * parts, rows), rows + 1) if rows % k == 0)
+
+
 def _choose(method: Method, plan: _Plan, fabric: Fabric, say: Callable[[str], None]) -> Choice:
     """Time forward and backward on a real batch; leaves the method as it was."""
     settings = method.settings
@@ -195,8 +217,8 @@ def _choose(method: Method, plan: _Plan, fabric: Fabric, say: Callable[[str], No
     now = plan.now(0, 0.0)
     with closing(plan.batches(now)) as made:
         whole = _arrange(next(made), fabric.device)
-    few = max(settings.accumulate, settings.batch // plan.world // SAMPLE)
-    batch = _part(whole, 0, few)
+    rows = settings.batch // plan.world
+    few = max(settings.accumulate, rows // SAMPLE)
     before = {name: value.clone() for name, value in method.state_dict().items()}
 
     def step(choice: Choice) -> None:
@@ -205,12 +227,20 @@ def _choose(method: Method, plan: _Plan, fabric: Fabric, say: Callable[[str], No
         if choice.compile:
             method.encoder.compile()
         with _autocast(fabric.device, choice):
-            loss = method(batch, now)
+            loss = method(_part(whole, 0, few), now)
         loss.total.backward()
         method.zero_grad(set_to_none=True)
 
     wait = torch.cuda.synchronize if fabric.device.type == "cuda" else (lambda: None)
-    best, seconds = fastest(options, step, synchronise=wait)
+    while True:
+        try:
+            best, seconds = fastest(options, step, synchronise=wait)
+            break
+        except (RuntimeError, MemoryError) as error:
+            if plan.world > 1 or not out_of_memory(error):
+                raise
+        method.zero_grad(set_to_none=True)
+        few = finer(few, rows)
     method.encoder._compiled_call_impl = None
     method.load_state_dict(before)
     best = distributed.from_first(best)
@@ -231,30 +261,62 @@ class _Session:
     choice: Choice
     seed: int
     folder: Path | None
+    say: Callable[[str], None]
+    parts: int  # a batch is computed in
+    tried: bool = False  # a step of this session went well
     step: int = 0
     elapsed: float = 0.0  # seconds of training over all sessions
     watch: Watch = field(default_factory=Watch)
     model_seconds: float = 0.0
 
-    def train(self, batch: Any, now: Now) -> tuple[dict[str, float], str | None]:
-        """Forward, backward, step; what to log and a warning if one is due."""
-        settings = self.method.settings
+    def gradients(self, batch: Any, now: Now) -> tuple[float, Loss]:
+        """Forward and backward, part by part; the mean loss, and the last part's."""
         # every step seeds itself, so no generator state has to be saved
         torch.manual_seed((self.seed * 1_000_003 + now.step) * 8191 + now.rank)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate(settings, now.progress) * group.get("rate_scale", 1.0)
-            if group.get("adapt", True):  # biases and norms stay without
-                group["weight_decay"] = decay(settings, now.progress)
         self.optimiser.zero_grad(set_to_none=True)
         self.method.begin_step(now)
-        value, parts = 0.0, settings.accumulate
-        start = time.perf_counter()
+        value, parts = 0.0, self.parts
         for part in range(parts):
             with self.fabric.no_backward_sync(self.wrapped, enabled=part < parts - 1):
                 with _autocast(self.fabric.device, self.choice):
                     loss: Loss = self.wrapped(_part(batch, part, parts), now)
                 self.fabric.backward(loss.total / parts)
             value += float(loss.total.detach()) / parts
+        return value, loss
+
+    def fitted(self, batch: Any, now: Now) -> tuple[float, Loss]:
+        """`gradients` of a session's first step, in as many parts as memory asks for.
+
+        What a step needs does not grow, so later steps fit as well.
+        """
+        before = {name: value.clone() for name, value in self.method.state_dict().items()}
+        asked = self.parts
+        while True:
+            try:
+                found = self.gradients(batch, now)
+                break
+            except (RuntimeError, MemoryError) as error:
+                if now.world > 1 or not out_of_memory(error):
+                    raise
+            self.method.load_state_dict(before)
+            self.parts = finer(self.parts, self.method.settings.batch)
+        if self.parts > asked:
+            self.say(
+                f"out of memory: every batch is computed in {self.parts} parts, whose gradients "
+                "add up"
+            )
+        self.tried = True
+        return found
+
+    def train(self, batch: Any, now: Now) -> tuple[dict[str, float], str | None]:
+        """Forward, backward, step; what to log and a warning if one is due."""
+        settings = self.method.settings
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate(settings, now.progress) * group.get("rate_scale", 1.0)
+            if group.get("adapt", True):  # biases and norms stay without
+                group["weight_decay"] = decay(settings, now.progress)
+        start = time.perf_counter()
+        value, loss = self.gradients(batch, now) if self.tried else self.fitted(batch, now)
         value = distributed.mean(value)
         if not math.isfinite(value):
             kept = f"the checkpoint in {self.folder} is good" if self.folder else "nothing is saved"
@@ -280,6 +342,7 @@ class _Session:
             state = {
                 "step": self.step,
                 "elapsed": self.elapsed,
+                "parts": self.parts,
                 "method": self.method.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
                 "watch": self.watch.state(),
@@ -293,7 +356,7 @@ class _Session:
         if path is None or not path.exists():
             return False
         state = load_state(path)
-        self.step, self.elapsed = state["step"], state["elapsed"]
+        self.step, self.elapsed, self.parts = state["step"], state["elapsed"], state["parts"]
         self.watch.restore(state["watch"])
         self.method.load_state_dict(state["method"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -409,7 +472,9 @@ def fit(
     if choice.compile:
         encoder.compile()
     wrapped, optimiser = fabric.setup(method, _optimiser(method))
-    session = _Session(fabric, method, wrapped, optimiser, choice, seed, folder)
+    session = _Session(
+        fabric, method, wrapped, optimiser, choice, seed, folder, say, settings.accumulate
+    )
     if session.restore():
         say(f"resuming at step {session.step}")
     journal = Journal(folder if rank == 0 else None, session.step)

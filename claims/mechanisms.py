@@ -1,0 +1,83 @@
+"""The survey's mechanisms on the same images for the same minutes, beside random and supervised.
+
+Every run trains one small transformer for equal minutes from the same weights. Three measures:
+k-NN and a linear probe on the frozen vectors, and fine-tuning all weights on a tenth of the labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from benchmarks.photos import archive
+
+from claims import arms
+from claims.arms import Arm, Observe, Plan, Trained
+from claims.record import Entry
+
+MECHANISMS = ("mocov3", "dino", "ibot", "msn", "mae", "simmim", "data2vec", "ijepa")
+ARMS = {
+    "random": Arm(None),
+    "supervised": Arm("supervised", {"optimiser": "adamw", "learning_rate": 1e-3}),
+    **{slug: Arm(slug) for slug in MECHANISMS},
+}
+SHARE, EPOCHS = 0.1, 20  # of the labels, and of fine-tuning on them
+
+
+def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
+    import fallow
+
+    plan = plan or Plan(encoder="vit-nano/4")
+    everything = fallow.open(archive(data, plan.archive))
+    bank = everything.where("split = 'train'").sample(plan.images, seed=0)
+    test = everything.where("split = 'test'")
+    # a fifth of the time for embedding, probes and fine-tuning
+    plan = replace(plan, minutes=0.8 * minutes / (plan.seeds * (len(ARMS) - 1)))
+    found = arms.run(data, minutes, ARMS, plan, observe=tuned_on_few(plan, bank, test))
+    measures = (("knn", "k-NN"), ("probe", "a linear probe"), ("finetune", "a tenth of the labels"))
+    return [
+        found.compare(f"{slug} serves {text} better than {other}", slug, other, measure)
+        for other in ("random", "supervised")
+        for slug in (*MECHANISMS, "supervised")
+        for measure, text in measures
+        if slug != other
+    ]
+
+
+def tuned_on_few(plan: Plan, bank: Any, test: Any) -> Observe:
+    """Accuracy after all weights were trained on a few labelled images."""
+
+    def observe(trained: Trained) -> dict[str, Any]:
+        import copy
+
+        import torch
+
+        from fallow.methods import find
+        from fallow.train import fit, make_settings
+
+        few, _ = bank.split(SHARE, seed=trained.seed)
+        kind = find("learn", "supervised")
+        settings = make_settings(
+            kind.Settings,
+            {
+                "epochs": EPOCHS,
+                "size": plan.size,
+                "batch": min(64, len(few)),
+                "optimiser": "adamw",
+                "learning_rate": 2e-3,
+                "weight_decay": 0.05,
+            },
+        )
+        start = copy.deepcopy(trained.encoder)
+        fitted = fit(kind, few, encoder=start, settings=settings, seed=trained.seed)
+        vectors = torch.from_numpy(fitted.encoder.embed(test))
+        with torch.no_grad():
+            method = fitted.method.eval()
+            named = method.classes(method.projector(vectors)).argmax(1).numpy()
+        place = {name: number for number, name in enumerate(few.labels[1])}
+        truth = np.array([place.get(test.labels[1][code], -1) for code in test.labels[0]])
+        return {"finetune": float((named == truth).mean())}
+
+    return observe
