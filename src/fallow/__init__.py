@@ -18,6 +18,7 @@ _VERBS = {
     "learn": "fallow.verbs.learn",
     "papers": "fallow.verbs.papers",
     "probe": "fallow.verbs.probe",
+    "segment": "fallow.verbs.segment",
     "spot": "fallow.verbs.spot",
 }
 
