@@ -17,7 +17,9 @@ _VERBS = {
     "embed": "fallow.verbs.embed",
     "learn": "fallow.verbs.learn",
     "probe": "fallow.verbs.probe",
+    "compare": "fallow.verbs.compare",
     "spot": "fallow.verbs.spot",
+    "forget": "fallow.verbs.forget",
 }
 
 __all__ = ["Problem", "__version__", *_VERBS]
