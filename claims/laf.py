@@ -16,7 +16,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +37,17 @@ class Plan:
     """What all rows share."""
 
     sets: tuple[str, ...] = tuple(SIZES)
-    encoder: str = "resnet8/16"
-    epochs: float = 20
+    encoder: str = "resnet8/8"
+    epochs: float = 30
     batch: int = 64
     learning_rate: float = 0.4
-    images: int = 4000  # for training, at most; fewer where the minutes are short
+    smallest: float = 0.8  # share of an image that crops keep: little, so that images are learnt
+    images: int = 2000  # for training, at most; fewer where the minutes are short
     classes: int = 10  # at most: the first by name
     share: float = 0.4  # of each of the last half of the classes, for random removal
-    steps: Mapping[str, int] = field(default_factory=lambda: {"class": 400, "random": 150})
+    steps: int = 300  # of every row that edits, in both tasks
+    edited: int = 16  # images a step
+    autoencoder_steps: int = 1000
     repair: int = 10  # labels of each class
     tuning_rate: float = 1e-4  # of the rows with labels
     seeds: int = 3
@@ -128,13 +131,18 @@ def rows(
         for name, part in parts.each.items()
     }
     judge = Judge(parts, shelves, device, seed)
-    steps = plan.steps[task]
     made = [judge.row("original", original)]
     retrained, seconds = trained(parts.kept, plan, seed)
     made.append(judge.row("retrained", retrained, seconds))
     for name, options in VARIANTS.items():
         begin = time.monotonic()
-        settings = laf.Settings(steps=steps, repair=plan.repair, **options)
+        settings = laf.Settings(
+            steps=plan.steps,
+            batch=plan.edited,
+            repair=plan.repair,
+            autoencoder_steps=plan.autoencoder_steps,
+            **options,
+        )
         edited = laf.erase(original, pools["kept"], pools["forgotten"], settings, seed=seed)
         made.append(judge.row(name, edited.model, time.monotonic() - begin))
         if name == "LAF":
@@ -146,7 +154,7 @@ def rows(
             made.append(judge.row("LAF, repaired", fixed, time.monotonic() - begin))
     for name, which, sign in (("further training", "kept", 1), ("ascent", "forgotten", -1)):
         begin = time.monotonic()
-        tuned = descended(original, pools[which], codes[which], sign, steps, plan, seed)
+        tuned = descended(original, pools[which], codes[which], sign, plan, seed)
         made.append(judge.row(f"{name}, {LABELS}", tuned, time.monotonic() - begin))
     return made
 
@@ -176,7 +184,8 @@ def trained(images: Any, plan: Plan, seed: int) -> tuple[Any, float]:
     from fallow.train import fit
 
     settings = Supervised.Settings(
-        epochs=plan.epochs, size=32, batch=plan.batch, learning_rate=plan.learning_rate,
+        epochs=plan.epochs, size=32, batch=plan.batch, smallest=plan.smallest,
+        learning_rate=plan.learning_rate,
         precision="32", compile="off",
     )  # fmt: skip
     begin = time.monotonic()
@@ -186,17 +195,15 @@ def trained(images: Any, plan: Plan, seed: int) -> tuple[Any, float]:
     return method.classifier.eval(), time.monotonic() - begin
 
 
-def descended(
-    model: Any, pool: Any, codes: np.ndarray, sign: int, steps: int, plan: Plan, seed: int
-) -> Any:
+def descended(model: Any, pool: Any, codes: np.ndarray, sign: int, plan: Plan, seed: int) -> Any:
     """A copy after as many cross-entropy steps, down (1) or up (-1), in eval mode as LAF's."""
     from fallow.train.loader import other_rows
 
     copied = copy.deepcopy(model).eval()
     adam = torch.optim.Adam(copied.parameters(), plan.tuning_rate)
     truth = torch.from_numpy(codes)
-    for step in range(steps):
-        places, _ = other_rows(pool.count, min(32, pool.count), step, seed)
+    for step in range(plan.steps):
+        places, _ = other_rows(pool.count, min(plan.edited, pool.count), step, seed)
         loss = sign * F.cross_entropy(copied(pool.look(places)), truth[places])
         adam.zero_grad()
         loss.backward()

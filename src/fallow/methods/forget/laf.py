@@ -34,16 +34,18 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    steps: int = Field(1000, gt=0, description="alternations of the two updates")
+    steps: int = Field(400, gt=0, description="alternations of the two updates")
     epochs: float | None = Field(
         None, gt=0, description="instead of steps: passes over the images to forget, as published"
     )
     batch: int = Field(32, gt=0, description="kept and forgotten images a step, as many of each")
-    unlearning_rate: float = Field(2e-4, ge=0, description="of the first update; 0 leaves it out")
+    unlearning_rate: float = Field(4e-4, ge=0, description="of the first update; 0 leaves it out")
     alignment_rate: float = Field(
-        1e-3, ge=0, description="of the second update, 4 to 5 times the first; 0 leaves it out"
+        2e-3, ge=0, description="of the second update, 4 to 5 times the first; 0 leaves it out"
     )
-    temperature: float = Field(20.0, gt=0, description="lower pushes those far away further")
+    temperature: float = Field(
+        5.0, gt=0, description="lower pushes forgotten images away harder; 20 in most of the paper"
+    )
     latent: int | None = Field(
         None, gt=0, description="size of the autoencoders' code; none: a 16th of the embedding"
     )
@@ -67,6 +69,7 @@ _AS_PUBLISHED = {
     "unlearning_rate": 5e-5,
     "epochs": 20,
     "latent": 8,
+    "temperature": 20.0,
     "autoencoder_steps": 0,
     "explained": "all",
 }
