@@ -20,6 +20,8 @@ _VERBS = {
     "probe": "fallow.verbs.probe",
     "segment": "fallow.verbs.segment",
     "spot": "fallow.verbs.spot",
+    "compare": "fallow.verbs.compare",
+    "forget": "fallow.verbs.forget",
 }
 
 __all__ = ["Problem", "__version__", *_VERBS]

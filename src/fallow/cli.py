@@ -237,6 +237,62 @@ def segment(
     _tell(result)
 
 
+@app.command()
+def forget(
+    model: Annotated[Path, typer.Argument(help="folder of a run of learn --method supervised")],
+    forget: Annotated[Path, typer.Option(help="list of paths (text or CSV), or a folder")],
+    keep: Annotated[str, typer.Option(help="the images the model was trained on")],
+    test: Annotated[
+        str | None, typer.Option(help="images it never saw; else those whose split is test")
+    ] = None,
+    labels: Labels = None,
+    where: Where = None,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="also train without them, to compare with")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="folder for the model and the report")] = None,
+    preset: Preset = None,
+    settings: SettingsFile = None,
+    set_: Pairs = None,
+    seed: Seed = 0,
+) -> None:
+    """Make a classifier forget some of its training images, without labels."""
+    from fallow.verbs.forget import forget as verb
+
+    result = verb(
+        model,
+        forget=forget,
+        keep=keep,
+        test=test,
+        labels=labels,
+        where=where,
+        retrain=retrain,
+        out=out or Path(f"{_stem(str(model))}-forgotten"),
+        preset=preset,
+        settings={**_yaml(settings), **_pairs(set_ or [])},
+        seed=seed,
+        tell=typer.echo,
+    )
+    _tell(result)
+    for note in result.findings["notes"]:
+        typer.echo(f"note: {note}")
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="folders of runs of learn")],
+    on: Annotated[str | None, typer.Option(help="labelled images to score all of them on")] = None,
+    labels: Labels = None,
+    where: Where = None,
+    out: Annotated[Path, typer.Option(help="folder for table and plots")] = Path("fallow-compare"),
+    seed: Seed = 0,
+) -> None:
+    """Put training runs beside each other: a table, and curves in a report."""
+    from fallow.verbs.compare import compare as verb
+
+    _tell(verb(runs, on=on, labels=labels, where=where, out=out, seed=seed))
+
+
 @cache_app.command("list")
 def cache_list() -> None:
     """Show the packs and what they take."""

@@ -46,7 +46,7 @@ def build(dimensions=2, **values):
     torch.manual_seed(0)
     settings = make_settings(BCP.Settings, PLAIN | values)
     encoder = fallow.encoder("unet/4", dimensions=dimensions, inputs=3 if dimensions == 2 else 1)
-    return BCP(encoder, settings, Facts(8, 32, 0, dimensions))
+    return BCP(encoder, settings, Facts(8, 32, dimensions=dimensions))
 
 
 def batch(images, masks=None):

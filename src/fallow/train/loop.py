@@ -504,6 +504,7 @@ def fit(
             from fallow.encoders import save as save_encoder
 
             save_encoder(method.encoder, folder / "encoder")
+            method.save(folder)
             saved |= {
                 "finished": True,
                 "steps": session.step,
@@ -590,8 +591,9 @@ def _arrange(batch: dict[str, Batch], device: torch.device) -> Any:
 
 def _facts(images: Images) -> Facts:
     side = int(np.median(np.minimum(images.column("width"), images.column("height"))))
-    classes = len(images.labels[1]) if "label" in images.columns else 0
-    return Facts(len(images), side, classes, getattr(images, "dimensions", 2))
+    names = tuple(images.labels[1])
+    dimensions = getattr(images, "dimensions", 2)
+    return Facts(len(images), side, len(names), names, dimensions)
 
 
 def _fitting(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
@@ -31,6 +32,7 @@ class Facts:
     count: int
     side: int  # median short side in pixels
     classes: int = 0  # 0: no labels
+    names: tuple[str, ...] = ()  # of the classes
     dimensions: int = 2  # 3: volumes
 
 
@@ -236,6 +238,9 @@ class Method(nn.Module):
 
     def after_step(self, now: Now) -> None:
         """Teacher, queue, prototypes."""
+
+    def save(self, folder: Path) -> None:
+        """What a finished run keeps in its folder beside the encoder."""
 
     def pictures(self, images: Sequence[np.ndarray]) -> dict[str, list[list[np.ndarray]]]:
         """Figures for the report: titles, and rows of uint8 pictures made of uint8 images."""

@@ -157,6 +157,7 @@ def learn(
             "source": str(source) if isinstance(source, str | Path) else None,
             "labels": str(labels) if isinstance(labels, str | Path) else None,
             "where": where,
+            "encoder": name,
         },
         progress_bar=progress_bar,
     )
@@ -226,8 +227,12 @@ class Learnt(Result):
         return super().report(file)
 
     def save(self, folder: str | PathLike[str]) -> Path:
-        """Write the report; the run itself is kept in its folder as it trains."""
+        """Write the report and the scores; the run itself is kept in its folder as it trains."""
+        from fallow.train.checkpoint import write_json
+
         self.folder = writable(folder)
+        if self.findings["scores"]:
+            write_json(self.folder / "scores.json", self.findings["scores"])
         self.report(self.folder / "report.html")
         return self.folder
 

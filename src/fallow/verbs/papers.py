@@ -20,7 +20,7 @@ FAMILIES = {
     "generative": "what was masked: pixels or features",
     "predictive": "the features of a part, from another part",
     "hybrid": "agreement of views and masked parts together",
-    "labels": "names that people gave: what the others are measured by",
+    "supervised": "names that people gave: what the others are measured by",
 }
 
 

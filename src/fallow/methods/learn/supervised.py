@@ -1,77 +1,69 @@
-"""Supervised: name the label of one view; what every mechanism without labels is measured by."""
+"""Supervised: labels teach an encoder and a head, as a baseline and for verbs that need both."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import ClassVar
+from pathlib import Path
 
 from pydantic import Field
 from torch import nn
 from torch.nn import functional as F
 
 from fallow.encoders import Encoder
-from fallow.encoders.heads import mlp
+from fallow.encoders.classifier import Classifier, class_layers, save_classifier
 from fallow.problems import Problem
 from fallow.train import Batch, Loss, Method, Now
 from fallow.train import Settings as BaseSettings
-from fallow.views import Recipe, crop
+from fallow.views import Recipe
+from fallow.views.recipe import crop
 
 
 class Supervised(Method):
-    """Cross-entropy on labels behind a hidden layer that is thrown away (Wang et al. 2022).
+    """Cross-entropy on labels; the run keeps a classifier, not only its encoder."""
 
-    The hidden layer takes up what only these classes need, so the encoder below it serves other
-    images better. Images without a label teach nothing and are passed over.
-    """
-
-    family = "labels"
-    predicts = "the label of an image, from one view of it"
+    family = "supervised"
+    predicts = "the label, from a crop of the image"
 
     class Settings(BaseSettings):
-        hidden: int = Field(1024, gt=0, description="width of the layer before the classes")
+        smallest: float = Field(0.5, gt=0, le=1, description="share of the image a crop keeps")
+        flip: float = Field(0.5, ge=0, le=1, description="chance of a mirror image; 0 for text")
         smoothing: float = Field(0.0, ge=0, lt=1, description="share of a label given to all")
-        smallest: float = Field(0.25, gt=0, le=1, description="least share of the image in a crop")
-        learning_rate: float = Field(0.1, gt=0, description="at batch 256; scales with the batch")
-
-    presets: ClassVar = {
-        # what ResNets on ImageNet are usually given
-        "paper": {
-            "size": 224,
-            "epochs": 100,
-            "smallest": 0.08,
-            "weight_decay": 1e-4,
-            "hidden": 2048,
-        },
-    }
+        width: int | None = Field(
+            None, gt=0, description="of the embedding; none: 256, or the encoder's if smaller"
+        )
 
     def recipe(self) -> Recipe:
-        published = crop(self.settings.size, self.settings.smallest)
-        mild = replace(published.views[0], jitter=(0.2, 0.2, 0.2, 0.05), gray=0.1)
-        return replace(published, views=(mild,))
+        return crop(self.settings.size, self.settings.smallest, self.settings.flip)
 
     def build(self, encoder: Encoder) -> None:
-        classes = self.facts.classes
-        if classes < 2:
+        names = self.facts.names
+        if len(names) < 2:
             raise Problem(
                 f"supervised learns from labels of at least two classes and these images have "
-                f"{classes or 'none'}: give them with labels, or choose simclr"
+                f"{len(names) or 'none'}: give them with labels"
             )
-        hidden = self.settings.hidden
-        self.projector = nn.Sequential(
-            mlp([encoder.dimension, hidden], last_norm="batch", bias=False), nn.ReLU(inplace=True)
+        self.layers: nn.Sequential = class_layers(
+            encoder.dimension, len(names), self.settings.width
         )
-        self.classes = nn.Linear(hidden, classes)
 
     def loss(self, batch: Batch, now: Now) -> Loss:
-        features = self.encoder(batch.groups[0])  # B D
-        scores = self.classes(self.projector(features)).float()  # B C
+        features = self.encoder(batch.views[0])
+        scores = self.layers(features).float()
         known = batch.labels >= 0
-        terms = F.cross_entropy(
-            scores,
-            batch.labels.clamp(min=0),
-            reduction="none",
-            label_smoothing=self.settings.smoothing,
-        )
         count = known.sum().clamp(min=1)
-        right = ((scores.argmax(1) == batch.labels) & known).sum() / count
-        return Loss((terms * known).sum() / count, {"accuracy": right}, embedding=features)
+        total = F.cross_entropy(
+            scores,
+            batch.labels,
+            ignore_index=-1,
+            label_smoothing=self.settings.smoothing,
+            reduction="sum",
+        )
+        right = ((scores.argmax(1) == batch.labels) & known).sum()
+        return Loss(total / count, parts={"right": right / count}, embedding=features)
+
+    @property
+    def classifier(self) -> Classifier:
+        """The encoder and the head, in use together."""
+        return Classifier(self.encoder, self.layers, self.facts.names)
+
+    def save(self, folder: Path) -> None:
+        save_classifier(self.classifier, folder)

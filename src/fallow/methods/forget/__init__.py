@@ -1,0 +1,1 @@
+"""Systems that take images out of a trained model."""
