@@ -52,8 +52,7 @@ def tuned_on_few(plan: Plan, bank: Any, test: Any) -> Observe:
     def observe(trained: Trained) -> dict[str, Any]:
         import copy
 
-        import torch
-
+        from fallow.encoders.classifier import scores
         from fallow.methods import find
         from fallow.train import fit, make_settings
 
@@ -72,10 +71,7 @@ def tuned_on_few(plan: Plan, bank: Any, test: Any) -> Observe:
         )
         start = copy.deepcopy(trained.encoder)
         fitted = fit(kind, few, encoder=start, settings=settings, seed=trained.seed)
-        vectors = torch.from_numpy(fitted.encoder.embed(test))
-        with torch.no_grad():
-            method = fitted.method.eval()
-            named = method.classes(method.projector(vectors)).argmax(1).numpy()
+        named = scores(fitted.method.classifier, test).argmax(1)
         place = {name: number for number, name in enumerate(few.labels[1])}
         truth = np.array([place.get(test.labels[1][code], -1) for code in test.labels[0]])
         return {"finetune": float((named == truth).mean())}
