@@ -17,6 +17,7 @@ _VERBS = {
     "embed": "fallow.verbs.embed",
     "learn": "fallow.verbs.learn",
     "probe": "fallow.verbs.probe",
+    "protect": "fallow.verbs.protect",
     "spot": "fallow.verbs.spot",
 }
 
