@@ -186,7 +186,7 @@ def made(
     train: Pictures, method: Any, members: np.ndarray, plan: Plan, seed: int
 ) -> dict[str, np.ndarray]:
     """The copies of every row, N S S 3."""
-    from fallow.views.perturb import random_signs, steps_at, stepped
+    from fallow.views.perturb import random_signs, stepped, steps_at
 
     side, count = train.pixels.shape[1], len(method.centres)
     size = (side, side)
@@ -203,7 +203,9 @@ def made(
     return copies
 
 
-def error_minimising(train: Pictures, budget: Any, plan: Plan, seed: int, turns: int = 10) -> Tensor:
+def error_minimising(
+    train: Pictures, budget: Any, plan: Plan, seed: int, turns: int = 10
+) -> Tensor:
     """A pattern for each class that makes its pictures easy: network and patterns take turns."""
     from fallow.encoders.resnet import resnet
     from fallow.views.perturb import added

@@ -117,4 +117,6 @@ def test_descent(case):
         return toward(surrogate(x), anchors)
 
     budget = Budget(255 * case.number("eps"))
-    close(descended(objective, pictures, budget, whole(case, "iters")), case.outputs["adv"], rtol=1e-5)
+    close(
+        descended(objective, pictures, budget, whole(case, "iters")), case.outputs["adv"], rtol=1e-5
+    )

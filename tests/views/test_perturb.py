@@ -98,7 +98,8 @@ def test_descent_lowers_the_objective_within_the_budget(budget):
     change = found - pictures
     most = change.abs().amax() if budget.norm == "linf" else change.flatten(1).norm(dim=1).amax()
     assert float(most) <= budget.limit * (1 + 1e-5)
-    assert 0 <= float(found.min()) and float(found.max()) <= 1
+    assert float(found.min()) >= 0
+    assert float(found.max()) <= 1
 
 
 @pytest.mark.parametrize(("size", "norm"), [(0, "linf"), (-1, "l2"), (3, "l1")])
@@ -110,7 +111,9 @@ def test_impossible_budgets(size, norm):
 def test_a_square_anywhere_has_its_side_and_lies_within():
     recipe = Recipe((View(28, square=7 / 8, flip=0.0),))
     heights, widths = np.array([32, 40, 90]), np.array([32, 64, 50])
-    seen = [draw(recipe, heights, widths, [0, 1, 2], seed=0, epoch=e).geometry[0] for e in range(40)]
+    seen = [
+        draw(recipe, heights, widths, [0, 1, 2], seed=0, epoch=e).geometry[0] for e in range(40)
+    ]
     geometry = np.stack(seen)  # E B 2 3
     sides = np.rint(np.minimum(heights, widths) * 7 / 8)
     np.testing.assert_allclose(geometry[..., 0, 0], np.broadcast_to(sides / 28, (40, 3)))

@@ -26,9 +26,7 @@ def ssim(original: np.ndarray, copy: np.ndarray) -> float:
     """
     from scipy.ndimage import gaussian_filter
 
-    one, two = (
-        np.atleast_3d(pixels).astype(np.float64) for pixels in (original, copy)
-    )  # H W C
+    one, two = (np.atleast_3d(pixels).astype(np.float64) for pixels in (original, copy))  # H W C
 
     def local(values: np.ndarray) -> np.ndarray:
         return gaussian_filter(values, (SIGMA, SIGMA, 0), truncate=3.5)

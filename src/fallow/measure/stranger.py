@@ -121,7 +121,7 @@ def trained_by_stranger(
     generator = torch.Generator().manual_seed(seed)
     answers = torch.from_numpy(np.asarray(labels)).long().to(device)
     seen = pictures.to(device)
-    batch = min(batch, len(seen))
+    batch = max(2, min(batch, len(seen) // 8))  # a few steps an epoch, however few there are
     per_epoch = len(seen) // batch
     optimiser = torch.optim.SGD(model.parameters(), rate, momentum=0.9, weight_decay=5e-4)
     for step in range(epochs * per_epoch):

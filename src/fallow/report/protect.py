@@ -31,7 +31,7 @@ def protect_page(found: Mapping[str, Any]) -> str:
     numbers: dict[str, Any] = {"copies": len(items), "patterns": len(found.get("clusters", []))}
     if items:
         numbers |= {
-            "dB_PSNR": round(float(found.get("psnr", 0)), 1),
+            "PSNR_in_dB": round(float(found.get("psnr", 0)), 1),
             "SSIM": round(float(found.get("ssim", 0)), 3),
         }
     page.lead(
@@ -47,8 +47,8 @@ def protect_page(found: Mapping[str, Any]) -> str:
         "Copies",
         element("div", *examples, class_="tiles pairs") if examples else None,
         element("style", Html(STYLE)) if examples else None,
-        intro="The original, its copy, and what was added, from black over grey (nothing) to white "
-        "at the most that occurs. Of large pictures the middle, at its own scale.",
+        intro="The original, its copy, and the change, from black over grey (none) to white at the "
+        "most that occurs. Of large pictures the middle, at its own scale.",
         empty="There are no copies.",
     )
     sizes = found.get("clusters", [])
@@ -56,14 +56,16 @@ def protect_page(found: Mapping[str, Any]) -> str:
         element(
             "figure",
             _picture(picture, f"pattern {number}"),
-            element("figcaption", f"{number}: {sizes[number] if number < len(sizes) else 0} images"),
+            element(
+                "figcaption", f"{number}: {sizes[number] if number < len(sizes) else 0} images"
+            ),
             class_="tile",
         )
         for number, picture in enumerate(found.get("patterns", []))
     ]
     page.section(
         "Patterns",
-        element("div", *patterns, class_="tiles pairs") if patterns else None,
+        element("div", *patterns, class_="tiles") if patterns else None,
         intro="One for each cluster, its colours stretched to the full range. They are secret: "
         "who has them can take them off.",
         empty="There are no patterns.",
@@ -73,7 +75,10 @@ def protect_page(found: Mapping[str, Any]) -> str:
         "Pictures",
         table(
             ["picture", "copy", "pattern", "PSNR", "SSIM"],
-            [[i["path"], i["copy"], i["cluster"], float(i["psnr"]), float(i["ssim"])] for i in worst],
+            [
+                [i["path"], i["copy"], i["cluster"], round(i["psnr"], 1), round(i["ssim"], 3)]
+                for i in worst
+            ],
         )
         if worst
         else None,
@@ -101,8 +106,8 @@ def protect_page(found: Mapping[str, Any]) -> str:
     return page.html()
 
 
-STYLE = """.pairs{grid-template-columns:repeat(auto-fill,minmax(min(100%,330px),1fr))}
-.pairs img{image-rendering:pixelated;max-width:100%}"""
+STYLE = """.tiles img{image-rendering:pixelated;max-width:100%}
+.pairs{grid-template-columns:repeat(auto-fill,minmax(min(100%,330px),1fr))}"""
 
 
 def _subtitle(found: Mapping[str, Any]) -> str:
@@ -132,7 +137,6 @@ def _example(original: np.ndarray, copy: np.ndarray) -> Html:
     return element(
         "figure",
         inline_image(strip.repeat(times, 0).repeat(times, 1), "original, copy, change", quality=93),
-        element("figcaption", f"changed by up to {most:.0f} of 255"),
         class_="tile",
     )
 

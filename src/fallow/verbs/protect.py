@@ -1,4 +1,4 @@
-"""`protect`: copies of images that teach a stranger's model less, and how much less was measured."""
+"""`protect`: copies of images that teach strangers less, and how much less was measured."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def protect(
     if protector is not None:
         from fallow.methods.protect.uc import load_protector
 
-        made = load_protector(protector)
+        made = load_protector(Path(protector))
         about: dict[str, Any] = {"patterns from": Path(protector).name}
     else:
         chosen, note = chosen_encoder(encoder)
@@ -138,6 +138,7 @@ def protect(
         f"{table.num_rows:,} protected copies in {place}, PSNR {findings['psnr']:.1f} dB, "
         f"SSIM {findings['ssim']:.3f} (medians)",
         *(findings["verdict"] or [UNTESTED]),
+        *map(_said, measured.get("maps", [])),
         *notes,
     ]
     result = Protected(table, findings, made)
@@ -154,9 +155,7 @@ UNTESTED = (
 class Protected(Result):
     """What `protect` returns: a row for each copy, and the protector for later images."""
 
-    def __init__(
-        self, table: pa.Table, findings: Mapping[str, Any], protector: Protector
-    ) -> None:
+    def __init__(self, table: pa.Table, findings: Mapping[str, Any], protector: Protector) -> None:
         super().__init__(table, headlines=findings["headlines"], findings=findings, page=_page)
         self.protector = protector
 
@@ -374,11 +373,18 @@ def _write(
         change = made.change(cluster, *pixels.shape[:2])
         spent = np.abs(change).sum()
         kept = np.abs(copy.astype(np.int16) - pixels).sum()
-        rows.append({
-            **known[row], "copy": names[row], "cluster": cluster,
-            "psnr": psnr(pixels, copy), "ssim": ssim(_middle(pixels, CENTRE), _middle(copy, CENTRE)),
-            "cut": float(1 - kept / max(spent, 1)), "row": row,
-        })  # fmt: skip
+        before, after = _middle(pixels, CENTRE), _middle(copy, CENTRE)
+        rows.append(
+            {
+                **known[row],
+                "copy": names[row],
+                "cluster": cluster,
+                "psnr": psnr(pixels, copy),
+                "ssim": ssim(before, after),
+                "cut": float(1 - kept / max(spent, 1)),
+                "row": row,
+            }
+        )
         if row in wanted:
             shown.append((_middle(pixels, 160), _middle(copy, 160)))
     if not rows:
@@ -420,9 +426,7 @@ def _median(table: pa.Table, column: str) -> float:
     return float(np.median(values[np.isfinite(values)])) if np.isfinite(values).any() else 0.0
 
 
-def _notes(
-    images: Images, table: pa.Table, made: Protector, hidden: Path, note: str
-) -> list[str]:
+def _notes(images: Images, table: pa.Table, made: Protector, hidden: Path, note: str) -> list[str]:
     lines = [
         f"Keep {hidden} to yourself: whoever has the patterns in it can take them off the copies.",
         LIMITS,
@@ -493,7 +497,7 @@ def verified(
             ]  # fmt: skip
         chance = float(np.bincount(truth).max() / len(truth))
         found.append({"name": one.name, "groups": one.count, "chance": chance, "scores": scores})
-        tell(_said(found[-1], len(ask) * plan.seeds))
+        tell(_said(found[-1]))
     return {
         "maps": found,
         "side": side,
@@ -563,7 +567,9 @@ def _learnt_from(
         for name, copy in zip(ROWS, copies, strict=True):
             held[name]["as published"].append(shrink(copy))
             held[name]["JPEG 90"].append(shrink(jpeg(copy)))
-    test = [pixels for _, pixels in images.select(ask).map(shrink) if isinstance(pixels, torch.Tensor)]
+    test = [
+        pixels for _, pixels in images.select(ask).map(shrink) if isinstance(pixels, torch.Tensor)
+    ]
     sets = {row: {kind: torch.stack(x) for kind, x in each.items()} for row, each in held.items()}
     return sets, torch.stack(test), side
 
@@ -572,13 +578,13 @@ def _mean(scores: Mapping[str, Any], row: str, condition: str) -> float:
     return float(np.mean(scores[row][condition]))
 
 
-def _beyond_chance(before: float, after: float, asked: int) -> bool:
+def _lower(before: float, after: float, asked: int) -> bool:
     """Whether `after` is lower by more than two standard errors of two such accuracies."""
     error = np.sqrt((before * (1 - before) + after * (1 - after)) / max(asked, 1))
     return bool(before - after > 2 * error)
 
 
-def _said(one: Mapping[str, Any], asked: int) -> str:
+def _said(one: Mapping[str, Any]) -> str:
     clean, chance, ours = (_mean(one["scores"], row, "as published") for row in ROWS)
     return (
         f"{one['name']} ({one['groups']}): {clean:.1%} from the originals, {ours:.1%} from the "
@@ -596,42 +602,43 @@ def sentences(measured: Mapping[str, Any]) -> list[str]:
     """
     if not measured:
         return []
-    maps, asked = measured["maps"], measured["asked"] * measured["seeds"]
-    lines = []
-    lowered = {
-        condition: [
-            one for one in maps
-            if _beyond_chance(
-                _mean(one["scores"], "clean", condition),
-                _mean(one["scores"], "protected", condition), asked)
+    asked = measured["asked"] * measured["seeds"]
+    # where the originals teach nothing, copies cannot teach less
+    maps = [
+        one
+        for one in measured["maps"]
+        if _lower(_mean(one["scores"], ROWS[0], CONDITIONS[0]), one["chance"], asked)
+    ]
+
+    def less(than: str, condition: str) -> int:
+        """On how many maps a stranger learnt less from the copies than from others."""
+        pairs = [
+            (_mean(one["scores"], than, condition), _mean(one["scores"], ROWS[-1], condition))
+            for one in maps
         ]
-        for condition in CONDITIONS
-    }  # fmt: skip
-    first = lowered[CONDITIONS[0]]
-    if not first:
+        return sum(_lower(before, after, asked) for before, after in pairs)
+
+    lines = []
+    first, late, moved = (less(ROWS[0], condition) for condition in CONDITIONS)
+    if first:
+        lines += [
+            f"Protection was measured on {first} of {len(maps)} ways to label the pictures: there "
+            "a stranger learnt less from the copies than from the originals.",
+            f"It remains on {late} of {len(maps)} after JPEG 90, and on {moved} against a stranger "
+            "who crops and flips.",
+            f"Better than a random pattern of the same strength on {less(ROWS[1], CONDITIONS[0])} "
+            f"of {len(maps)}.",
+        ]
+    elif maps:
         lines.append(
             "No protection was measured: a stranger learnt from the copies as well as from the "
             "originals."
         )
-    else:
+    if silent := len(measured["maps"]) - len(maps):
         lines.append(
-            f"Protection was measured on {len(first)} of {len(maps)} ways to label the pictures: "
-            "there a stranger learnt less from the copies than from the originals."
+            f"{silent} of {len(measured['maps'])} ways to label the pictures say nothing: even the "
+            "originals taught a stranger nothing there; more pictures or epochs may."
         )
-        for condition in CONDITIONS[1:]:
-            lines.append(f"Of {len(maps)}, {len(lowered[condition])} remain after {condition}."
-                         if condition == "JPEG 90" else
-                         f"Of {len(maps)}, {len(lowered[condition])} remain against {condition}.")  # fmt: skip
-    lines += [_said(one, asked) for one in maps]
-    beaten = [
-        one for one in maps
-        if _beyond_chance(
-            _mean(one["scores"], "random signs", CONDITIONS[0]),
-            _mean(one["scores"], "protected", CONDITIONS[0]), asked)
-    ]  # fmt: skip
-    lines.append(
-        f"Better than a random pattern of the same strength on {len(beaten)} of {len(maps)}."
-    )
     lines.append(
         f"Measured with one small network (ResNet-8) on {measured['learnt from']:,} pictures of "
         f"{measured['side']} px, {measured['asked']:,} clean ones asked; differences within two "

@@ -818,4 +818,3 @@ def _write_scores(path: Path, table: pa.Table) -> None:
 
 def _plain(name: str) -> str:
     return re.sub(r"\W+", "-", Path(name).name.split(".")[0]).strip("-") or "images"
-

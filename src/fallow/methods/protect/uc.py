@@ -23,7 +23,8 @@ from torch.utils.checkpoint import checkpoint
 from fallow.encoders.generator import Generator
 from fallow.losses.adversarial import toward
 from fallow.problems import SettingProblem, SourceProblem
-from fallow.train.method import Batch, Loss, Method, Now
+from fallow.train.method import Batch, Loss, Method, Now, Optimiser
+from fallow.train.method import Settings as BaseSettings
 from fallow.views.perturb import Budget, Norm, Resize, added, stepped, steps_at
 from fallow.views.recipe import Recipe, View
 
@@ -38,7 +39,7 @@ KEPT = 1 << 20  # values of a stretched pattern that is worth keeping
 class UC(Method):
     """Give each cluster of images a pattern that learners take for its content (Zhang 2023)."""
 
-    class Settings(Method.Settings):
+    class Settings(BaseSettings):
         clusters: int = Field(10, gt=1, description="groups of images, each with its own pattern")
         eps: float = Field(
             16.0, gt=0, description="linf: levels of 255; l2: length of a pattern, values in 0…1"
@@ -59,9 +60,11 @@ class UC(Method):
         memory: float = Field(
             2.0, gt=0, description="GB a step may keep; as many clusters train together as fit"
         )
-        resize: Resize = Field("nearest", description="how a pattern is brought to a picture's size")
-        optimiser: Literal["adam", "adamw", "sgd"] = Field("adam", description="of the generators")
-        learning_rate: float = Field(1e-3, gt=0, description="at batch 256")
+        resize: Resize = Field(
+            "bilinear", description="how a pattern is brought to a picture's size; paper: nearest"
+        )
+        optimiser: Optimiser = Field("adam", description="of the generators")
+        learning_rate: float = Field(4e-3, gt=0, description="at batch 256")
         warmup: float = Field(0.0, ge=0, lt=1, description="share of the budget with rising rate")
         final_rate: float = Field(0.01, ge=0, description="share of the learning rate at the end")
         weight_decay: float = Field(0.0, ge=0, description="of the generators")
@@ -83,6 +86,7 @@ class UC(Method):
             "epochs": 50.0,
             "batch": 256,
             "bound": "clamp",
+            "resize": "nearest",
             "temperature": 1.0,
             "width": 64,
             "blocks": 6,
@@ -208,7 +212,8 @@ class UC(Method):
         changed = [added(x, self.pattern(k)) for k, x in zip(clusters, pictures, strict=True)]
         vectors = self.features(torch.cat(changed)).split([len(x) for x in pictures])
         losses = [
-            toward(z, self.targets[k], self.temperature) for k, z in zip(clusters, vectors, strict=True)
+            toward(z, self.targets[k], self.temperature)
+            for k, z in zip(clusters, vectors, strict=True)
         ]
         return torch.stack(losses).sum()
 
@@ -233,7 +238,9 @@ def softness(centres: Tensor, targets: Tensor) -> Tensor:
     """The temperature at which a centre is about one nat from its target, whatever their scale.
 
     >>> centres = torch.tensor([[0.0, 2.0], [2.0, 0.0]])
-    >>> float(softness(centres, centres.flip(0))) == float(softness(9 * centres, 9 * centres.flip(0)) / 9)
+    >>> float(softness(centres, centres.flip(0))) == float(
+    ...     softness(9 * centres, 9 * centres.flip(0)) / 9
+    ... )
     True
     """
     apart = (targets - centres).var(1, correction=0).mean()
