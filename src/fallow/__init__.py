@@ -22,6 +22,7 @@ _VERBS = {
     "spot": "fallow.verbs.spot",
     "compare": "fallow.verbs.compare",
     "forget": "fallow.verbs.forget",
+    "protect": "fallow.verbs.protect",
 }
 
 __all__ = ["Problem", "__version__", *_VERBS]

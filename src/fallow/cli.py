@@ -293,6 +293,52 @@ def compare(
     _tell(verb(runs, on=on, labels=labels, where=where, out=out, seed=seed))
 
 
+@app.command()
+def protect(
+    source: Source,
+    out: Annotated[Path, typer.Option(help="empty folder for the copies (PNG)")],
+    private: Annotated[
+        Path | None, typer.Option(help="folder for report and protector, never to be published")
+    ] = None,
+    protector: Annotated[
+        Path | None, typer.Option(help="private folder of an earlier run: use its patterns")
+    ] = None,
+    labels: Labels = None,
+    where: Where = None,
+    encoder: Encoder = None,
+    minutes: Annotated[float | None, typer.Option(help="budget for making the patterns")] = None,
+    epochs: Annotated[float | None, typer.Option(help="passes over the images")] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="train a stranger's model on the copies (needs labels)")
+    ] = False,
+    verify_epochs: Annotated[int, typer.Option(help="of each of the stranger's trainings")] = 15,
+    preset: Preset = None,
+    settings: SettingsFile = None,
+    set_: Pairs = None,
+    seed: Seed = 0,
+) -> None:
+    """Write copies that teach a stranger's model less; measure how much with --verify."""
+    from fallow.verbs.protect import Verification
+    from fallow.verbs.protect import protect as verb
+
+    result = verb(
+        _images(source, labels, where),
+        out=out,
+        private=private,
+        protector=protector,
+        encoder=encoder,
+        minutes=minutes,
+        epochs=epochs,
+        preset=preset,
+        settings={**_yaml(settings), **_pairs(set_ or [])},
+        verify=Verification(epochs=verify_epochs) if verify else False,
+        seed=seed,
+        tell=typer.echo,
+        progress_bar=sys.stderr.isatty(),
+    )
+    _tell(result)
+
+
 @cache_app.command("list")
 def cache_list() -> None:
     """Show the packs and what they take."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import secrets
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 
@@ -32,6 +33,16 @@ def fingerprint(data: bytes) -> str:
     '3012c1c30b982c9525290f23d4d0de46'
     """
     return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def inside(name: str) -> str:
+    """An image's id as a path below a folder, wherever the image itself lies.
+
+    >>> inside("../up/a.png"), inside("C:/x/b?.png")
+    ('up/a.png', 'C_/x/b_.png')
+    """
+    parts = [re.sub(r'[<>:"|?*\\\x00-\x1f]', "_", part) for part in PurePosixPath(name).parts]
+    return "/".join(part for part in parts if part not in ("/", "..", ".")) or "image"
 
 
 @contextlib.contextmanager

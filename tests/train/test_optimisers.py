@@ -39,8 +39,8 @@ def test_groups_leave_out_frozen_parameters():
 def test_every_name_builds_and_lowers_a_loss(name):
     module = nn.Linear(4, 1)
     x = torch.randn(16, 4, generator=torch.Generator().manual_seed(0))
-    rate = {"sgd": 0.1, "adamw": 0.1}.get(name, 1.0)
-    options = {} if name in ("sgd", "adamw") else {"trust": 0.1}
+    rate = {"sgd": 0.1, "adam": 0.1, "adamw": 0.1}.get(name, 1.0)
+    options = {} if name in ("sgd", "adam", "adamw") else {"trust": 0.1}
     optimiser = build(name, parameter_groups(module, 1e-4), learning_rate=rate, **options)
     losses = []
     for _ in range(30):

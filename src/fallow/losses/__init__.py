@@ -9,6 +9,7 @@ from fallow.losses.adaptive import (
     omega,
     soft_contrast,
 )
+from fallow.losses.adversarial import toward
 from fallow.losses.contrastive import (
     barlow,
     byol,
@@ -49,4 +50,5 @@ __all__ = [
     "supcon",
     "swapped_prediction",
     "symmetric_in_batch",
+    "toward",
 ]

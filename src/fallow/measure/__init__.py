@@ -13,6 +13,7 @@ from fallow.measure.dense import (
     image_measures,
     measures,
 )
+from fallow.measure.fidelity import psnr, ssim
 from fallow.measure.knn import Accuracy, accuracy, knn_accuracy, knn_scores
 from fallow.measure.probe import FewShot, Protocol, few_shot, linear_probe, logistic_probe
 from fallow.measure.retrieval import mean_average_precision, recall_at_k
@@ -40,7 +41,9 @@ __all__ = [
     "mean_average_precision",
     "measures",
     "nmi",
+    "psnr",
     "recall_at_k",
     "spread",
+    "ssim",
     "uniformity",
 ]

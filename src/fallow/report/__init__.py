@@ -4,6 +4,15 @@ from fallow.report.explore import explore_page
 from fallow.report.forget import forget_page
 from fallow.report.learn import compare_page, learn_page
 from fallow.report.page import Page
+from fallow.report.protect import protect_page
 from fallow.report.spot import spot_page
 
-__all__ = ["Page", "compare_page", "explore_page", "forget_page", "learn_page", "spot_page"]
+__all__ = [
+    "Page",
+    "compare_page",
+    "explore_page",
+    "forget_page",
+    "learn_page",
+    "protect_page",
+    "spot_page",
+]

@@ -156,7 +156,7 @@ def _optimiser(method: Method) -> torch.optim.Optimizer:
     if s.optimiser in ("adamw", "lars", "lars-mocov3"):  # these spare biases and norms
         learnt = optimisers.parameter_groups(method, s.weight_decay)
     options: dict[str, Any] = {"momentum": s.momentum}
-    if s.optimiser == "adamw":
+    if s.optimiser in ("adam", "adamw"):
         options = {"betas": (s.momentum, s.second_momentum)}
     return optimisers.build(
         s.optimiser, learnt, learning_rate=s.learning_rate, weight_decay=s.weight_decay, **options

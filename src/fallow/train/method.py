@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fallow.views import Recipe
 
 
-Optimiser = Literal["sgd", "adamw", "lars", "lars-mocov3", "larc"]
+Optimiser = Literal["sgd", "adam", "adamw", "lars", "lars-mocov3", "larc"]
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Settings(BaseModel):
     )
     momentum: float = Field(0.9, ge=0, lt=1)
     second_momentum: float = Field(
-        0.999, ge=0, lt=1, description="AdamW's memory of squared gradients"
+        0.999, ge=0, lt=1, description="the memory of squared gradients of Adam and AdamW"
     )
     clip: float | None = Field(None, gt=0, description="largest gradient norm")
     precision: Literal["auto", "32", "bf16"] = Field(

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from fallow.problems import SettingProblem, did_you_mean
 
-NAMES = ("sgd", "adamw", "lars", "lars-mocov3", "larc")
+NAMES = ("sgd", "adam", "adamw", "lars", "lars-mocov3", "larc")
 
 
 def build(
@@ -32,6 +32,8 @@ def build(
     'LARC'
     """
     common = {"lr": learning_rate, "weight_decay": weight_decay, **options}
+    if name == "adam":
+        return torch.optim.Adam(parameters, **common)
     if name == "adamw":
         return torch.optim.AdamW(parameters, **common)
     if name == "sgd":

@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -86,12 +86,12 @@ class Spotted(Result):
     def _write_pictures(self, place: Path, row: int) -> None:
         from PIL import Image
 
-        from fallow.files import atomic_write
+        from fallow.files import atomic_write, inside
         from fallow.report.figures import colours, heat
 
         low, high = self.findings["heat"]
         values = self.map(row)
-        name = _safe(self.table.column("id")[row].as_py())
+        name = inside(self.table.column("id")[row].as_py())
         pixels = self.picture(row)
         shrink = math.ceil(max(pixels.shape[:2]) / OVERLAY)
         laid = heat(pixels[::shrink, ::shrink], values[::shrink, ::shrink], low, high, opacity=0.5)
@@ -818,13 +818,3 @@ def _write_scores(path: Path, table: pa.Table) -> None:
 
 def _plain(name: str) -> str:
     return re.sub(r"\W+", "-", Path(name).name.split(".")[0]).strip("-") or "images"
-
-
-def _safe(name: str) -> str:
-    """An image's id as a path below a folder, wherever the image itself lies.
-
-    >>> _safe("../up/a.png"), _safe("C:/x/b?.png")
-    ('up/a.png', 'C_/x/b_.png')
-    """
-    parts = [re.sub(r'[<>:"|?*\\\x00-\x1f]', "_", part) for part in PurePosixPath(name).parts]
-    return "/".join(part for part in parts if part not in ("/", "..", ".")) or "image"

@@ -44,6 +44,11 @@ def _crop_box(table, state, height, width):
     if table[7] > 0:
         side = table[7] * min(height, width)
         return (width - side) / 2, (height - side) / 2, side, side
+    if table[21] > 0:
+        side = max(1.0, np.rint(table[21] * min(height, width)))
+        left = math.floor(_uniform(state, _PLACE_X) * (width - side + 1))
+        top = math.floor(_uniform(state, _PLACE_Y) * (height - side + 1))
+        return left, top, side, side
     whole = float(height * width)
     for attempt in range(10):
         u = _uniform(state, _TRY + 2 * attempt)

@@ -31,6 +31,7 @@ class View:
     area: Pair = (0.08, 1.0)  # share of the image a random crop covers
     aspect: Pair = (3 / 4, 4 / 3)  # width : height of that crop, uniform in its logarithm
     centre: float = 0.0  # not 0: a fixed central square, this part of the short side
+    square: float = 0.0  # not 0: a square anywhere, this part of the short side
     flip: float = 0.5
     rotate: float = 0.0  # degrees, drawn from [-rotate, rotate]
     shear: float = 0.0  # degrees, likewise
@@ -54,8 +55,11 @@ class View:
             raise SettingProblem(f"aspect is a range of positive ratios, not {self.aspect}")
         if not 0 <= self.sigma[0] <= self.sigma[1]:
             raise SettingProblem(f"sigma is a range of pixels, not {self.sigma}")
-        if not 0 <= self.centre <= 1:
-            raise SettingProblem(f"centre is a part of the short side, not {self.centre}")
+        for name in ("centre", "square"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise SettingProblem(
+                    f"{name} is a part of the short side, not {getattr(self, name)}"
+                )
         if min(self.jitter) < 0 or self.jitter[3] > 0.5:
             raise SettingProblem(f"jitter is four strengths >= 0, hue at most 0.5: {self.jitter}")
         for name in ("flip", "jitter_probability", "gray", "blur", "solarise", "turns"):
@@ -342,6 +346,7 @@ def parameters(recipe: Recipe) -> np.ndarray:
                 view.blur,
                 *view.sigma,
                 view.solarise,
+                view.square,
             )
             for view in recipe.every_view
         ],

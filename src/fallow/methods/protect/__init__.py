@@ -1,0 +1,1 @@
+"""Systems that keep published images from being learnt from."""
