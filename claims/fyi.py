@@ -33,7 +33,6 @@ class Cell:
     per_class: int
     share: float  # of the minutes
     most: int  # steps
-    rate: float
     settings: tuple[tuple[str, Any], ...] = ()
     depth: int = 3
 
@@ -45,14 +44,14 @@ class Cell:
 # few matches a step for DSA at 10 per class: the published 10 x 50 epochs take days on a CPU
 SHORT = (("matches", 4), ("epochs", 5))
 CELLS = (
-    Cell(PHOTOS, "dm", 1, 0.16, 1000, 1.0),
-    Cell(PHOTOS, "dm", 10, 0.22, 1000, 10.0),
-    Cell(PHOTOS, "dsa", 1, 0.16, 400, 0.1),
-    Cell(PHOTOS, "dsa", 10, 0.22, 100, 0.1, SHORT),
-    Cell(DIGITS, "dm", 1, 0.06, 1000, 1.0, depth=2),
-    Cell(DIGITS, "dm", 10, 0.06, 1000, 10.0, depth=2),
-    Cell(DIGITS, "dsa", 1, 0.06, 400, 0.1, depth=2),
-    Cell(DIGITS, "dsa", 10, 0.06, 100, 0.1, SHORT, depth=2),
+    Cell(PHOTOS, "dm", 1, 0.16, 1000),
+    Cell(PHOTOS, "dm", 10, 0.22, 1000),
+    Cell(PHOTOS, "dsa", 1, 0.16, 400),
+    Cell(PHOTOS, "dsa", 10, 0.22, 100, SHORT),
+    Cell(DIGITS, "dm", 1, 0.06, 1000, depth=2),
+    Cell(DIGITS, "dm", 10, 0.06, 1000, depth=2),
+    Cell(DIGITS, "dsa", 1, 0.06, 400, depth=2),
+    Cell(DIGITS, "dsa", 10, 0.06, 100, SHORT, depth=2),
 )
 
 
@@ -124,9 +123,8 @@ def compare(plan: Plan, cell: Cell, loaded: tuple[Any, Any, Any], minutes: float
     real, held, about = loaded
     mirror = cell.data != DIGITS
     begin = time.monotonic()
-    judging = timed(
-        lambda: judged(plan, cell, real, held, mirror, start(plan, cell, real, 0), 0, 1)
-    )
+    began = start(plan, cell, real, 0)
+    judging = timed(lambda: judged(plan, cell, real, held, mirror, began, 0, 1))
     few = 3
     distilling = timed(lambda: distilled(plan, cell, real, "mirror", mirror, 0, few)) / few
     sets = plan.seeds * len(COPIES)
@@ -179,7 +177,7 @@ def host(plan: Plan, cell: Cell, real: Any, copies: str, mirror: bool, seed: int
     settings = make_settings(
         kind.Settings,
         {
-            "width": plan.width, "real": plan.real, "depth": cell.depth, "rate": cell.rate, "copies": copies,
+            "width": plan.width, "real": plan.real, "depth": cell.depth, "copies": copies,
             "flip": "always" if mirror else "never", **dict(cell.settings),
         },
     )  # fmt: skip

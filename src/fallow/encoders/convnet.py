@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -70,9 +71,10 @@ class ConvNet(nn.Module):
         processor's cache; with `bf16` the convolutions multiply in that precision.
         """
         kind = torch.bfloat16 if bf16 else x.dtype
+        layers: list[Any] = list(self.features)
         weights = [
             (conv.weight.to(kind), conv.bias.to(kind), conv.padding, norm)
-            for conv, norm in (self.features[4 * k : 4 * k + 2] for k in range(self.depth))
+            for conv, norm in zip(layers[::4], layers[1::4], strict=True)
         ]
         total = x.new_zeros(count, self.classifier.in_features)
         for start in range(0, len(x), CHUNK):

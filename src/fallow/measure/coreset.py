@@ -1,4 +1,4 @@
-"""What a few images are worth: fresh networks trained on them alone, and rivals picked from data."""
+"""What a few images are worth: networks trained on them alone, and rivals picked from data."""
 
 from __future__ import annotations
 

@@ -7,9 +7,9 @@ a second pass, tomorrow. Gradients flow through it to the pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -52,12 +52,11 @@ class Draw:
 
     def __call__(self, x: Tensor) -> Tensor:
         """The images (B, C, H, W), transformed."""
-        for name, values in self.steps:
-            values = tuple(value.to(x.device) for value in values)
+        for name, numbers in self.steps:
+            values: list[Any] = [value.to(x.device) for value in numbers]
             if name in ("scale", "rotate"):
-                x = APPLIED[name](x, *values, self.corners)
-            else:
-                x = APPLIED[name](x, *values)
+                values.append(self.corners)
+            x = APPLIED[name](x, *values)
         return x
 
 
@@ -193,7 +192,13 @@ def _wide(u: Tensor, x: Tensor) -> Tensor:
     return u.to(x.dtype if x.is_floating_point() else u.dtype).view(-1, 1, 1, 1)
 
 
-APPLIED = {
-    each.__name__: each
-    for each in (flip, brightness, saturation, contrast, crop, cutout, scale, rotate)
+APPLIED: dict[str, Callable[..., Tensor]] = {
+    "flip": flip,
+    "brightness": brightness,
+    "saturation": saturation,
+    "contrast": contrast,
+    "crop": crop,
+    "cutout": cutout,
+    "scale": scale,
+    "rotate": rotate,
 }

@@ -83,10 +83,12 @@ class Host:
         self.chosen = torch.cat(drawn)  # the real images it starts from
         self.pixels = real.take(self.chosen).requires_grad_()  # classes * per_class, 3 S S
         self.labels = torch.arange(self.classes).repeat_interleave(per_class).to(self.device)
-        self.optimiser = torch.optim.SGD(
-            [self.pixels], lr=settings.rate, momentum=settings.momentum
-        )
+        self.optimiser = torch.optim.SGD([self.pixels], lr=self.rate(), momentum=settings.momentum)
         self.build()
+
+    def rate(self) -> float:
+        """Step size of the pixels."""
+        return float(self.settings.rate)
 
     def build(self) -> None:
         """Add networks."""

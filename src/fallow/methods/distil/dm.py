@@ -20,6 +20,12 @@ class DM(Host):
     """
 
     class Settings(BaseSettings):
+        rate: float | None = Field(  # type: ignore[assignment]
+            None,
+            gt=0,
+            description="step size of the pixels; 1 in the paper; images per class if left out, "
+            "as each of them gets that part of the class's gradient",
+        )
         precision: Literal["auto", "32", "bf16"] = Field(
             "auto", description="of the real images' features; auto: bf16 where it is native"
         )
@@ -35,6 +41,9 @@ class DM(Host):
         wanted = self.settings.precision
         self.bf16 = wanted == "bf16" or (wanted == "auto" and fast_bf16(self.device))
         self.net = self.network().requires_grad_(False)
+
+    def rate(self) -> float:
+        return float(self.settings.rate or self.per_class)
 
     def step(self) -> float:
         self.net.fresh(self.generator)

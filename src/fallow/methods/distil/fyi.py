@@ -123,7 +123,8 @@ def judged(
         return Judgement(
             False,
             f"mirroring changes what these images mean: a small network names {plain:.0%} of the "
-            f"held-out images and {turned:.0%} of their mirror images{_worst(mirrored, truth, names)}",
+            f"held-out images and {turned:.0%} of their mirror images"
+            + _worst(mirrored, truth, names),
             plain,
             turned,
         )
@@ -143,7 +144,7 @@ def _worst(mirrored: np.ndarray, truth: np.ndarray, names: Sequence[str]) -> str
     np.fill_diagonal(confused, 0)
     if not confused.any():
         return ""
-    one, other = np.unravel_index(confused.argmax(), confused.shape)
+    one, other = divmod(int(confused.argmax()), len(names))
     return f" (a mirrored {names[one]} is taken for {names[other]})"
 
 

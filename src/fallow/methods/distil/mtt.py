@@ -55,7 +55,7 @@ def two_passes(
     network: nn.Module, start: Tensor, target: Tensor,
     feed: Feed, steps: int, pixels: Tensor, rate: Tensor,
 ) -> Walk:  # fmt: skip
-    """The same loss in memory that does not grow: the second pass walks again, nothing is stored."""
+    """The same loss in memory that does not grow: the second pass walks anew, without storing."""
     start, step = start.detach(), rate.detach()
     theta, total = start, torch.zeros_like(start)
     for number in range(steps):
