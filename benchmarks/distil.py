@@ -21,7 +21,6 @@ from benchmarks.record import ROOT, Line, alternate, line
 
 PEER = "one class after the other"
 SPEED, FLAT = 2.0, 0.95
-WALKS = (5, 20, 50)
 
 
 @dataclass(frozen=True)
@@ -35,9 +34,10 @@ class Amount:
     pairs: int = 5
     walk_width: int = 64
     walk_size: int = 32
+    walks: tuple[int, ...] = (5, 20, 50)
 
 
-QUICK = Amount(real=16, width=16, steps=1, pairs=1, walk_width=16, walk_size=16)
+QUICK = Amount(real=16, width=16, steps=1, pairs=1, walk_width=16, walk_size=16, walks=(2, 9))
 
 
 def run(data: Path, python: str | None, quick: bool) -> list[Line]:
@@ -185,24 +185,21 @@ def transformed(x: Tensor, seed: int) -> Tensor:
 
 def memory(amount: Amount) -> list[Line]:
     """Peak of a fresh process beyond what it holds before, for walks of several lengths."""
-    peaks = {
-        form: [peak(form, steps, amount) for steps in WALKS] for form in ("two_passes", "unrolled")
-    }
-    first, last = WALKS[0], WALKS[-1]
+    own = [peak("two_passes", steps, amount) for steps in amount.walks]
+    first, last = amount.walks[0], amount.walks[-1]
+    whole = peak("unrolled", last, amount)
     return [
-        line(
-            f"MTT in two passes: peak memory at N={first} over that at N={steps}",
-            f"N={steps}", "", [(own[0], own[k])], FLAT, own[k],
-        )
-        for own in [peaks["two_passes"]]
-        for k, steps in enumerate(WALKS)
-        if k
-    ] + [
+        *(
+            line(
+                f"MTT in two passes: peak memory at N={first} over that at N={steps}",
+                f"N={steps}", "", [(own[0], used)], FLAT, used,
+            )
+            for steps, used in zip(amount.walks[1:], own[1:], strict=True)
+        ),
         line(
             f"MTT at N={last}: peak memory of the whole graph over that of two passes",
-            "whole graph", "", [(peaks["unrolled"][-1], peaks["two_passes"][-1])], None,
-            peaks["unrolled"][-1],
-        )
+            "two passes", "", [(whole, own[-1])], None, whole,
+        ),
     ]  # fmt: skip
 
 

@@ -52,7 +52,7 @@ def trained(
 
 
 def reference(
-    real: Real, *, seed: int, steps: int = 400, width: int = 32, depth: int = 3
+    real: Real, *, seed: int, steps: int = 250, width: int = 32, depth: int = 3
 ) -> ConvNet:
     """A small network trained for a moment on all real images, never on a mirrored one.
 
