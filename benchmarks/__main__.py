@@ -11,13 +11,18 @@ from pathlib import Path
 from benchmarks import record
 from fallow.problems import Problem
 
-NAMES = ("views", "train", "pack", "explore", "sorting", "masked", "protect", "spot")
-ALONE = ("masked", "protect", "spot")  # the other side is written in the benchmark itself
+HELPERS = {"__init__", "__main__", "peer", "photos", "record"}
+
+
+def names() -> list[str]:
+    """Every module beside this one that is a benchmark."""
+    here = Path(__file__).resolve().parent
+    return sorted(path.stem for path in here.glob("*.py") if path.stem not in HELPERS)
 
 
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
-    parser.add_argument("name", choices=NAMES)
+    parser.add_argument("name", choices=names())
     parser.add_argument("--data", type=Path, default=Path("shared/data"), help="archives' folder")
     parser.add_argument(
         "--peers",
@@ -28,10 +33,12 @@ def main(words: list[str] | None = None) -> int:
         "--quick", action="store_true", help="a moment of each, to see that it runs; not written"
     )
     asked = parser.parse_args(words)
-    if not asked.peers and asked.name not in ALONE:
+    module = import_module(f"benchmarks.{asked.name}")
+    # ALONE: the other side is written in the benchmark itself
+    if not asked.peers and not getattr(module, "ALONE", False):
         parser.error("name the peers' python with --peers; benchmarks/README.md makes one")
     try:
-        lines = import_module(f"benchmarks.{asked.name}").run(asked.data, asked.peers, asked.quick)
+        lines = module.run(asked.data, asked.peers, asked.quick)
     except Problem as problem:
         print(problem, file=sys.stderr)
         return 2

@@ -12,6 +12,8 @@ import torch
 from benchmarks.photos import squares
 from benchmarks.record import Line, alternate, line
 
+ALONE = True  # no peer to install
+
 PEER = "one cluster after the other"
 
 

@@ -19,6 +19,8 @@ from torch import Tensor
 from benchmarks.photos import archive
 from benchmarks.record import ROOT, Line, alternate, line
 
+ALONE = True  # no peer to install
+
 PEER = "one image against all, torch.cdist"
 ARCHIVE = "magnetic_tile"
 SPEED, MEMORY_MB, EXACT, ROUNDED = 5.0, 1000.0, 1e-4, 0.002

@@ -23,6 +23,7 @@ _VERBS = {
     "compare": "fallow.verbs.compare",
     "forget": "fallow.verbs.forget",
     "protect": "fallow.verbs.protect",
+    "distil": "fallow.verbs.distil",
 }
 
 __all__ = ["Problem", "__version__", *_VERBS]

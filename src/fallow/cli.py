@@ -339,6 +339,45 @@ def protect(
     _tell(result)
 
 
+@app.command()
+def distil(
+    source: Source,
+    labels: Labels = None,
+    where: Where = None,
+    per_class: Annotated[int, typer.Option(help="synthetic images of each class")] = 10,
+    host: Annotated[str, typer.Option(help="dm, dc, dsa or mtt")] = "dm",
+    fyi: Annotated[
+        bool | None, typer.Option("--fyi/--no-fyi", help="use mirror images; tested if left out")
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="train fresh networks on them, and on real images")
+    ] = False,
+    minutes: Annotated[float | None, typer.Option(help="wall-clock budget")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder for images, arrays and report")] = None,
+    preset: Preset = None,
+    settings: SettingsFile = None,
+    set_: Pairs = None,
+    seed: Seed = 0,
+) -> None:
+    """Put what a labelled folder teaches into a few synthetic images of each class."""
+    from fallow.verbs.distil import distil as verb
+
+    result = verb(
+        _images(source, labels, where),
+        per_class=per_class,
+        host=host,
+        fyi=fyi,
+        verify=verify,
+        minutes=minutes,
+        out=out or Path(f"{_stem(source)}-distil"),
+        preset=preset,
+        settings={**_yaml(settings), **_pairs(set_ or [])},
+        seed=seed,
+        tell=typer.echo,
+    )
+    _tell(result)
+
+
 @cache_app.command("list")
 def cache_list() -> None:
     """Show the packs and what they take."""
