@@ -46,6 +46,7 @@ from fallow.views.render import (
     render,
     render_drawn,
 )
+from fallow.views.structure import area_filter, structure_filter
 
 __all__ = [
     "CIFAR",
@@ -55,6 +56,7 @@ __all__ = [
     "Recipe",
     "Rendered",
     "View",
+    "area_filter",
     "at_resolution",
     "between",
     "byol",
@@ -80,6 +82,7 @@ __all__ = [
     "render_drawn",
     "render_torch",
     "simclr",
+    "structure_filter",
     "swav",
     "symmetric",
     "turning",
