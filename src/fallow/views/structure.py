@@ -175,10 +175,11 @@ def _grow(image: np.ndarray, tree: Tree, area: int, connectivity: int | None) ->
     first = np.zeros(257, np.int64)
     np.cumsum(np.bincount(levels.reshape(-1), minlength=256), out=first[1:])
     offsets = _offsets(framed, connectivity)
-    start = int(np.ravel_multi_index((1,) * image.ndim, framed))
+    start = np.uint64(np.ravel_multi_index((1,) * image.ndim, framed))
     grown = trees.grow(state.reshape(-1), first, offsets, start, area)
     palette = np.arange(256, dtype=np.uint8)
-    return _Grown(*grown, area, framed, palette if tree == "max" else palette[::-1])
+    colours = palette if tree == "max" else palette[::-1]
+    return _Grown(*grown, least=area, framed=framed, palette=colours)
 
 
 def _offsets(framed: tuple[int, ...], connectivity: int | None) -> np.ndarray:
@@ -194,7 +195,8 @@ def _offsets(framed: tuple[int, ...], connectivity: int | None) -> np.ndarray:
     steps = steps.reshape(-1, len(framed))
     away = np.abs(steps).sum(1)
     strides = np.cumprod((1, *framed[:0:-1]))[::-1]
-    return steps[(away > 0) & (away <= reach)] @ strides
+    # unsigned sums wrap around: adding a step back works
+    return (steps[(away > 0) & (away <= reach)] @ strides).astype(np.uint64)
 
 
 def _inside(framed: np.ndarray) -> Any:

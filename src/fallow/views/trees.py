@@ -4,17 +4,18 @@ A max-tree is grown by flooding: always go on at the highest level that is open,
 when a higher neighbour shows up, and close a component when nothing of its level is open any
 more. A component closes after everything inside it, so one pass also knows its size and how many
 of its parts are large enough. Nodes are numbered as they appear; `order` lists them as they close,
-the root last.
+the root last. Pixels count unsigned: a signed index may be negative, and asking costs a third.
 """
 
-# mypy: disable-error-code="no-untyped-def"
+# mypy: disable-error-code="no-untyped-def, call-overload"
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
 
 _options = {"cache": True, "nogil": True, "error_model": "numpy"}
-_SHIFT, _STEPS = 5, 31  # an open pixel is stored with the number of neighbours already seen
+# an open pixel is stored with the number of neighbours already seen
+_SHIFT, _STEPS, _ONE = np.uint64(5), np.uint64(31), np.uint64(1)
 
 
 @njit(inline="always")
@@ -41,19 +42,19 @@ def grow(state, first, offsets, start, least):
     order = np.empty(count, np.int32)
     size = np.empty(count, np.int32)
     children = np.empty(count, np.int32)
-    opened = np.empty(count, np.int64)
+    opened = np.empty(count, np.uint64)
     top = first[:-1].copy()
     branch = np.empty(first.shape[0], np.int32)  # the open components, each inside the one before
-    neighbours = offsets.shape[0]
-
-    pixel, step, nodes, closed, depth = start, 0, 1, 0, 0
+    neighbours = np.uint64(offsets.shape[0])
+    pixel, step = start, np.uint64(0)
+    nodes, closed, depth = 1, 0, 0
     level = np.int64(state[pixel])
     state[pixel] = -1
     branch[0], level_of[0], size[0], children[0] = 0, level, 0, 0
     while True:
         while step < neighbours:
             other = pixel + offsets[step]
-            step += 1
+            step += _ONE
             its = np.int64(state[other])
             if its < 0:
                 continue
@@ -64,7 +65,7 @@ def grow(state, first, offsets, start, least):
             else:
                 opened[top[level]] = (pixel << _SHIFT) | step
                 top[level] += 1
-                pixel, level, step = other, its, 0
+                pixel, level, step = other, its, np.uint64(0)
                 depth += 1
                 branch[depth], level_of[nodes] = nodes, level
                 size[nodes], children[nodes] = 0, 0
