@@ -32,10 +32,12 @@ from fallow.views.recipe import (
     ladder,
     moco,
     msn,
+    paired,
     plain,
     simclr,
     swav,
     symmetric,
+    turned,
 )
 from fallow.views.render import (
     ArrayPack,
@@ -77,6 +79,7 @@ __all__ = [
     "moco",
     "msn",
     "pack_arrays",
+    "paired",
     "plain",
     "render",
     "render_drawn",
@@ -85,6 +88,7 @@ __all__ = [
     "structure_filter",
     "swav",
     "symmetric",
+    "turned",
     "turning",
     "uniform",
     "unmap_boxes",
