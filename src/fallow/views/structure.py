@@ -176,10 +176,12 @@ def _grow(image: np.ndarray, tree: Tree, area: int, connectivity: int | None) ->
     np.cumsum(np.bincount(levels.reshape(-1), minlength=256), out=first[1:])
     offsets = _offsets(framed, connectivity)
     start = np.uint64(np.ravel_multi_index((1,) * image.ndim, framed))
-    grown = trees.grow(state.reshape(-1), first, offsets, start, area)
-    palette = np.arange(256, dtype=np.uint8)
-    colours = palette if tree == "max" else palette[::-1]
-    return _Grown(*grown, least=area, framed=framed, palette=colours)
+    node_of, level_of, parent, size, children, order = trees.grow(
+        state.reshape(-1), first, offsets, start, area
+    )
+    greys = np.arange(256, dtype=np.uint8)
+    palette = greys if tree == "max" else greys[::-1]
+    return _Grown(node_of, level_of, parent, size, children, order, area, framed, palette)
 
 
 def _offsets(framed: tuple[int, ...], connectivity: int | None) -> np.ndarray:
