@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks import record
 from fallow.problems import Problem
 
-NAMES = ("views", "train", "pack", "explore", "sorting", "masked", "spot")
+NAMES = ("views", "train", "pack", "explore", "sorting", "masked", "spot", "structure")
 ALONE = ("masked", "spot")  # the other side is written in the benchmark itself
 
 
