@@ -69,7 +69,7 @@ class Plan:
     size: int = 64
     batch: int = 8  # with a mask, and as many without
     steps: int = 600  # at most; fewer where the minutes are short
-    least: int = 20
+    least: int = 12
     seeds: int = 3
     most: int | None = None  # pictures of a split
 
@@ -90,16 +90,25 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
     plan = plan or Plan()
     begin = time.monotonic()
     sets = {name: Few(data, name, plan) for name in plan.sets}
-    first = next(iter(sets.values()))
-    trained(plan, first, "filtered", 0, 1)  # compiles
-    mark = time.monotonic()
-    trained(plan, first, "filtered", 0, plan.least)
-    each = (time.monotonic() - mark) / plan.least
-    runs = len(sets) * len(ROWS) * plan.seeds
-    left = 60 * minutes - (time.monotonic() - begin)
-    # a tenth for looking at the results
-    steps = int(max(plan.least, min(plan.steps, 0.9 * left / runs / each)))
+    steps = affordable(plan, sets, minutes, begin)
     return [one for few in sets.values() for one in one_set(few, plan, steps, minutes)]
+
+
+def affordable(plan: Plan, sets: dict[str, Few], minutes: float, begin: float) -> int:
+    """Steps of a run, so that all runs and looking at their results fit into the minutes."""
+    few = next(iter(sets.values()))
+    trained(plan, few, "filtered", 0, 1)  # compiles
+    mark = time.monotonic()
+    done = trained(plan, few, "filtered", 0, plan.least)
+    setup = time.monotonic() - mark - done.seconds
+    mark = time.monotonic()
+    judged(done.method, few, 0)
+    look = (time.monotonic() - mark) / len(few)
+    runs = len(ROWS) * plan.seeds
+    left = 60 * minutes - (time.monotonic() - begin)
+    left -= runs * sum(setup + look * len(each) for each in sets.values())
+    step = done.seconds / done.steps
+    return int(max(plan.least, min(plan.steps, left / (runs * len(sets) * step))))
 
 
 def one_set(few: Few, plan: Plan, steps: int, minutes: float) -> list[Entry]:
@@ -107,7 +116,7 @@ def one_set(few: Few, plan: Plan, steps: int, minutes: float) -> list[Entry]:
     found: dict[str, list[Outcome]] = {row: [] for row in ROWS}
     for seed in range(plan.seeds):
         for row in ROWS:
-            found[row].append(judged(trained(plan, few, row, seed, steps), few, seed))
+            found[row].append(judged(trained(plan, few, row, seed, steps).method, few, seed))
     about = {
         "data": {
             "name": few.name, "images": len(few.train), "labelled": few.about.labelled,
@@ -166,6 +175,9 @@ class Few:
         self.fingerprint = everything.fingerprint
         self.train, self.groups = self.small(everything.where("split = 'train'"), plan)
         self.test, _ = self.small(everything.where("split = 'test'"), plan)
+
+    def __len__(self) -> int:
+        return len(self.train) + len(self.test)
 
     def small(self, images: Any, plan: Plan) -> tuple[list[tuple[np.ndarray, np.ndarray]], Any]:
         """Pixels (h w 3) and codes (h w) of every picture."""
@@ -234,7 +246,7 @@ def unfiltered() -> Any:
 
 
 def trained(plan: Plan, few: Few, row: str, seed: int, steps: int) -> Any:
-    """The method of one run, trained; rows differ in what is said here and in nothing else."""
+    """One run; rows differ in what is said here and in nothing else."""
     import fallow
     from fallow.methods.segment.dsaif import DSAIF
     from fallow.train import fit
@@ -250,12 +262,12 @@ def trained(plan: Plan, few: Few, row: str, seed: int, steps: int) -> Any:
     )
     kind = DSAIF if row == "filtered" else unfiltered()
     encoder = fallow.encoder(plan.encoder, seed=seed)
-    return fit(kind, streams(few, row, seed), encoder=encoder, settings=settings, seed=seed).method
+    return fit(kind, streams(few, row, seed), encoder=encoder, settings=settings, seed=seed)
 
 
 def judged(method: Any, few: Few, seed: int) -> Outcome:
     from fallow.measure.segmentation import confusion, dice_of
-    from fallow.train.segment import look
+    from fallow.train.segment import enlarged, look
 
     networks = method.opinions()
     classes = len(few.about.classes)
@@ -266,7 +278,7 @@ def judged(method: Any, few: Few, seed: int) -> Outcome:
     for name, pictures in (("bare", bare), ("test", few.test)):
         wrong, both, total = np.zeros(len(networks)), 0, 0
         for pixels, codes in pictures:
-            found = [each.argmax(0).numpy() for each in look(method, pixels, networks)]
+            found = [enlarged(each, codes.shape) for each in look(method, pixels, networks)]
             if name == "test":
                 counts += [confusion(one, codes, classes) for one in found]
             errors = [(one != codes) & (codes != 255) for one in found]
