@@ -229,18 +229,12 @@ def streams(few: Few, row: str, seed: int) -> dict[str, Any]:
 def unfiltered() -> Any:
     """The method with the same contrast changes and 8 bits, but without its trees."""
     from fallow.methods.segment.dsaif import DSAIF
-    from fallow.views.structure import unit_range
 
     class Unfiltered(DSAIF):
-        def simplified(self, pixels: np.ndarray, tree: Any, draw: np.random.Generator) -> Any:
+        def view(self, unit: np.ndarray, tree: Any, draw: np.random.Generator) -> np.ndarray:
             s = self.settings
             gamma = draw.uniform(*s.gamma) if draw.random() < s.bent else 1.0
-            done = []
-            for channel in pixels:
-                unit, least, extent = unit_range(channel)
-                levels = np.floor(unit**gamma * 255) / 255
-                done.append(levels * extent + least)
-            return np.stack(done).astype(pixels.dtype)
+            return np.floor(unit**gamma * 255) / 255
 
     return Unfiltered
 

@@ -18,6 +18,9 @@ from fallow.views.structure import structure_view, unit_range
 PLAIN = {"classes": 2, "epochs": 2, "batch": 4, "size": 32, "precision": "32"}
 
 
+STD = np.array([0.229, 0.224, 0.225]).reshape(3, 1, 1)
+
+
 def collection(known=4, count=12):
     images = cells(count, seed=0, side=48)
     codes = {row: (images.mask(row) > 0).astype(np.uint8) for row in range(known)}
@@ -79,17 +82,22 @@ def test_half_of_the_images_are_filtered_and_a_coin_says_which_way():
     lower = (one <= before + 0.05).flatten(1).all(1)  # a level of 8 bits is about 0.03 here
     first_is_max, expected = [], {}
     for row in changed.nonzero().squeeze(1).tolist():
+        light = (before[row].numpy() * STD).mean(0)
+        unit, low, far = unit_range(light)
         for tree in ("max", "min"):
-            channels = [unit_range(channel) for channel in before[row].numpy()]
-            expected[tree] = np.stack(
-                [structure_view(unit, tree, area=3) * far + low for unit, low, far in channels]
-            ).astype(np.float32)
+            change = structure_view(unit, tree, area=3) * far + low - light
+            expected[tree] = before[row].numpy() + change / STD
         bright_first = bool(lower[row])
         first_is_max.append(bright_first)
         trees = ("max", "min") if bright_first else ("min", "max")
         for view, tree in zip((one, other), trees, strict=True):
             np.testing.assert_allclose(view[row].numpy(), expected[tree], atol=1e-5)
     assert 0.25 < np.mean(first_is_max) < 0.75
+
+
+def test_the_area_follows_the_view_unless_given():
+    assert [build(size=size).area for size in (32, 64, 224)] == [1, 4, 50]
+    assert build(area=7).area == 7
 
 
 def test_shares_of_filtered_images():
@@ -106,13 +114,15 @@ def test_the_same_draw_gives_the_same_views():
     assert not torch.equal(made[0].groups[0], made[2].groups[0])
 
 
-def test_grey_pictures_stay_grey():
-    view = torch.rand(8, 1, 16, 16).expand(-1, 3, -1, -1) * 2 - 1
-    scaled = view * torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1)
-    batch = Batch([scaled], [scaled], torch.arange(8), torch.zeros(8), torch.zeros(1, 8, 2, 3))
-    pair = build(filtered=1.0).prepare("x", batch, np.random.default_rng(0)).groups[0]
-    torch.testing.assert_close(pair[:, 1], 2 * pair[:, 0])
-    torch.testing.assert_close(pair[:, 2], 3 * pair[:, 0])
+def test_pictures_keep_their_colours():
+    """What is added to a pixel is the same amount of red, green and blue."""
+    batch, method = batch_of(8), build(filtered=1.0)
+    before = batch.views[0].repeat(2, 1, 1, 1).numpy() * STD
+    after = method.prepare("x", batch, np.random.default_rng(0)).groups[0].numpy() * STD
+    np.testing.assert_allclose(
+        after - after.mean(1, keepdims=True), before - before.mean(1, keepdims=True), atol=1e-5
+    )
+    assert np.abs(after - before).max() > 0.1
 
 
 def test_only_filtered_pictures_are_turned():
@@ -200,7 +210,10 @@ def test_labels_are_learnt():
 
 
 def test_volumes_are_filtered_whole():
-    batch, method = batch_of(3, 12, volume=True), build(filtered=1.0, bent=0.0, area=5)
+    values = PLAIN | {"filtered": 1.0, "bent": 0.0, "area": 5}
+    network = fallow.encoder("vnet/4", dimensions=3, inputs=1)
+    method = DSAIF(network, make_settings(DSAIF.Settings, values), Facts(3, 48, 0, 3))
+    batch = batch_of(3, 12, volume=True)
     one, other = method.prepare("x", batch, np.random.default_rng(0)).views
     assert one.shape == batch.views[0].shape
     unit, low, far = unit_range(batch.views[0][0, 0].numpy())

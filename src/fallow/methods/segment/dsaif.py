@@ -93,12 +93,23 @@ class DSAIF(SegmentMethod):
         )
 
     def simplified(self, pixels: np.ndarray, tree: Tree, draw: np.random.Generator) -> np.ndarray:
-        """A picture or volume (C *S) with other contrast, its regions flattened."""
+        """A picture or volume (C *S) whose lightness is filtered; colours shift along with it.
+
+        Channels filtered one by one would end in colours that are nowhere in the picture.
+        """
+        scale = np.ones(1) if self.dimensions == 3 else np.array(self.encoder.std)
+        scale = scale.reshape(-1, *[1] * (pixels.ndim - 1))
+        light = (pixels * scale).mean(0)
+        unit, least, extent = unit_range(light)
+        flat = self.view(unit, tree, draw) * extent + least
+        return pixels + ((flat - light) / scale).astype(pixels.dtype)
+
+    def view(self, unit: np.ndarray, tree: Tree, draw: np.random.Generator) -> np.ndarray:
+        """Lightness (*S) in 0..1 with other contrast, its regions flattened."""
         s = self.settings
         gamma = draw.uniform(*s.gamma) if draw.random() < s.bent else 1.0
         seed = int(draw.integers(2**32)) if s.keep else 0
-        how = {"tree": tree, "area": self.area, "gamma": gamma, "keep": s.keep, "seed": seed}
-        return by_channel(pixels, how)
+        return structure_view(unit, tree, area=self.area, gamma=gamma, keep=s.keep, seed=seed)
 
     def loss(self, batch: dict[str, Batch], now: Now) -> Loss:
         s = self.settings
@@ -151,20 +162,6 @@ def mutual(
         total = total + (entropy + dice) / 2 + weight * cross
         parts |= {f"dice{number}": dice.detach(), f"cross{number}": cross.detach()}
     return total, parts
-
-
-def by_channel(pixels: np.ndarray, how: dict[str, Any]) -> np.ndarray:
-    """`structure_view` of every channel (C *S) in its own range; equal channels are done once."""
-    scaled = [unit_range(channel) for channel in pixels]
-    grey = all(np.abs(unit - scaled[0][0]).max() < 1e-4 for unit, _, _ in scaled[1:])
-    flat: list[np.ndarray] = []
-    for unit, _, _ in scaled:
-        flat.append(flat[0] if flat and grey else structure_view(unit, **how))
-    done = [
-        one.astype(np.float64) * extent + least
-        for one, (_, least, extent) in zip(flat, scaled, strict=True)
-    ]
-    return np.stack(done).astype(pixels.dtype)
 
 
 def turn(x: Tensor, quarters: Tensor) -> Tensor:
