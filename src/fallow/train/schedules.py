@@ -111,3 +111,13 @@ def scaled_rate(base: float, batch: int, per: int = 256) -> float:
     4.8
     """
     return base * batch / per
+
+
+def gaussian_ramp(position: float, length: float) -> float:
+    """From e^-5 at 0 up to 1 at `length` along half a bell, then constant: how far to trust.
+
+    >>> [round(gaussian_ramp(t, 40), 4) for t in (0, 20, 40, 60)]
+    [0.0067, 0.2865, 1.0, 1.0]
+    """
+    missing = 1 - min(position, length) / length
+    return math.exp(-5 * missing * missing)

@@ -48,6 +48,7 @@ from fallow.views.render import (
     render,
     render_drawn,
 )
+from fallow.views.structure import area_filter, structure_filter
 
 __all__ = [
     "CIFAR",
@@ -57,6 +58,7 @@ __all__ = [
     "Recipe",
     "Rendered",
     "View",
+    "area_filter",
     "at_resolution",
     "between",
     "byol",
@@ -83,6 +85,7 @@ __all__ = [
     "render_drawn",
     "render_torch",
     "simclr",
+    "structure_filter",
     "swav",
     "symmetric",
     "turned",
