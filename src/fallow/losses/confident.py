@@ -32,7 +32,7 @@ def share_confident(confidence: Tensor, valid: Tensor, threshold: float) -> Tens
     >>> share_confident(sure, torch.ones_like(sure) > 0, 0.95)
     tensor([[[0.5000, 0.5000]]])
     """
-    sure = (valid & (confidence >= threshold)).sum((1, 2), keepdim=True).to(confidence.dtype)
+    sure = (valid & (confidence >= threshold)).sum((1, 2), keepdim=True)
     return (sure / _number(valid)).expand_as(confidence)
 
 
