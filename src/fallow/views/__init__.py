@@ -33,10 +33,12 @@ from fallow.views.recipe import (
     ladder,
     moco,
     msn,
+    paired,
     plain,
     simclr,
     swav,
     symmetric,
+    turned,
 )
 from fallow.views.render import (
     ArrayPack,
@@ -77,6 +79,7 @@ __all__ = [
     "moco",
     "msn",
     "pack_arrays",
+    "paired",
     "plain",
     "render",
     "render_drawn",
@@ -84,6 +87,7 @@ __all__ = [
     "simclr",
     "swav",
     "symmetric",
+    "turned",
     "turning",
     "uniform",
     "unmap_boxes",
