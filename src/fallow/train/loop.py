@@ -190,6 +190,7 @@ def _part(batch: Any, part: int, parts: int) -> Any:
         batch.geometry[:, rows],
         batch.roles,
         [mask[rows] for mask in batch.masks],
+        batch.sizes[rows],
     )
 
 
@@ -395,7 +396,7 @@ def fit(
 
     settings = _fitting(settings, leader, world, say)
     torch.manual_seed(seed)
-    method = kind(encoder, settings, _facts(leader)).to(fabric.device)
+    method = kind(encoder, settings, _facts(leader, tuple(named))).to(fabric.device)
     if world > 1:
         share_batch_norm(method)
     identity = {
@@ -523,10 +524,10 @@ def _arrange(batch: dict[str, Batch], device: torch.device) -> Any:
     return next(iter(moved.values())) if len(moved) == 1 else moved
 
 
-def _facts(images: Images) -> Facts:
+def _facts(images: Images, streams: tuple[str, ...]) -> Facts:
     side = int(np.median(np.minimum(images.column("width"), images.column("height"))))
     classes = len(images.labels[1]) if "label" in images.columns else 0
-    return Facts(len(images), side, classes, getattr(images, "dimensions", 2))
+    return Facts(len(images), side, classes, getattr(images, "dimensions", 2), streams)
 
 
 def _fitting(

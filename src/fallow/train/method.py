@@ -32,6 +32,7 @@ class Facts:
     side: int  # median short side in pixels
     classes: int = 0  # 0: no labels
     dimensions: int = 2  # 3: volumes
+    streams: tuple[str, ...] = ()  # names of the images there are
 
 
 @dataclass
@@ -57,6 +58,7 @@ class Batch:
     geometry: Tensor  # V B 2 3, output pixels -> source pixels
     roles: list[str] = field(default_factory=list)
     masks: list[Tensor] = field(default_factory=list)  # per view B S S; 255: not to be judged
+    sizes: Tensor = field(default_factory=lambda: torch.zeros(0, 2))  # B 2, of the sources
 
     def __len__(self) -> int:
         return len(self.index)
@@ -74,6 +76,7 @@ class Batch:
             self.geometry.to(device),
             self.roles,
             [mask.to(device) for mask in self.masks],
+            self.sizes.to(device),
         )
 
 

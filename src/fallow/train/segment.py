@@ -109,10 +109,10 @@ class SegmentMethod(Method):
         raise NotImplementedError
 
 
-def on_stage(method: SegmentMethod, encoder: Encoder, pixels: np.ndarray) -> Tensor:
-    """One uint8 picture as 1 3 h w at the scale of training."""
+def on_stage(encoder: Encoder, pixels: np.ndarray, side: int) -> Tensor:
+    """One uint8 picture as 1 3 h w, its short side at the scale of training."""
     height, width = pixels.shape[:2]
-    scale = method.side / min(height, width)
+    scale = side / min(height, width)
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
     x = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].to(encoder.device)
     if size != (height, width):
@@ -132,7 +132,7 @@ def look(
         x = torch.from_numpy(np.ascontiguousarray(image, np.float32))[None, None]
         x = x.to(encoder.device)
     else:
-        x = on_stage(method, encoder, image)
+        x = on_stage(encoder, image, method.side)
     found = []
     for network in networks or [method.predictor()]:
         was = [part for part in network.modules() if part.training]
