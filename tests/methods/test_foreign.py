@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fallow.images.masks import named_classes, without_masks
 from PIL import Image
 from tests.methods.tiny_clipseg import make
 
 import fallow.images
+from fallow.images.masks import named_classes, without_masks
 from fallow.images.samples import STREET_CLASSES, streets, write
 from fallow.problems import Problem, SettingProblem, SourceProblem
 from fallow.train import foreign
@@ -170,3 +170,83 @@ def test_shares_of_classes():
     images = fallow.images.open([np.zeros((2, 4, 3), np.uint8)])
     found = foreign.label(images, Halves(), CLASSES)
     assert foreign.class_shares(found, 3).tolist() == [0, 0.5, 0.5]
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Six target pictures of which two have masks, and four foreign ones."""
+    every = streets(6, 0, (32, 48))
+    target = write(without_masks(every), tmp_path / "target")
+    write(without_masks(streets(4, 5, (32, 48))), tmp_path / "more")
+    (tmp_path / "masks").mkdir()
+    for row, path in enumerate(sorted((target / "images").iterdir())[:2]):
+        Image.fromarray(every.mask(row)).save(tmp_path / "masks" / path.name)
+    (tmp_path / "classes.yaml").write_text("\n".join(f"{n}: {k}" for n, k in STREET.items()))
+    return tmp_path
+
+
+STREET = {name: value for value, name in enumerate(STREET_CLASSES)}
+QUICK = {"size": 32, "batch": 4, "precision": "32"}
+
+
+def segmented(folders, out, **more):
+    import fallow
+
+    return fallow.segment(
+        folders / "target" / "images",
+        folders / "masks",
+        classes=folders / "classes.yaml",
+        encoder="unet/4",
+        epochs=1,
+        settings=QUICK,
+        out=folders / out,
+        **more,
+    )
+
+
+def test_a_run_of_segment_labels_what_another_learns_from(folders):
+    segmented(folders, "first", method="semiovs")
+    found = segmented(folders, "second", more=folders / "more", labeller=folders / "first")
+    assert found.findings["method"] == "semiovs"
+    notes = "\n".join(found.findings["notes"])
+    assert "4 foreign images, labelled once by the saved segmenter" in notes
+    assert "no open vocabulary" in (folders / "second" / "report.html").read_text()
+    assert found.table.num_rows == 6
+    assert "foreign" in found.run.history[0]
+    # the labeller says of a picture what its own run wrote for it
+    labeller = foreign.read_labeller(
+        folders / "first", None, named_classes(folders / "classes.yaml")
+    )
+    import fallow
+
+    first = fallow.images.open(folders / "target" / "images")
+    row = 4
+    with Image.open(folders / "first" / "masks" / first.column("id")[row]) as written:
+        np.testing.assert_array_equal(labeller(first[row]), np.array(written))
+
+
+def test_concepts_on_the_command_line(folders, monkeypatch, capsys):
+    from fallow.cli import main
+
+    make(folders / "clipseg")
+    (folders / "concepts.yaml").write_text("\n".join(f"{name}: [{name}]" for name in STREET))
+    words = [
+        "fallow", "segment", str(folders / "target" / "images"),
+        "--masks", str(folders / "masks"), "--classes", str(folders / "classes.yaml"),
+        "--more", str(folders / "more"), "--concepts", str(folders / "concepts.yaml"),
+        "--labeller", str(folders / "clipseg"), "--encoder", "unet/4", "--epochs", "1",
+        "--out", str(folders / "out"), "--set", "size=32", "--set", "batch=4",
+    ]  # fmt: skip
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().out
+    assert ended.value.code == 0, said
+    assert "4 foreign images, labelled once by an open-vocabulary segmenter" in said
+
+
+def test_who_labels_needs_something_to_label(folders):
+    with pytest.raises(SettingProblem, match="name their folder with more"):
+        segmented(folders, "out", method="semiovs", labeller=folders / "masks")
+    with pytest.raises(SettingProblem, match="choose method semiovs"):
+        segmented(folders, "out", method="bcp", more=folders / "more")

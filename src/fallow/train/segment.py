@@ -83,15 +83,16 @@ class SegmentMethod(Method):
         named: dict[str, Any],
         *,
         more: Any = None,
+        labeller: Any = None,
         concepts: Any = None,
         classes: Any = None,
         tell: Callable[[str], None] = lambda line: None,
     ) -> dict[str, Any]:
         """The images to train on, by stream; a method that wants more than these two says so."""
-        if more is not None or concepts is not None:
+        if any(given is not None for given in (more, labeller, concepts)):
             raise SettingProblem(
-                f"{cls.__name__} uses no other pictures: leave more and concepts out, or choose "
-                "method semiovs"
+                f"{cls.__name__} uses no other pictures: leave more, labeller and concepts out, "
+                "or choose method semiovs"
             )
         return named
 

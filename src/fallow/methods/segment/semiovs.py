@@ -257,6 +257,10 @@ class SemiOVS(SegmentMethod):
         from fallow.train.foreign import foreign_images
 
         found = dict(named) | {"mix": named["unlabelled"]}
+        if more is None and (labeller is not None or concepts is not None):
+            raise SettingProblem(
+                "a labeller and concepts are for foreign pictures: name their folder with more"
+            )
         if more is not None:
             found["foreign"] = foreign_images(
                 more, labeller=labeller, concepts=concepts, classes=classes, tell=tell
