@@ -21,7 +21,7 @@ from fallow.encoders.windows import sliding
 from fallow.files import atomic_write, cache_dir, fingerprint
 from fallow.images.masks import IGNORE, Classes, read_masks, with_masks
 from fallow.problems import Problem, SettingProblem, SourceProblem
-from fallow.train.segment import enlarged, on_stage
+from fallow.train.segment import enlarged, on_stage, window_for
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,9 +64,9 @@ class BySegmenter:
         return f"the saved segmenter {self.where} (no open vocabulary: it knows its own classes)"
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        window = round(self.side * 3 / 4)  # as a method looks at pictures after training
-        x = on_stage(self.segmenter.encoder, image, self.side)
-        said = sliding(self.segmenter, x, (window, window))[0].cpu()
+        encoder, side = self.segmenter.encoder, round(self.side * 3 / 4)
+        x = on_stage(encoder, image, self.side)  # as a method looks at pictures after training
+        said = sliding(self.segmenter, x, window_for(encoder, x, (side, side)))[0].cpu()
         return self.codes[enlarged(said, image.shape[:2])]
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from fallow.encoders import Encoder
 from fallow.encoders.segmenter import fresh
+from fallow.encoders.unet import Contracting
 from fallow.encoders.windows import sliding
 from fallow.problems import SettingProblem
 from fallow.train.method import Method
@@ -22,6 +23,7 @@ from fallow.views.volumes import Crop
 
 __all__ = ["SegmentMethod", "SegmentSettings", "fresh", "look"]
 
+WHOLE = 512 * 512  # pixels of a picture that is looked at without windows, at most
 LARGEST = 2048  # long side at which probabilities are enlarged to their picture's pixels
 
 
@@ -121,12 +123,23 @@ def on_stage(encoder: Encoder, pixels: np.ndarray, side: int) -> Tensor:
     return encoder.preprocessing.normalise(x)
 
 
+def window_for(encoder: Encoder, x: Tensor, window: Sequence[int]) -> tuple[int, ...]:
+    """All of a small picture where the network is a U-Net, else the given window."""
+    small = x.ndim == 4 and x.numel() < WHOLE * x.shape[1]
+    return tuple(x.shape[2:] if small and isinstance(encoder.network, Contracting) else window)
+
+
 def look(
-    method: SegmentMethod, image: np.ndarray, networks: Sequence[nn.Module] | None = None
+    method: SegmentMethod,
+    image: np.ndarray,
+    networks: Sequence[nn.Module] | None = None,
+    *,
+    bf16: bool = False,
 ) -> list[Tensor]:
     """What each network (the predictor alone if not given) says of one picture or volume.
 
-    Probabilities K *s at the scale of training, from windows that overlap by half, in eval mode.
+    Probabilities K *s at the scale of training, in eval mode. A U-Net sees a small picture as a
+    whole; other networks, large pictures and volumes go through windows that overlap by half.
     """
     encoder = method.encoder
     if image.ndim == 3 and method.dimensions == 3:
@@ -134,11 +147,13 @@ def look(
         x = x.to(encoder.device)
     else:
         x = on_stage(encoder, image, method.side)
+    window = window_for(encoder, x, method.window)
     found = []
     for network in networks or [method.predictor()]:
         was = [part for part in network.modules() if part.training]
         network.eval()
-        found.append(sliding(network, x, method.window)[0].cpu())
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
+            found.append(sliding(network, x, window)[0].cpu())
         for part in was:
             part.training = True
     return found
