@@ -43,7 +43,7 @@ class Plan:
     encoder: str = "unet/8"
     size: int = 48
     batch: int = 4
-    learning_rate: float = 2.0
+    learning_rate: float = 4.0
     few: int = 4  # labelled images, the decisive count
     more: int = 16  # and a comfortable one
     worse: float = 0.3  # share of the foreign images' area with a wrong label
