@@ -201,8 +201,11 @@ def segment(
     ] = None,
     method: Annotated[str | None, typer.Option(help="bcp, dsaif, semiovs")] = None,
     classes: Annotated[Path | None, typer.Option(help="YAML of class names and values")] = None,
-    more: Annotated[Path | None, typer.Option(help="a second folder, for semiovs")] = None,
-    concepts: Annotated[Path | None, typer.Option(help="YAML of words for semiovs")] = None,
+    more: Annotated[str | None, typer.Option(help="foreign pictures that help, too")] = None,
+    labeller: Annotated[
+        str | None, typer.Option(help="of those: hf:NAME, a run of segment, or masks")
+    ] = None,
+    concepts: Annotated[Path | None, typer.Option(help="YAML: words for each class")] = None,
     where: Where = None,
     encoder: Encoder = None,
     minutes: Annotated[float | None, typer.Option(help="wall-clock budget")] = None,
@@ -222,6 +225,7 @@ def segment(
         method=method,
         classes=classes,
         more=more,
+        labeller=labeller,
         concepts=concepts,
         where=where,
         encoder=encoder,

@@ -234,6 +234,25 @@ def _from_cache_or_hub(name: str, fetch: Any) -> Any:
         raise _reason(name, error) from error
 
 
+def _whole_model(name: str, class_name: str, local: bool, **options: Any) -> Any:
+    """A model with all of its weights: what a checkpoint lacks would silently be random."""
+    model, report = getattr(_transformers(), class_name).from_pretrained(
+        name,
+        local_files_only=local,
+        use_safetensors=True,
+        trust_remote_code=False,
+        dtype=torch.float32,
+        output_loading_info=True,
+        **options,
+    )
+    if report["missing_keys"]:
+        raise Problem(
+            f"the weights of {name} lack {len(report['missing_keys'])} parameters, such as "
+            f"{min(report['missing_keys'])}: the model would partly be random."
+        )
+    return model
+
+
 def _model(name: str) -> tuple[nn.Module, Family]:
     transformers = _transformers()
 
@@ -249,21 +268,7 @@ def _model(name: str) -> tuple[nn.Module, Family]:
         if "CLIPVisionModelWithProjection" in (about.get("architectures") or []):
             family = FAMILIES["clip"]
         options = {"add_pooling_layer": False} if kind == "vit" else {}
-        model, report = getattr(transformers, family.class_name).from_pretrained(
-            name,
-            local_files_only=local,
-            use_safetensors=True,
-            trust_remote_code=False,
-            dtype=torch.float32,
-            output_loading_info=True,
-            **options,
-        )
-        if report["missing_keys"]:
-            raise Problem(
-                f"the weights of {name} lack {len(report['missing_keys'])} parameters, such as "
-                f"{min(report['missing_keys'])}: the model would partly be random."
-            )
-        return model, family
+        return _whole_model(name, family.class_name, local, **options), family
 
     def quietly(local: bool) -> tuple[nn.Module, Family]:
         with _quiet(bars=not local):
@@ -355,6 +360,33 @@ def hugging_face(
         options={"kind": kind, "config": config.to_dict()},
         provenance={"weights": f"hf:{name}", "revision": getattr(config, "_commit_hash", None)},
     )
+
+
+# model_type of config.json -> class of transformers that segments what words name
+PROMPTED = {"clipseg": "CLIPSegForImageSegmentation"}
+
+
+def prompted(name: str) -> tuple[Any, Any, Preprocessing]:
+    """Network, tokenizer and preprocessing of a segmenter that is told by text what to look for."""
+    transformers = _transformers()
+
+    def fetch(local: bool) -> tuple[Any, Any]:
+        with _quiet(bars=not local):
+            about, _ = transformers.PretrainedConfig.get_config_dict(name, local_files_only=local)
+            kind = about.get("model_type")
+            if kind not in PROMPTED:
+                raise SettingProblem(
+                    f"{name} is of the kind {kind!r}, which fallow does not know as a segmenter "
+                    f"that is told by text; known: {', '.join(PROMPTED)}."
+                )
+            model = _whole_model(name, PROMPTED[kind], local)
+            words = transformers.AutoTokenizer.from_pretrained(
+                name, local_files_only=local, trust_remote_code=False
+            )
+        return model.eval().requires_grad_(False), words
+
+    model, words = _from_cache_or_hub(name, fetch)
+    return model, words, read_preprocessing(_processing(name))
 
 
 def empty_hugging_face(options: dict[str, Any]) -> nn.Module:

@@ -57,6 +57,7 @@ class Stream:
             seen.geometry,
             list(seen.roles),
             masks,
+            torch.from_numpy(np.stack([self.pack.heights[rows], self.pack.widths[rows]], 1)),
         )
 
 

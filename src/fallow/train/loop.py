@@ -190,6 +190,7 @@ def _part(batch: Any, part: int, parts: int) -> Any:
         batch.geometry[:, rows],
         batch.roles,
         [mask[rows] for mask in batch.masks],
+        batch.sizes[rows],
     )
 
 
@@ -458,7 +459,7 @@ def fit(
 
     settings = _fitting(settings, leader, world, say)
     torch.manual_seed(seed)
-    method = kind(encoder, settings, _facts(leader)).to(fabric.device)
+    method = kind(encoder, settings, _facts(leader, tuple(named))).to(fabric.device)
     if world > 1:
         share_batch_norm(method)
     identity = {
@@ -589,11 +590,11 @@ def _arrange(batch: dict[str, Batch], device: torch.device) -> Any:
     return next(iter(moved.values())) if len(moved) == 1 else moved
 
 
-def _facts(images: Images) -> Facts:
+def _facts(images: Images, streams: tuple[str, ...]) -> Facts:
     side = int(np.median(np.minimum(images.column("width"), images.column("height"))))
     names = tuple(images.labels[1])
     dimensions = getattr(images, "dimensions", 2)
-    return Facts(len(images), side, len(names), names, dimensions)
+    return Facts(len(images), side, len(names), names, dimensions, streams)
 
 
 def _fitting(

@@ -34,6 +34,7 @@ class Facts:
     classes: int = 0  # 0: no labels
     names: tuple[str, ...] = ()  # of the classes
     dimensions: int = 2  # 3: volumes
+    streams: tuple[str, ...] = ()  # names of the images there are
 
 
 @dataclass
@@ -59,6 +60,7 @@ class Batch:
     geometry: Tensor  # V B 2 3, output pixels -> source pixels
     roles: list[str] = field(default_factory=list)
     masks: list[Tensor] = field(default_factory=list)  # per view B S S; 255: not to be judged
+    sizes: Tensor = field(default_factory=lambda: torch.zeros(0, 2))  # B 2, of the sources
 
     def __len__(self) -> int:
         return len(self.index)
@@ -76,6 +78,7 @@ class Batch:
             self.geometry.to(device),
             self.roles,
             [mask.to(device) for mask in self.masks],
+            self.sizes.to(device),
         )
 
 

@@ -104,6 +104,16 @@ def ramp_reaching(step: int, start: float, end: float, steps: int) -> float:
     return end if step >= steps else start + (end - start) * step / max(steps - 1, 1)
 
 
+def there_and_back(position: float, total: float) -> float:
+    """Linear from 0 up to 1 half way through, and back to 0 at the end: PrevMatch's weight.
+
+    >>> [there_and_back(t, 4) for t in (0, 1, 2, 3, 4)]
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
+    half = total / 2
+    return position / half if position <= half else 1 - (position - half) / half
+
+
 def scaled_rate(base: float, batch: int, per: int = 256) -> float:
     """A learning rate given for batches of `per` images, scaled linearly to `batch`.
 

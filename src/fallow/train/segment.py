@@ -85,15 +85,16 @@ class SegmentMethod(Method):
         named: dict[str, Any],
         *,
         more: Any = None,
+        labeller: Any = None,
         concepts: Any = None,
         classes: Any = None,
         tell: Callable[[str], None] = lambda line: None,
     ) -> dict[str, Any]:
         """The images to train on, by stream; a method that wants more than these two says so."""
-        if more is not None or concepts is not None:
+        if any(given is not None for given in (more, labeller, concepts)):
             raise SettingProblem(
-                f"{cls.__name__} uses no other pictures: leave more and concepts out, or choose "
-                "method semiovs"
+                f"{cls.__name__} uses no other pictures: leave more, labeller and concepts out, "
+                "or choose method semiovs"
             )
         return named
 
@@ -111,15 +112,21 @@ class SegmentMethod(Method):
         raise NotImplementedError
 
 
-def on_stage(method: SegmentMethod, encoder: Encoder, pixels: np.ndarray) -> Tensor:
-    """One uint8 picture as 1 3 h w at the scale of training."""
+def on_stage(encoder: Encoder, pixels: np.ndarray, side: int) -> Tensor:
+    """One uint8 picture as 1 3 h w, its short side at the scale of training."""
     height, width = pixels.shape[:2]
-    scale = method.side / min(height, width)
+    scale = side / min(height, width)
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
     x = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].to(encoder.device)
     if size != (height, width):
         x = F.interpolate(x, size, mode="bilinear", antialias=True)
     return encoder.preprocessing.normalise(x)
+
+
+def window_for(encoder: Encoder, x: Tensor, window: Sequence[int]) -> tuple[int, ...]:
+    """All of a small picture where the network is a U-Net, else the given window."""
+    small = x.ndim == 4 and x.numel() < WHOLE * x.shape[1]
+    return tuple(x.shape[2:] if small and isinstance(encoder.network, Contracting) else window)
 
 
 def look(
@@ -139,10 +146,8 @@ def look(
         x = torch.from_numpy(np.ascontiguousarray(image, np.float32))[None, None]
         x = x.to(encoder.device)
     else:
-        x = on_stage(method, encoder, image)
-    window = method.window
-    if x.ndim == 4 and isinstance(encoder.network, Contracting) and x.numel() < WHOLE * x.shape[1]:
-        window = tuple(x.shape[2:])
+        x = on_stage(encoder, image, method.side)
+    window = window_for(encoder, x, method.window)
     found = []
     for network in networks or [method.predictor()]:
         was = [part for part in network.modules() if part.training]

@@ -76,6 +76,7 @@ def segment(
     classes: Any = None,
     ignore: Sequence[Any] = (),
     more: Any = None,
+    labeller: Any = None,
     concepts: Any = None,
     where: str | None = None,
     minutes: float | None = None,
@@ -93,6 +94,10 @@ def segment(
     `mask` counts. Values of the masks are the classes unless `classes` names them ({name: value},
     a list, or a YAML file); `ignore` lists values not to be judged. Volumes (.nii) are treated as
     such, with the extra `scans`. Everything is written into `out`, by default `<name>-segment`.
+
+    `more` are foreign pictures, labelled once before training: by `labeller` (a run of segment, a
+    folder of masks, or "hf:NAME" of a CLIPSeg), by the masks that came with them, or by a CLIPSeg
+    that `concepts` (words for each class, or a YAML file of them) tells what to look for.
 
     >>> import tempfile
     >>> from fallow.images.masks import with_masks, without_masks
@@ -134,12 +139,18 @@ def segment(
     name = encoder or ("unet/8" if volumes else "unet/16")
     options = {"dimensions": 3, "inputs": 1} if volumes else {}
     bare = known.bare if len(known.bare) > 1 else _everything(known)
+
+    def noted(line: str) -> None:
+        known.notes.append(line)  # the report says it, too
+        tell(line)
+
     named = kind.streams(
         {"unlabelled": bare, "labelled": known.labelled},
         more=more,
+        labeller=labeller,
         concepts=concepts,
         classes=known.classes,
-        tell=tell,
+        tell=noted,
     )
     run = fit(
         kind,

@@ -129,6 +129,22 @@ def map_mask(mask: Tensor, geometry: Tensor, size: int, *, outside: int = 0) -> 
     return _nearest(mask, geometry, size, size, outside)
 
 
+def inside(geometry: Tensor, sizes: Tensor, size: int) -> Tensor:
+    """Which pixels of a view (B S S) show the source, whose height and width are `sizes` (B 2).
+
+    >>> shift = torch.tensor([[[1.0, 0.0, -1.0], [0.0, 1.0, 0.0]]])
+    >>> inside(shift, torch.tensor([[2, 2]]), 3)[0].int().tolist()
+    [[0, 1, 1], [0, 1, 1], [0, 0, 0]]
+    """
+    along = torch.arange(size, device=geometry.device, dtype=torch.float64)
+    grid = torch.stack([along.repeat(size), along.repeat_interleave(size)], -1)  # S*S 2, x y
+    x, y = unmap_points(geometry.double(), grid).unbind(-1)  # B S*S
+    height, width = sizes.to(x)[:, :, None].unbind(1)
+    # its rim is half a pixel beyond the centres of its outermost pixels
+    there = (x >= -0.5) & (y >= -0.5) & (x < width - 0.5) & (y < height - 0.5)
+    return there.view(len(geometry), size, size)
+
+
 def unmap_mask(
     mask: Tensor, geometry: Tensor, source_size: tuple[int, int], *, outside: int = 0
 ) -> Tensor:
