@@ -212,7 +212,7 @@ def test_labels_are_learnt():
 def test_volumes_are_filtered_whole():
     values = PLAIN | {"filtered": 1.0, "bent": 0.0, "area": 5}
     network = fallow.encoder("vnet/4", dimensions=3, inputs=1)
-    method = DSAIF(network, make_settings(DSAIF.Settings, values), Facts(3, 48, 0, 3))
+    method = DSAIF(network, make_settings(DSAIF.Settings, values), Facts(3, 48, dimensions=3))
     batch = batch_of(3, 12, volume=True)
     one, other = method.prepare("x", batch, np.random.default_rng(0)).views
     assert one.shape == batch.views[0].shape

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from fallow.files import inside
 from fallow.images.masks import Classes, Masked, read_masks, without_masks
 from fallow.images.volumes import NIFTI, Volumes, open_volumes, read_volume_masks, write_volume
 from fallow.methods import find
@@ -22,7 +23,7 @@ from fallow.result import Result, writable
 from fallow.train import Run, fit, launch, make_settings
 from fallow.train.segment import SegmentMethod, disagreement, enlarged, look, uncertainty
 from fallow.verbs.embed import opened
-from fallow.verbs.spot import _plain, _safe
+from fallow.verbs.spot import _plain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -405,7 +406,7 @@ def _measured(
 
 def _mask_name(key: str) -> str:
     """A picture's id without its ending, as a path below a folder."""
-    name = _safe(key)
+    name = inside(key)
     stem, dot, _ = name.rpartition(".")
     return stem if dot and "/" not in name[len(stem) :] else name
 
