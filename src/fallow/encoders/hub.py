@@ -249,27 +249,49 @@ def _model(name: str) -> tuple[nn.Module, Family]:
         if "CLIPVisionModelWithProjection" in (about.get("architectures") or []):
             family = FAMILIES["clip"]
         options = {"add_pooling_layer": False} if kind == "vit" else {}
-        model, report = getattr(transformers, family.class_name).from_pretrained(
-            name,
-            local_files_only=local,
-            use_safetensors=True,
-            trust_remote_code=False,
-            dtype=torch.float32,
-            output_loading_info=True,
-            **options,
-        )
-        if report["missing_keys"]:
-            raise Problem(
-                f"the weights of {name} lack {len(report['missing_keys'])} parameters, such as "
-                f"{min(report['missing_keys'])}: the model would partly be random."
-            )
-        return model, family
+        return _loaded(transformers, family.class_name, name, local, **options), family
 
     def quietly(local: bool) -> tuple[nn.Module, Family]:
         with _quiet(bars=not local):
             return fetch(local)
 
     return _from_cache_or_hub(name, quietly)
+
+
+def _loaded(transformers: Any, class_name: str, name: str, local: bool, **options: Any) -> Any:
+    """A model with all its weights, from safetensors, in float32."""
+    model, report = getattr(transformers, class_name).from_pretrained(
+        name,
+        local_files_only=local,
+        use_safetensors=True,
+        trust_remote_code=False,
+        dtype=torch.float32,
+        output_loading_info=True,
+        **options,
+    )
+    if report["missing_keys"]:
+        raise Problem(
+            f"the weights of {name} lack {len(report['missing_keys'])} parameters, such as "
+            f"{min(report['missing_keys'])}: the model would partly be random."
+        )
+    return model
+
+
+def pretrained(name: str, class_name: str, kind: str) -> Any:
+    """A model that is no encoder, of one kind (its `model_type`), from cache, folder or hub."""
+    transformers = _transformers()
+
+    def fetch(local: bool) -> Any:
+        with _quiet(bars=not local):
+            about, _ = transformers.PretrainedConfig.get_config_dict(name, local_files_only=local)
+            if about.get("model_type") != kind:
+                raise SettingProblem(
+                    f"{name} is of the kind {about.get('model_type')!r}, not {kind!r}: "
+                    "choose another model."
+                )
+            return _loaded(transformers, class_name, name, local)
+
+    return _from_cache_or_hub(name, fetch)
 
 
 def _processing(name: str) -> dict[str, Any]:
