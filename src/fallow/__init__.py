@@ -18,6 +18,7 @@ _VERBS = {
     "learn": "fallow.verbs.learn",
     "probe": "fallow.verbs.probe",
     "spot": "fallow.verbs.spot",
+    "discover": "fallow.verbs.discover",
 }
 
 __all__ = ["Problem", "__version__", *_VERBS]

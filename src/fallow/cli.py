@@ -167,6 +167,60 @@ def spot(
 
 
 @app.command()
+def discover(
+    source: Annotated[str, typer.Argument(help="images; with --accept, the folder of a run")],
+    labels: Annotated[
+        Path | None, typer.Option(help="CSV of two columns: path, and label of some images")
+    ] = None,
+    hide: Annotated[
+        str | None, typer.Option(help="labels that only judge, e.g. \"gcd = 'unlabelled'\"")
+    ] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="CSV with the label of all images; it only judges")
+    ] = None,
+    where: Where = None,
+    method: Annotated[str, typer.Option(help="gpc, gcd or simgcd")] = "gpc",
+    classes: Annotated[int | None, typer.Option(help="how many there are, if known")] = None,
+    encoder: Encoder = None,
+    minutes: Annotated[float | None, typer.Option(help="train the encoder so long")] = None,
+    epochs: Annotated[float | None, typer.Option(help="or for so many passes")] = None,
+    accept: Annotated[
+        list[str] | None, typer.Option(help='turn a found group into labels: "new 1=oak"')
+    ] = None,
+    sure: Annotated[float, typer.Option(help="accept images at least so sure, 0 to 1")] = 0.0,
+    out: Annotated[Path | None, typer.Option(help="folder for report and assignments")] = None,
+    preset: Preset = None,
+    settings: SettingsFile = None,
+    set_: Pairs = None,
+    seed: Seed = 0,
+) -> None:
+    """Sort all images when only some classes are labelled, and count the new classes."""
+    from fallow.verbs.discover import discover as verb
+
+    result = verb(
+        source,
+        labels=labels,
+        hide=hide,
+        truth=truth,
+        where=where,
+        method=method,
+        classes=classes,
+        encoder=encoder,
+        minutes=minutes,
+        epochs=epochs,
+        accept=_renamings(accept) if accept else None,
+        sure=sure,
+        out=out if accept else out or Path(f"{_stem(source)}-discover"),
+        preset=preset,
+        settings={**_yaml(settings), **_pairs(set_ or [])},
+        seed=seed,
+        tell=typer.echo,
+        progress_bar=sys.stderr.isatty(),
+    )
+    _tell(result)
+
+
+@app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="where the pictures are made")] = Path(
         "fallow-demo"
@@ -243,6 +297,16 @@ def _pairs(words: list[str]) -> dict[str, Any]:
         if not equals:
             raise SettingProblem(f"--set wants name=value, not {word!r}")
         found[name.strip()] = yaml.safe_load(value)
+    return found
+
+
+def _renamings(words: list[str]) -> dict[str, str]:
+    found = {}
+    for word in words:
+        group, equals, name = word.partition("=")
+        if not equals or not name.strip():
+            raise SettingProblem(f"--accept wants group=name, not {word!r}")
+        found[group.strip()] = name.strip()
     return found
 
 

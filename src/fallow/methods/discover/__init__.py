@@ -1,1 +1,1 @@
-"""Systems that sort everything when only some classes are labelled, and find the new ones."""
+"""Systems that sort images when only some classes are labelled, and count the new ones."""
