@@ -176,9 +176,18 @@ def discover(
         str | None, typer.Option(help="labels that only judge, e.g. \"gcd = 'unlabelled'\"")
     ] = None,
     truth: Annotated[
-        Path | None, typer.Option(help="CSV with the label of all images; it only judges")
+        Path | None, typer.Option(help="CSV with the label of all images, or masks; it only judges")
     ] = None,
     where: Where = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="sort pixels: folder of masks of some images")
+    ] = None,
+    names: Annotated[
+        Path | None, typer.Option(help="with masks: YAML of class names and their mask values")
+    ] = None,
+    regions: Annotated[
+        str | None, typer.Option(help="with masks: superpixels, or sam:NAME of the hub")
+    ] = None,
     method: Annotated[str, typer.Option(help="gpc, gcd or simgcd")] = "gpc",
     classes: Annotated[int | None, typer.Option(help="how many there are, if known")] = None,
     encoder: Encoder = None,
@@ -203,6 +212,9 @@ def discover(
         hide=hide,
         truth=truth,
         where=where,
+        masks=masks,
+        names=names,
+        regions=regions,
         method=method,
         classes=classes,
         encoder=encoder,

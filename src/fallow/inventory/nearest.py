@@ -29,29 +29,31 @@ def most_similar(vectors: np.ndarray, k: int, known: np.ndarray | None = None) -
     >>> most_similar(np.eye(2), 1, np.array([[3.0, 1.0]])).rows.tolist()
     [[0], [0]]
     """
-    points = unit(np.asarray(vectors))
-    bank = unit(np.zeros((0, points.shape[1])) if known is None else np.asarray(known))
-    count, fixed = len(points), len(bank)
+    vectors = np.asarray(vectors)
+    bank = vectors[:0] if known is None else np.asarray(known)
+    count, fixed = len(vectors), len(bank)
     if k < 1 or k > fixed + count - 1:
         raise Problem(
             f"{k} neighbours cannot be had from {fixed + count} rows: "
             "use fewer neighbours or more images."
         )
-    if not (np.isfinite(points).all() and np.isfinite(bank).all()):
-        raise Problem("some vectors hold no numbers (NaN or infinity): check the encoder.")
+    for table in (vectors, bank):
+        for first in range(0, len(table), COLUMNS):
+            if not np.isfinite(table[first : first + COLUMNS]).all():
+                raise Problem("some vectors hold no numbers (NaN or infinity): check the encoder.")
     rows = np.full((count, k), -1, np.int32)
     cosines = np.full((count, k), -np.inf, np.float32)
     least = np.full(count, -np.inf, np.float32)  # of each list: what a newcomer must reach
-    held = np.empty(ROWS * COLUMNS, np.float32)
+    held = np.empty(ROWS * max(ROWS, COLUMNS), np.float32)
     for first in range(0, count, ROWS):
-        block = points[first : first + ROWS]
+        block = unit(vectors[first : first + ROWS])
         for column in range(0, fixed, COLUMNS):
-            found = _product(block, bank[column : column + COLUMNS], held)
+            found = _product(block, unit(bank[column : column + COLUMNS]), held)
             _enter_rows(found, first, column, -1, rows, cosines, least)
         found = _product(block, block, held)
         _enter_rows(found, first, fixed + first, fixed, rows, cosines, least)
         for column in range(first + len(block), count, COLUMNS):
-            found = _product(block, points[column : column + COLUMNS], held)
+            found = _product(block, unit(vectors[column : column + COLUMNS]), held)
             _enter_both(found, first, column, fixed, rows, cosines, least)
     return Similar(rows, cosines)
 

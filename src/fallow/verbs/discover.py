@@ -77,6 +77,9 @@ def discover(
     hide: str | None = None,
     truth: Any = None,
     where: str | None = None,
+    masks: Any = None,
+    names: Any = None,
+    regions: Any = None,
     method: str = "gpc",
     classes: int | None = None,
     encoder: Any = None,
@@ -100,6 +103,10 @@ def discover(
     and `hide`, like "gcd = 'unlabelled'", keeps the labels of some images from the method.
     Everything is written into `out`, if given.
 
+    With `masks`, a folder of masks of some images, every pixel of the others is sorted instead
+    (method gcdss, see `discover_pixels`): `names` name the masks' values, `regions` says what cuts
+    images up, and `truth` is a folder of masks of all classes.
+
     With `accept`, `source` is the folder of such a run: {"new 1": "oak"} turns the group into
     labels of those at least `sure`, written with the old ones into its labels.csv.
 
@@ -113,6 +120,17 @@ def discover(
     """
     if accept is not None:
         return _accept_run(source, accept, sure, out)
+    if masks is not None or method == "gcdss":
+        from fallow.verbs.discover_pixels import discover_pixels
+
+        _only_images(labels=labels, hide=hide, classes=classes, epochs=epochs)
+        return discover_pixels(
+            opened(source, None, where), masks, classes=names, truth=truth, regions=regions,
+            encoder=encoder, method="gcdss" if method == "gpc" else method, minutes=minutes or 0.0,
+            out=out, preset=preset, settings=settings, seed=seed, tell=tell,
+        )  # fmt: skip
+    if names is not None or regions is not None:
+        raise SettingProblem("names and regions belong to masks: give a folder of masks too")
     chosen = _method(method)
     given = _given(chosen, method, settings, preset, classes, minutes, epochs)
     asked = read(source, labels, hide, truth, where)
@@ -157,6 +175,14 @@ def discover(
 
 
 # --- what is asked ---
+
+
+def _only_images(**given: Any) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise SettingProblem(
+                f"{name} sorts whole images and masks sort pixels: leave one of them out"
+            )
 
 
 class _Chosen(NamedTuple):
@@ -632,6 +658,12 @@ def _accept_run(source: Any, accept: Mapping[str, str], sure: float, out: Any) -
     if place is None or not (place / "run.json").is_file():
         raise SourceProblem(f"{source} is not a saved run of discover: name the folder it wrote")
     about = json.loads((place / "run.json").read_text())
+    if about.get("kind") == "pixels":
+        from fallow.verbs.discover_pixels import accept_pixels
+
+        if sure:
+            raise SettingProblem("sure is for whole images: leave it out for a run with masks")
+        return accept_pixels(place, accept, out)
     if about.get("verb") != "discover":
         raise SourceProblem(f"{source} is a run of something else: name the folder discover wrote")
     table = pq.read_table(place / "table.parquet")

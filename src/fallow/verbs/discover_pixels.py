@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fallow.regions import Proposer
 
 IGNORE = 255
+SEGMENTER = "unet/16"
 METHODS = ("gcdss", "kmeans")
 SHOWN = 8  # regions that stand for a group
 UNSURE = 0.5  # of the neighbours' votes: below it a region could go either way
@@ -64,6 +65,7 @@ class PixelDiscovery(Result):
         place = writable(folder)
         super().save(place)
         _write_regions(place / "regions.csv", self.table)
+        about = {k: v for k, v in self.findings.items() if k not in _UNWRITTEN}
         values = np.array([one["value"] for one in self.classes])
         kinds = {"labels": self.map}
         if self.findings["segmenter"]:
@@ -74,7 +76,7 @@ class PixelDiscovery(Result):
                 _write_map(path, values[made(row)])
         for name, content in (
             ("classes.json", self.classes),
-            ("run.json", {k: v for k, v in self.findings.items() if k not in _UNWRITTEN}),
+            ("run.json", {"verb": "discover", "kind": "pixels", **about}),
         ):
             with atomic_write(place / name) as target:
                 target.write(json.dumps(content, indent=1, default=str).encode())
@@ -96,6 +98,7 @@ def discover_pixels(
     encoder: Any = None,
     method: str = "gcdss",
     minutes: float = 0.0,
+    segmenter: Any = None,
     out: str | os.PathLike[str] | None = None,
     preset: str | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -108,10 +111,10 @@ def discover_pixels(
     their names, `ignore` values in them that are no class. Images are cut into `regions`
     ("superpixels", "sam:NAME" or a callable), each region is looked at by the `encoder` and sorted
     by its neighbours (`method` "kmeans" is the plain baseline). With `minutes`, a segmenter is
-    then trained on the masks and the maps found, and its maps are the result. `truth`, masks of
+    then trained on the masks and the maps found (on the network `segmenter`, by default a U-Net),
+    and its maps are the result. `truth`, masks of
     all classes, only serves to measure. Regions, features and neighbours are kept in the cache:
-    a run that was stopped goes on where it was. Everything is written into `out`, by default
-    `<name>-discover`.
+    a run that was stopped goes on where it was. Everything is written into `out`, if given.
     """
     from fallow.images.masks import read_masks
     from fallow.regions import proposer
@@ -129,7 +132,6 @@ def discover_pixels(
             f"all {len(labelled):,} images of {images.name} have masks: there is nothing left "
             "to discover"
         )
-    place = writable(out if out is not None else f"{_plain(images.name)}-discover")
     clock = time.perf_counter()
     chosen, note = chosen_encoder(encoder)
     _to_device(chosen)
@@ -145,17 +147,18 @@ def discover_pixels(
     found = sort_regions(given, theirs, chosen_settings, method, seed, tell)
     sorted_maps = partial(painted, work, theirs, found.labels)
     numbers = list_classes(known, theirs, found)
-    maps, segmenter = sorted_maps, None
+    maps: Callable[[int], np.ndarray] = sorted_maps
+    learnt: dict[str, Any] | None = None
     if minutes > 0:
         tell(f"a segmenter learns the masks and the maps found for {minutes:g} minutes")
-        maps, segmenter = _trained(
-            place / "segmenter", labelled, unlabelled, theirs, found, sorted_maps,
-            [one["name"] for one in numbers], chosen, minutes, seed,
-        )  # fmt: skip
+        network = chosen_segmenter(segmenter, seed)
+        maps, learnt = self_trained(
+            labelled, theirs, found, known, work, network, minutes, seed, tell
+        )
     measured: dict[str, Any] = {}
     if truth is not None:
         measured = measure(
-            work, theirs, found, known, maps if segmenter else None, truth, classes, ignore
+            work, theirs, found, known, maps if learnt else None, truth, classes, ignore
         )
     seconds = time.perf_counter() - clock
     table = _table(theirs, found, numbers)
@@ -170,7 +173,7 @@ def discover_pixels(
         "regions": dict(work.proposer.about),
         "method": method,
         "settings": chosen_settings.model_dump(),
-        "segmenter": segmenter,
+        "segmenter": learnt,
         "counts": {
             "images with masks": len(labelled),
             "images sorted": len(np.unique(theirs.rows)),
@@ -191,7 +194,8 @@ def discover_pixels(
         table, findings, images=unlabelled, maps=maps, pseudo=sorted_maps
     )
     findings["pictures"] = result.findings["pictures"] = _Pictures(result)
-    result.save(place)
+    if out is not None:
+        result.save(out)
     return result
 
 
@@ -205,6 +209,15 @@ def _settings(given: Mapping[str, Any], preset: str | None) -> Settings:
     if preset is not None and preset not in PRESETS:
         raise SettingProblem(f"discover has no preset {preset!r}: {did_you_mean(preset, PRESETS)}")
     return make_settings(Settings, {**(PRESETS[preset] if preset else {}), **given})
+
+
+def chosen_segmenter(name: Any, seed: int) -> Encoder:
+    """The network a segmenter is made of; an encoder passes through."""
+    import fallow
+
+    if name is None or isinstance(name, str):
+        return fallow.encoder(name or SEGMENTER, seed=seed)
+    return name
 
 
 def _to_device(encoder: Encoder) -> None:
@@ -316,6 +329,7 @@ class Known(NamedTuple):
 
     names: tuple[str, ...]
     values: tuple[int, ...]  # in the user's own masks
+    codes: tuple[int, ...]  # as the masks were read
 
 
 class Labels(NamedTuple):
@@ -336,7 +350,9 @@ def known_regions(
     if not len(there):
         raise SourceProblem("the masks hold no pixel of a class: check their values and ignore=")
     known = Known(
-        tuple(classes.names[k] for k in there), tuple(int(classes.values[k]) for k in there)
+        tuple(classes.names[k] for k in there),
+        tuple(int(classes.values[k]) for k in there),
+        tuple(there.tolist()),
     )
     counts = counts[:, there]
     return known, np.where(counts.any(1), counts.argmax(1), -1), counts.max(1)
@@ -419,19 +435,65 @@ def painted(work: Work, regions: Cut, labels: np.ndarray, row: int) -> np.ndarra
 # --- training on what was found ---
 
 
-def _trained(
-    place: Path,
+def self_trained(
     labelled: Images,
-    unlabelled: Images,
     regions: Cut,
     found: Discovery,
-    maps: Callable[[int], np.ndarray],
-    names: Sequence[str],
+    known: Known,
+    work: Work,
     encoder: Encoder,
     minutes: float,
     seed: int,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> tuple[Callable[[int], np.ndarray], dict[str, Any]]:
-    raise NotImplementedError
+    """A segmenter trained on the masks and on the maps found; its maps, and what it was.
+
+    Regions whose neighbours disagree teach nothing. A run that was stopped goes on, and one that
+    was done is not done again.
+    """
+    from fallow.images.masks import with_masks
+    from fallow.train.selftraining import SelfTraining
+    from fallow.regions.keep import digest, stage, weights
+    from fallow.train.loop import fit
+    from fallow.train.segment import enlarged, look
+
+    count = found.first + found.groups
+    if count > 254:
+        raise SettingProblem(f"a segmenter cannot learn {count} classes: set novel lower")
+    rename = np.full(256, IGNORE, np.uint8)
+    rename[list(known.codes)] = np.arange(len(known.codes))
+    masks = {row: rename[labelled.mask(row)] for row in range(len(labelled))}
+    trusted = np.where(found.agreement < work.settings.trust, IGNORE, found.labels)
+    rows = np.unique(regions.rows)
+    maps = {k: painted(work, regions, trusted, int(row)) for k, row in enumerate(rows)}
+    settings = SelfTraining.Settings(classes=count, minutes=minutes)
+    about = {
+        "encoder": encoder.name,
+        "weights": weights(encoder),
+        "settings": settings.model_dump(),
+        "masks": digest(*masks.values()),
+        "maps": digest(*maps.values()),
+        "seed": seed,
+    }
+    run = fit(
+        SelfTraining,
+        {
+            "unlabelled": with_masks(regions.images.select(rows), maps),
+            "labelled": with_masks(labelled, masks),
+        },
+        encoder=encoder,
+        settings=settings,
+        out=stage("segmenters", about) / "run",
+        seed=seed,
+        tell=tell,
+    )
+
+    def seen(row: int) -> np.ndarray:
+        pixels = regions.images.read(row)
+        return enlarged(look(run.method, pixels)[0], pixels.shape[:2]).astype(np.int64)
+
+    told = {"encoder": encoder.name, "steps": run.steps, "minutes": minutes, "seed": seed}
+    return seen, told
 
 
 # --- measures ---
@@ -537,6 +599,55 @@ def _ious(
             for name, value in zip(names, whole, strict=True)
         },
     }
+
+
+# --- found groups become masks ---
+
+
+def accept_pixels(
+    folder: str | os.PathLike[str], accept: Mapping[str, str], out: Any = None
+) -> Result:
+    """Turn groups of a saved run into classes: {"new 1": "bicycle"} in new masks, 255 elsewhere.
+
+    Groups of the same name become one class, also one that was known. The masks and classes.yaml
+    are what `masks` and `classes` of the next run want.
+    """
+    import yaml
+    from PIL import Image
+
+    from fallow.files import atomic_write
+
+    place = Path(folder)
+    try:
+        numbers = json.loads((place / "classes.json").read_text())
+    except (OSError, ValueError):
+        raise SourceProblem(f"{place} is not a saved run of discover with masks") from None
+    groups = {one["name"]: one["value"] for one in numbers if not one["known"]}
+    names = {one["name"]: one["value"] for one in numbers if one["known"]}
+    values = np.arange(65536)
+    values[list(groups.values())] = IGNORE
+    for group, name in accept.items():
+        if group not in groups:
+            raise SettingProblem(f"there is no group {group!r}: {did_you_mean(group, groups)}")
+        if not str(name).strip():
+            raise SettingProblem(f"give {group} a name: {group}=bicycle")
+        values[groups[group]] = names.setdefault(str(name).strip(), groups[group])
+    target = writable(out if out is not None else place / "masks")
+    done, kept = [], 0
+    for path in sorted((place / "labels").rglob("*.png")):
+        with Image.open(path) as opened_map:
+            mask = values[np.array(opened_map)]
+        _write_map(target / path.relative_to(place / "labels"), mask)
+        done.append(path.relative_to(place / "labels").as_posix())
+        kept += int((mask != IGNORE).sum())
+    with atomic_write(target / "classes.yaml") as file:
+        file.write(yaml.safe_dump({**names, "ignore": [IGNORE]}, sort_keys=False).encode())
+    named = ", ".join(f"{group} as {name}" for group, name in accept.items())
+    return Result(
+        pa.table({"mask": done}),
+        headlines=[f"{named}: {len(done):,} masks of {len(names)} classes in {target}"],
+        findings={"folder": str(target), "classes": names, "pixels": kept},
+    )
 
 
 # --- result ---
@@ -725,12 +836,6 @@ def _page(findings: Mapping[str, Any]) -> str:
     from fallow.report.discover_pixels import discover_pixels_page
 
     return discover_pixels_page(findings)
-
-
-def _plain(name: str) -> str:
-    from fallow.verbs.spot import _plain as plain
-
-    return plain(name)
 
 
 def _safe(name: str) -> str:

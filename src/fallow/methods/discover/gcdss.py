@@ -3,7 +3,8 @@
 Classes are fragmented in feature space, so labels spread from region to region instead of from
 class centres (NeRG): forward, known classes reach whatever has labelled regions around it
 (`propagate`); in reverse, what the labels have not reached doubts its neighbours' labels
-(`doubt`). What is left is new, and only that is clustered (`found_groups`).
+(`doubt`). What is left is new, and only that is clustered (`found_groups`). A segmenter then learns
+the maps these regions make up (train/selftraining.py): the authors describe that part only.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ class Settings(BaseModel):
     starts: int = Field(5, ge=1, description="beginnings of every k-means; the best one counts")
     side: int | None = Field(
         480, ge=16, description="short side of the images when they are cut into regions"
+    )
+    trust: float = Field(
+        0.5, ge=0, le=1, description="agreement from which a region teaches the segmenter"
     )
     enlarge: float = Field(0.0, ge=0, le=4, description="more of the image around a region's box")
     surroundings: Literal["mean", "keep"] = Field(
@@ -308,3 +312,4 @@ def agreement(
     """
     same = np.r_[labels, given][neighbours] == given[:, None]
     return same @ weights / weights.sum()
+
