@@ -10,7 +10,7 @@ from fallow.images.samples import streets
 from fallow.measure import ari
 from fallow.problems import SettingProblem
 from fallow.regions import Superpixels, proposer
-from fallow.regions.superpixels import felzenszwalb, merged, oklab
+from fallow.regions.superpixels import felzenszwalb, merged, oklab, slic
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +92,26 @@ def test_proposers_by_name():
 def test_a_wrong_proposer_is_a_sentence(name, options, text):
     with pytest.raises(SettingProblem, match=text):
         proposer(name, **options)
+
+
+def test_compact_regions_are_connected_and_of_about_one_size(street):
+    regions = slic(street[0], 120)
+    assert connected(regions)
+    assert np.unique(regions).tolist() == list(range(regions.max() + 1))
+    sizes = np.bincount(regions.ravel())
+    assert 60 < len(sizes) < 180
+    assert sizes.min() >= 96 * 128 / 120 / 4 - 1
+    assert sizes.max() < 6 * np.median(sizes)
+
+
+def test_compact_regions_follow_colours_and_less_so_when_more_compact(street):
+    truth = street.mask(0)
+
+    def purity(compactness):
+        regions = slic(street[0], 150, compactness)
+        counts = np.zeros((regions.max() + 1, truth.max() + 1))
+        np.add.at(counts, (regions.ravel(), truth.ravel()), 1)
+        return counts.max(1).sum() / truth.size
+
+    assert purity(0.1) > purity(100.0) + 0.02
+    assert purity(0.1) > 0.85

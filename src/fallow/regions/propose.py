@@ -56,6 +56,32 @@ class Superpixels:
 
 
 @dataclass(frozen=True)
+class Slic:
+    """Compact superpixels of about one size, neighbouring ones merged by colour.
+
+    >>> Slic(count=9)(np.zeros((6, 8, 3), np.uint8)).max()
+    np.int32(0)
+    """
+
+    count: int = 600
+    compactness: float = 0.1
+    difference: float = 0.03
+
+    @property
+    def name(self) -> str:
+        return "slic"
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        return {"name": self.name, **asdict(self)}
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        from fallow.regions.superpixels import merged, slic
+
+        return merged(slic(pixels, self.count, self.compactness), pixels, self.difference)
+
+
+@dataclass(frozen=True)
 class Flattened:
     """Overlapping proposals of a model, flattened and filled until every pixel has a region."""
 
@@ -76,8 +102,11 @@ class Flattened:
         return numbered(fill(flatten(self.generator(pixels)), self.leftover))
 
 
+OWN: dict[str, type[Superpixels] | type[Slic]] = {"superpixels": Superpixels, "slic": Slic}
+
+
 def proposer(name: Any = None, **options: Any) -> Proposer:
-    """A proposer by name: "superpixels", or "sam:NAME" for a model of the hub or a folder.
+    """A proposer by name: "superpixels", "slic", or "sam:NAME" for a model of the hub or a folder.
 
     Without a name, the SAM model SAM if its weights are in the local cache and a GPU runs it,
     superpixels otherwise. A callable that is a proposer already passes through.
@@ -101,13 +130,13 @@ def proposer(name: Any = None, **options: Any) -> Proposer:
         leftover = options.pop("leftover", LEFTOVER)
         _known(options, Generator, name)
         return Flattened(Generator(load(model or SAM), name=name, **options), leftover)
-    if name != "superpixels":
+    if name not in OWN:
         raise SettingProblem(
-            f"nothing called {name!r} makes regions; {did_you_mean(kind, ['superpixels', 'sam'])} "
+            f"nothing called {name!r} makes regions; {did_you_mean(kind, [*OWN, 'sam'])} "
             "A model is named as sam:NAME."
         )
-    _known(options, Superpixels, name)
-    return Superpixels(**options)
+    _known(options, OWN[name], name)
+    return OWN[name](**options)
 
 
 def _known(options: Mapping[str, Any], kind: type, name: str) -> None:

@@ -727,7 +727,7 @@ def _notes(
 ) -> list[str]:
     """What a reader must know before trusting the maps."""
     notes = [note] if note else []
-    if work.proposer.name == "superpixels":
+    if work.proposer.name in ("superpixels", "slic"):
         notes.append("Regions are superpixels: parts of one colour, not whole objects.")
     if not found.groups:
         notes.append(
@@ -746,7 +746,8 @@ def _notes(
     copies = len(hashes) - len(set(hashes))
     if copies:
         notes.append(
-            f"{copies:,} images repeat another byte for byte: their regions confirm each other."
+            f"{copies:,} {'image repeats' if copies == 1 else 'images repeat'} another byte for byte: "
+            "their regions confirm each other."
         )
     return notes
 
