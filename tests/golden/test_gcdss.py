@@ -67,10 +67,9 @@ def test_weighted_semi_supervised_means(case):
 @golden("gcdss", "match")
 def test_matching(case):
     truth, found, weights = (case.inputs[name] for name in ("y", "pred", "weight"))
-    known, classes, clusters = case.inputs["base_cls_over"].astype(int).tolist()
-    matched = match_novel(
-        truth, found, weights, known=known, classes=classes, clusters=clusters
-    )
+    known, classes, over = case.inputs["base_cls_over"].astype(int).tolist()
+    clusters = classes - known + over
+    matched = match_novel(truth, found, weights, known=known, classes=classes, clusters=clusters)
     # the original writes 0 where nothing is matched
     expected = case.outputs["map_fix"].astype(int)
     np.testing.assert_array_equal(np.where(matched == UNMATCHED, 0, matched), expected)
@@ -91,10 +90,14 @@ def test_flattened_masks(case):
 def test_overlap_per_image(case):
     image, pixels = case.inputs["image_index"].astype(int), case.inputs["pixels_per_mappedclass"]
     found = case.inputs["pred"].astype(int)
-    known, classes, _ = case.inputs["base_cls_over"].astype(int).tolist()
+    known, classes, over = case.inputs["base_cls_over"].astype(int).tolist()
+    matched = match_novel(
+        pixels.argmax(1), found, pixels.sum(1), known=known, classes=classes,
+        clusters=classes - known + over,
+    )  # fmt: skip
+    found = matched[found]
     counts = np.zeros((image.max() + 1, classes + 1, classes))
-    rows = np.where((found < 0) | (found >= classes), classes, found)
-    np.add.at(counts, (image, rows), pixels)
+    np.add.at(counts, (image, np.where(found == UNMATCHED, classes, found)), pixels)
     ious = image_iou(counts[np.unique(image)][:-1])  # the original leaves the last image out
     expected = case.outputs["per_class_percent_2dp"]
     np.testing.assert_allclose(np.round(100 * ious, 2), expected, atol=0.011)
@@ -102,4 +105,3 @@ def test_overlap_per_image(case):
     np.testing.assert_allclose(
         np.round(100 * np.array(means), 2), case.outputs["all_base_novel_percent_2dp"], atol=0.011
     )
-

@@ -120,4 +120,6 @@ def test_images_are_averaged_where_they_hold_a_class():
 
 def test_what_is_unmatched_covers_its_truth_in_vain():
     truth = np.zeros((1, 4), int)
-    assert dataset_iou(confusion(truth, np.array([[0, 0, UNMATCHED, 9]]), 1)[None]).tolist() == [0.5]
+    assert dataset_iou(confusion(truth, np.array([[0, 0, UNMATCHED, 9]]), 1)[None]).tolist() == [
+        0.5
+    ]

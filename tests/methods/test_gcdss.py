@@ -34,9 +34,7 @@ def plainly(neighbours, labels, weights, threshold, rounds):
             if sum(c[j] for j in neighbours[i]) <= 0:
                 continue
             votes = {
-                b: sum(
-                    weights[r] * c[j] for r, j in enumerate(neighbours[i]) if y[j] == b
-                )
+                b: sum(weights[r] * c[j] for r, j in enumerate(neighbours[i]) if y[j] == b)
                 for b in sorted(set(labels.tolist()))
             }
             best = max(votes, key=lambda b: votes[b])

@@ -82,9 +82,7 @@ def test_maps_are_those_of_the_regions_at_the_size_of_the_picture(run, place):
         assert sum(one["area"] for one in mine) == 64 * 96
         values = {one["number"]: one["value"] for one in run.classes}
         with Image.open(place / "run" / "labels" / path) as kept:
-            np.testing.assert_array_equal(
-                np.array(kept), np.vectorize(values.__getitem__)(numbers)
-            )
+            np.testing.assert_array_equal(np.array(kept), np.vectorize(values.__getitem__)(numbers))
     assert [one["value"] for one in run.classes[:6]] == [1, 2, 3, 4, 5, 6]
     assert len({one["value"] for one in run.classes} | {255}) == 10  # new values are nobody's
     assert all(0 <= one["agreement"] <= 1 for one in rows)
@@ -102,7 +100,7 @@ def test_what_is_written(run, place):
     page = (out / "report.html").read_text()
     for text in ("new 1", "Could go either way", "IoU", "superpixels"):
         assert text in page
-    assert page.count("class=\"group\"") == 3
+    assert page.count('class="group"') == 3
 
 
 class Counted(Superpixels):
@@ -148,9 +146,7 @@ def test_a_run_that_was_stopped_goes_on(place, tmp_path, monkeypatch):
 
 
 def test_the_baseline_sorts_too(place):
-    found = discover_pixels(
-        place / "pictures", place / "masks", method="kmeans", settings=QUICK
-    )
+    found = discover_pixels(place / "pictures", place / "masks", method="kmeans", settings=QUICK)
     assert found.findings["counts"]["new groups"] == 3
     assert found.table.num_rows > 20
 

@@ -20,8 +20,8 @@ def match_novel(
 ) -> np.ndarray:
     """The class of every number found: known ones their own, a cluster a new class or UNMATCHED.
 
-    Only rows whose true class is new are looked at, and each new class weighs the same, however
-    much of it there is. No cluster is ever matched with a known class.
+    A cluster is UNMATCHED where there are more clusters than new classes. Only rows whose true
+    class is new are looked at, and each new class weighs the same, however much of it there is. No cluster is ever matched with a known class.
 
     >>> match_novel([0, 1, 1, 2], [0, 2, 2, 3], [9, 1, 1, 5], known=1, classes=3, clusters=3)
     array([ 0, -1,  1,  2])
@@ -38,8 +38,7 @@ def match_novel(
     rows, columns = linear_sum_assignment(shared, maximize=True)
     matched = np.full(known + clusters, UNMATCHED)
     matched[:known] = np.arange(known)
-    real = shared[rows, columns] > 0  # a match of nothing with something is none
-    matched[known + rows[real]] = known + columns[real]
+    matched[known + rows] = known + columns
     return matched
 
 
@@ -59,8 +58,7 @@ def match_freely(truth: Any, found: Any, weights: Any, *, classes: int, numbers:
     total = np.bincount(truth, weights, minlength=classes)
     rows, columns = linear_sum_assignment(shared / np.maximum(total, 1e-300), maximize=True)
     matched = np.full(numbers, UNMATCHED)
-    real = shared[rows, columns] > 0
-    matched[rows[real]] = columns[real]
+    matched[rows] = columns
     return matched
 
 

@@ -33,7 +33,9 @@ def kept(folder: Path, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
     >>> import tempfile
     >>> folder, made = Path(tempfile.mkdtemp()), []
     >>> for _ in range(2):
-    ...     array = kept(folder, "one", lambda: np.arange(2 + len(made)) if not made.append(1) else 0)
+    ...     array = kept(
+    ...         folder, "one", lambda: np.arange(2 + len(made)) if not made.append(1) else 0
+    ...     )
     >>> array.tolist(), len(made)
     ([0, 1, 2], 1)
     """

@@ -83,9 +83,7 @@ class Generator:
             parts = 2**layer
             points = max(1, self.points // self.fewer**layer)
             shared = int(self.overlap * short * 2 / parts)
-            wide, high = (
-                -(-(shared * (parts - 1) + side) // parts) for side in (width, height)
-            )
+            wide, high = (-(-(shared * (parts - 1) + side) // parts) for side in (width, height))
             for row in range(parts):
                 for column in range(parts):
                     left, top = (wide - shared) * column, (high - shared) * row

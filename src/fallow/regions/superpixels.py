@@ -120,9 +120,7 @@ def slic(
     height, width = colours.shape[:2]
     step = max(1.0, (height * width / count) ** 0.5)
     rows, columns = (max(1, round(side / step)) for side in (height, width))
-    y, x = (
-        (np.arange(n) + 0.5) * side / n for n, side in ((rows, height), (columns, width))
-    )
+    y, x = ((np.arange(n) + 0.5) * side / n for n, side in ((rows, height), (columns, width)))
     places = np.stack(np.meshgrid(y, x, indexing="ij"), 2).reshape(-1, 2)
     middle = colours[places[:, 0].astype(int), places[:, 1].astype(int)]
     owner = _nearby(colours, np.concatenate([places, middle], 1), step, compactness, rounds)

@@ -41,8 +41,16 @@ def discover_pixels_page(found: Mapping[str, Any]) -> str:
     [{number, value, name, known, regions, pixels, images, agreement}], pictures (count, side) ->
     (path, picture, map), examples (side) -> (name, [picture]), measured, problems, settings.
 
-    >>> one = {"number": 0, "value": 4, "name": "ro<ad", "known": True, "regions": 3, "pixels": 9,
-    ...        "images": 1, "agreement": 0.5}
+    >>> one = {
+    ...     "number": 0,
+    ...     "value": 4,
+    ...     "name": "ro<ad",
+    ...     "known": True,
+    ...     "regions": 3,
+    ...     "pixels": 9,
+    ...     "images": 1,
+    ...     "agreement": 0.5,
+    ... }
     >>> page = discover_pixels_page({"classes": [one]})
     >>> "ro&lt;ad" in page and "Nothing was measured" in page
     True
@@ -190,9 +198,7 @@ def _maps(page: Page, pictures: Sequence[tuple[str, bytes, bytes]], atlas: Atlas
         )
         for k, (path, _, _) in enumerate(pictures)
     ]
-    page.section(
-        "Maps", *(cards or [None]), empty="No image was sorted.", count=len(cards) or None
-    )
+    page.section("Maps", *(cards or [None]), empty="No image was sorted.", count=len(cards) or None)
 
 
 def _measures(page: Page, measured: Mapping[str, Any]) -> None:

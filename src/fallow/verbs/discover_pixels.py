@@ -190,9 +190,7 @@ def discover_pixels(
     }
     findings["notes"] = [*masked.notes, *_notes(work, ours, known, found, unlabelled, note)]
     findings["headlines"] = [*_headlines(findings), *findings["notes"]]
-    result = PixelDiscovery(
-        table, findings, images=unlabelled, maps=maps, pseudo=sorted_maps
-    )
+    result = PixelDiscovery(table, findings, images=unlabelled, maps=maps, pseudo=sorted_maps)
     findings["pictures"] = result.findings["pictures"] = _Pictures(result)
     if out is not None:
         result.save(out)
@@ -426,9 +424,7 @@ def sort_regions(
 
 def painted(work: Work, regions: Cut, labels: np.ndarray, row: int) -> np.ndarray:
     """The numbers of an image's regions as a map at the image's own size.  H W int64"""
-    height, width = (
-        regions.images.table.column(name)[row].as_py() for name in ("height", "width")
-    )
+    height, width = (regions.images.table.column(name)[row].as_py() for name in ("height", "width"))
     return resized(labels[regions.of(row)][work.regions_of(regions.images, row)], (height, width))
 
 
@@ -452,10 +448,10 @@ def self_trained(
     was done is not done again.
     """
     from fallow.images.masks import with_masks
-    from fallow.train.selftraining import SelfTraining
     from fallow.regions.keep import digest, stage, weights
     from fallow.train.loop import fit
     from fallow.train.segment import enlarged, look
+    from fallow.train.selftraining import SelfTraining
 
     count = found.first + found.groups
     if count > 254:
@@ -563,7 +559,10 @@ def measure(
 
 
 def _match_maps(
-    maps: Callable[[int], np.ndarray], truths: Mapping[int, np.ndarray], found: Discovery, count: int
+    maps: Callable[[int], np.ndarray],
+    truths: Mapping[int, np.ndarray],
+    found: Discovery,
+    count: int,
 ) -> np.ndarray:
     """The class of every number in maps of pixels, each pair of numbers weighing its pixels."""
     from fallow.measure.novel import match_novel

@@ -312,4 +312,3 @@ def agreement(
     """
     same = np.r_[labels, given][neighbours] == given[:, None]
     return same @ weights / weights.sum()
-
