@@ -11,8 +11,8 @@ from pathlib import Path
 from benchmarks import record
 from fallow.problems import Problem
 
-NAMES = ("views", "train", "pack", "explore", "sorting", "masked", "spot")
-ALONE = ("masked", "spot")  # the other side is written in the benchmark itself
+NAMES = ("views", "train", "pack", "explore", "sorting", "masked", "spot", "discover")
+ALONE = ("masked", "spot", "discover")  # the other side is written in the benchmark itself
 
 
 def main(words: list[str] | None = None) -> int:
