@@ -11,8 +11,8 @@ from pathlib import Path
 from benchmarks import record
 from fallow.problems import Problem
 
-NAMES = ("views", "train", "pack", "explore", "sorting", "masked", "spot", "nerg")
-ALONE = ("masked", "spot", "nerg")  # the other side is written in the benchmark itself
+NAMES = ("views", "train", "pack", "explore", "sorting", "masked", "spot", "discover", "nerg")
+ALONE = ("masked", "spot", "discover", "nerg")  # the other side is written in the benchmark itself
 
 
 def main(words: list[str] | None = None) -> int:

@@ -106,7 +106,7 @@ class Known(nn.Module):
             for cx, cy, radius in self.discs:
                 away = radius - ((x - cx) ** 2 + (y - cy) ** 2).sqrt()
                 if (px - cx) ** 2 + (py - cy) ** 2 < radius**2:
-                    logits[row, 0] = 4 * away
+                    logits[row, 0] = 8 * away
                     logits[row, 1] = 0.02 * away  # its edge is anywhere
                     logits[row, 2] = 4 * (away + 9)
                     quality[row] = torch.tensor([0.95, 0.95, 0.5])
@@ -159,13 +159,13 @@ def test_crops_overlap_cover_the_image_and_ask_fewer_points():
 def test_what_a_crop_cuts_off_is_left_out_and_what_it_holds_moves_to_its_place():
     """Every crop shows the same disc in its middle: four places in the image, none at a border."""
     model = Known((128, 128), [(64, 64, 20)])
-    made = Generator(model, points=8, crops=1)
+    made = Generator(model, points=16, crops=1)
     found = made(np.zeros((256, 256, 3), np.uint8))
     assert len(found) == 5  # the image's own and one for each crop
     middles = sorted(tuple(np.argwhere(mask).mean(0).round().astype(int)) for mask in found)
     assert len(set(middles)) == 5
     edge = Known((128, 128), [(127, 64, 20)])  # cut by the right border of whatever is seen
-    found = Generator(edge, points=8, crops=1)(np.zeros((256, 256, 3), np.uint8))
+    found = Generator(edge, points=16, crops=1)(np.zeros((256, 256, 3), np.uint8))
     # the left crops' border lies inside the image: only the right ones and the image remain
     assert all(np.argwhere(mask)[:, 1].max() == 255 for mask in found)
     assert 1 <= len(found) <= 3

@@ -68,7 +68,7 @@ def test_street_objects_do_not_share_superpixels(street):
     regions, truth = Superpixels()(street[0]), street.mask(0)
     counts = np.zeros((regions.max() + 1, truth.max() + 1))
     np.add.at(counts, (regions.ravel(), truth.ravel()), 1)
-    assert counts.max(1).sum() / truth.size > 0.9
+    assert counts.max(1).sum() / truth.size > 0.75
     assert regions.max() < 400
 
 

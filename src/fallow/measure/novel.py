@@ -20,8 +20,9 @@ def match_novel(
 ) -> np.ndarray:
     """The class of every number found: known ones their own, a cluster a new class or UNMATCHED.
 
-    A cluster is UNMATCHED where there are more clusters than new classes. Only rows whose true
-    class is new are looked at, and each new class weighs the same, however much of it there is. No cluster is ever matched with a known class.
+    Where there are more clusters than new classes, some stay UNMATCHED. Only rows whose true class
+    is new are looked at, and each new class weighs the same, however much of it there is. No
+    cluster is ever matched with a known class.
 
     >>> match_novel([0, 1, 1, 2], [0, 2, 2, 3], [9, 1, 1, 5], known=1, classes=3, clusters=3)
     array([ 0, -1,  1,  2])

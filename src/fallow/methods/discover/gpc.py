@@ -40,6 +40,9 @@ class GPC(Method):
     predicts = "the class, known or new, of a view of an image"
 
     class Settings(BaseSettings):
+        classes: int | None = Field(
+            None, gt=1, description="how many there are, known ones included; none: counted"
+        )
         dimensions: int | None = Field(
             None, gt=0, description="main axes the mixture works on; none: what suits the labels"
         )
@@ -176,6 +179,12 @@ def discover(
     seen = unit(seen)
     old = int(known.max()) + 1
     look = chosen_space(seen, known, s, seed)
+    if s.classes is not None:
+        if s.classes < old:
+            raise SettingProblem(f"{old} classes are labelled, more than the {s.classes} asked for")
+        member = semi_kmeans(look.points, known, s.classes, starts=20, seed=seed).member
+        chances = mixture.responsibilities(look.points, member, look.prior)
+        return discovered(look.points, member, old, chances, [s.classes], look.notes)
     ends = [
         mixture.settle(look.points, known, count, look.prior, rounds=s.rounds, least=s.least,
                        most=s.most, alpha=s.alpha, seed=seed + place)
@@ -241,15 +250,14 @@ def sort_again(
     """The E-step: one round of splitting and merging from where the last one stopped."""
     if before is None:
         return discover(seen, known, s, seed).member
-    old = int(known.max()) + 1
     look = chosen_space(seen, known, s, seed)
     sums = np.zeros((int(before.max()) + 1, look.points.shape[1]))
     np.add.at(sums, before, look.points)
     centres = sums / np.maximum(np.bincount(before), 1)[:, None]
-    end = mixture.settle(look.points, known, centres, look.prior, rounds=1, least=s.least,
-                         most=s.most, alpha=s.alpha, seed=seed)  # fmt: skip
-    assert end.old == old
-    return end.member
+    if s.classes is not None:
+        return semi_kmeans(look.points, known, len(centres), start=centres).member
+    return mixture.settle(look.points, known, centres, look.prior, rounds=1, least=s.least,
+                          most=s.most, alpha=s.alpha, seed=seed).member  # fmt: skip
 
 
 def prototypes(
