@@ -20,12 +20,12 @@ from fallow.verbs.discover_pixels import accept_pixels, discover_pixels, resized
 
 SKY, ROAD = STREET_CLASSES.index("sky"), STREET_CLASSES.index("road")
 HIDDEN = SKY  # held back from the masks
-QUICK = {"neighbours": 5, "novel": 3, "side": 64}
+QUICK = {"neighbours": 5, "novel": 3, "side": 64, "threshold": 0.5}
 
 
 def written(place: Path, known: int = 6, count: int = 10) -> Path:
     """Pictures; masks of the first few without the sky; masks of all with it."""
-    images = streets(count, seed=5, size=(64, 96))
+    images = streets(2 * count, seed=5, size=(64, 96)).where("time = 'day'")
     for part in ("pictures", "masks", "truth"):
         (place / part).mkdir(parents=True)
     for row in range(count):
