@@ -17,6 +17,7 @@ _VERBS = {
     "embed": "fallow.verbs.embed",
     "learn": "fallow.verbs.learn",
     "probe": "fallow.verbs.probe",
+    "segment": "fallow.verbs.segment",
     "spot": "fallow.verbs.spot",
     "discover": "fallow.verbs.discover",
 }

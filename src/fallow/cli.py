@@ -247,6 +247,50 @@ def demo(
     _tell(verb(pictures, out=folder / "explore"))
 
 
+@app.command()
+def segment(
+    source: Source,
+    masks: Annotated[
+        Path | None, typer.Option(help="folder of masks named like their pictures")
+    ] = None,
+    method: Annotated[str | None, typer.Option(help="bcp, dsaif, semiovs")] = None,
+    classes: Annotated[Path | None, typer.Option(help="YAML of class names and values")] = None,
+    more: Annotated[Path | None, typer.Option(help="a second folder, for semiovs")] = None,
+    concepts: Annotated[Path | None, typer.Option(help="YAML of words for semiovs")] = None,
+    where: Where = None,
+    encoder: Encoder = None,
+    minutes: Annotated[float | None, typer.Option(help="wall-clock budget")] = None,
+    epochs: Annotated[float | None, typer.Option(help="passes over the bare pictures")] = None,
+    out: Annotated[Path | None, typer.Option(help="folder for masks and report")] = None,
+    preset: Preset = None,
+    settings: SettingsFile = None,
+    set_: Pairs = None,
+    seed: Seed = 0,
+) -> None:
+    """Write a mask for every picture, learnt from the few that have one."""
+    from fallow.verbs.segment import segment as verb
+
+    result = verb(
+        source,
+        masks,
+        method=method,
+        classes=classes,
+        more=more,
+        concepts=concepts,
+        where=where,
+        encoder=encoder,
+        minutes=minutes,
+        epochs=epochs,
+        out=out or Path(f"{_stem(source)}-segment"),
+        preset=preset,
+        settings={**_yaml(settings), **_pairs(set_ or [])},
+        seed=seed,
+        tell=typer.echo,
+        progress_bar=sys.stderr.isatty(),
+    )
+    _tell(result)
+
+
 @cache_app.command("list")
 def cache_list() -> None:
     """Show the packs and what they take."""

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from fallow.encoders import resnet as resnets
+from fallow.encoders import unet as unets
 from fallow.encoders import vit as vits
 from fallow.encoders.base import Encoder, Preprocessing
 from fallow.encoders.untrained import Untrained
@@ -27,10 +28,12 @@ def _parse(name: str) -> tuple[str, dict[str, Any]]:
     base = match[1] if match else name
     if match and base in resnets.LAYOUTS:
         said = {"width": int(match[2]) if match[2] else None, "stem": match[3]}
+    elif match and base in unets.NETWORKS and match[3] is None:
+        said = {"width": int(match[2]) if match[2] else None}
     elif match and base in vits.LAYOUTS and match[3] is None:
         said = {"patch": int(match[2]) if match[2] else None}
     else:
-        known = [*resnets.LAYOUTS, *vits.LAYOUTS, "untrained", "tiny"]
+        known = [*resnets.LAYOUTS, *vits.LAYOUTS, *unets.NETWORKS, "untrained", "tiny"]
         raise SettingProblem(
             f"no encoder is called {name!r} and no saved one is there; "
             f"{did_you_mean(base, known)} Others are hf:NAME, timm:NAME or the path of a saved one."
@@ -53,6 +56,10 @@ def _build(name: str, options: dict[str, Any], size: int | None) -> tuple[nn.Mod
         return Untrained(), size or Untrained.size
     base, said = _parse(name)
     build: Callable[..., nn.Module]
+    if base in unets.NETWORKS:
+        build = unets.NETWORKS[base]
+        _check(options, set(inspect.signature(build).parameters), name)
+        return build(**{**said, **options}), size or 64
     if base in resnets.LAYOUTS:
         build = resnets.resnet
         small = base in ("resnet8", "resnet14") or said.get("stem") == "small"
@@ -81,7 +88,8 @@ def encoder(
     From random, the same for the same seed: "resnet8", "resnet14", "resnet18", "resnet34" and
     "resnet50", narrower as "resnet18/32" and for small images as "resnet18:small" (what a size
     up to 64 means anyway); "vit-nano", "vit-tiny", "vit-small" and "vit-base" with their patch,
-    as "vit-tiny/4"; and "untrained", a quick one whose random features are of some use.
+    as "vit-tiny/4"; "unet" and "vnet" to segment with, as "unet/16"; and "untrained", a quick one
+    whose random features are of some use.
     With weights: "tiny", "hf:NAME", "timm:NAME". `size`, `mean` and `std` change the input.
 
     >>> import numpy as np
@@ -156,7 +164,7 @@ def _saved_folder(name: str) -> Path | None:
 
 def _is_built_in(name: str) -> bool:
     base = re.split("[/:]", name)[0]
-    return base in (*resnets.LAYOUTS, *vits.LAYOUTS, "untrained")
+    return base in (*resnets.LAYOUTS, *vits.LAYOUTS, *unets.NETWORKS, "untrained")
 
 
 def describe(found: Encoder) -> dict[str, Any]:

@@ -442,3 +442,29 @@ def inline_image(picture: Image.Image | NDArray[np.uint8], alt: str, quality: in
     image.convert("RGB").save(buffer, "JPEG", quality=quality)
     address = f"data:image/jpeg;base64,{b64encode(buffer.getvalue()).decode()}"
     return element("img", src=Html(address), alt=html.unescape(alt), loading="lazy")
+
+
+def tinted(
+    picture: NDArray[np.uint8],  # H W 3
+    codes: NDArray[np.uint8],  # H W, classes
+    tints: Sequence[tuple[int, int, int]],
+    opacity: float = 0.4,
+) -> NDArray[np.uint8]:
+    """A mask laid over its picture: classes above 0 in their colours, with borders.
+
+    >>> codes = np.zeros((4, 4), np.uint8)
+    >>> codes[1:3, 1:3] = 1
+    >>> tinted(np.zeros((4, 4, 3), np.uint8), codes, [(0, 0, 0), (255, 0, 0)])[1, 1].tolist()
+    [255, 0, 0]
+    """
+    table = np.zeros((256, 3), float)
+    table[: len(tints)] = tints
+    marked = (codes > 0) & (codes < len(tints))
+    padded = np.pad(codes, 1, mode="edge")
+    inner = padded[1:-1, 1:-1]
+    border = np.zeros(codes.shape, bool)
+    for down, across in ((0, 1), (2, 1), (1, 0), (1, 2)):
+        height, width = codes.shape
+        border |= padded[down : down + height, across : across + width] != inner
+    share = np.where(marked, np.where(border, 1.0, opacity), 0.0)[..., None]
+    return np.rint((1 - share) * np.asarray(picture, float) + share * table[codes]).astype(np.uint8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -13,19 +13,29 @@ import torch
 
 from fallow.train.method import Batch
 from fallow.views import render
+from fallow.views.masks import render_masks
+from fallow.views.volumes import Crop, cut
 
 if TYPE_CHECKING:
     from fallow.images import Pack
+    from fallow.images.volumes import Volumes
     from fallow.views import Recipe
 
 T = TypeVar("T")
 
 
 class Stream:
-    """The images of one name: a pack, the recipe that looks at it, and its labels."""
+    """The images of one name: a pack, the recipe that looks at it, its labels and its masks."""
 
-    def __init__(self, pack: Pack, recipe: Recipe, labels: np.ndarray, seed: int) -> None:
-        self.pack, self.recipe, self.seed = pack, recipe, seed
+    def __init__(
+        self,
+        pack: Pack,
+        recipe: Recipe,
+        labels: np.ndarray,
+        seed: int,
+        masks: Sequence[np.ndarray | None] | None = None,  # by place in the pack, at its size
+    ) -> None:
+        self.pack, self.recipe, self.seed, self.masks = pack, recipe, seed, masks
         self.labels = torch.from_numpy(labels[pack.rows])
 
     def __len__(self) -> int:
@@ -35,9 +45,49 @@ class Stream:
         """The views of some rows of the pack in some epoch."""
         seen = render(self.pack, rows, self.recipe, seed=self.seed, epoch=epoch)
         index = torch.from_numpy(rows)
+        masks = []
+        if self.masks is not None:
+            sizes = [view.size for view in self.recipe.every_view]
+            masks = render_masks([self.masks[row] for row in rows], seen.geometry, sizes)
         return Batch(
-            seen.groups, seen.views, index, self.labels[index], seen.geometry, list(seen.roles)
+            seen.groups,
+            seen.views,
+            index,
+            self.labels[index],
+            seen.geometry,
+            list(seen.roles),
+            masks,
         )
+
+
+class VolumeStream:
+    """Random crops of volumes: the stream of one name where images have three dimensions."""
+
+    def __init__(self, volumes: Volumes, crop: Crop, seed: int) -> None:
+        self.pack, self.recipe, self.seed = volumes, crop, seed
+        self.scans = [volumes.normalised(row) for row in range(len(volumes))]
+
+    def __len__(self) -> int:
+        return len(self.scans)
+
+    def batch(self, rows: np.ndarray, epoch: int) -> Batch:
+        """A crop of each of some volumes in some epoch."""
+        made = [
+            cut(
+                self.scans[row],
+                self.pack.masks[row],
+                self.recipe,
+                np.random.default_rng([self.seed, 3, epoch, int(row), place]),
+            )
+            for place, row in enumerate(rows)
+        ]
+        scans = torch.from_numpy(np.stack([one for one, _ in made]))[:, None]  # B 1 D H W
+        masks = torch.from_numpy(np.stack([mask for _, mask in made])).long()
+        masked = [masks] if self.pack.masked.any() else []
+        index = torch.from_numpy(np.asarray(rows))
+        geometry = torch.zeros(1, len(rows), 2, 3)  # volumes have none
+        unknown = torch.full((len(rows),), -1)
+        return Batch([scans], [scans], index, unknown, geometry, ["weak"], masked)
 
 
 def other_rows(count: int, batch: int, step: int, seed: int) -> tuple[np.ndarray, int]:
@@ -58,7 +108,7 @@ def other_rows(count: int, batch: int, step: int, seed: int) -> tuple[np.ndarray
 
 
 def batches(
-    streams: Mapping[str, Stream],
+    streams: Mapping[str, Stream | VolumeStream],
     order: np.ndarray,  # steps, batch
     *,
     epoch: int,
@@ -67,6 +117,7 @@ def batches(
     rank: int,
     world: int,
     seed: int,
+    prepare: Callable[[str, Batch, np.random.Generator], Batch] = lambda name, batch, draw: batch,
 ) -> Generator[dict[str, Batch]]:
     """This rank's share of every batch of an epoch, from batch `first` on."""
     leader = next(iter(streams))
@@ -82,7 +133,8 @@ def batches(
                 len(rows) // world
             )  # ranks take neighbouring parts: gathered, the batch is whole
             mine = np.ascontiguousarray(rows[rank * share : (rank + 1) * share])
-            made[name] = stream.batch(mine, turn)
+            draw = np.random.default_rng([seed, 2, step + k - first, place, rank])
+            made[name] = prepare(name, stream.batch(mine, turn), draw)
         yield made
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from fallow.images.masks import packed_masks
 from fallow.problems import Problem
 from fallow.train import distributed, optimisers, schedules
 from fallow.train.batchnorm import share_batch_norm
@@ -62,6 +63,8 @@ class Interrupted(KeyboardInterrupt):
 
 def source_side(recipe: Recipe) -> int:
     """Short side at which images are packed for a recipe: room to crop, no more."""
+    if recipe.side is not None:
+        return recipe.side
     size = max(view.size for view in recipe.views)
     return 2 * size if size <= 64 else round(size * 8 / 7)
 
@@ -110,6 +113,10 @@ def _streams(
         raise Problem(f"this method also needs images called {', '.join(missing)}")
     streams = {}
     for name, published in recipes.items():
+        source: Any = images[name]
+        if hasattr(source, "stream"):  # volumes cut their own views
+            streams[name] = source.stream(published, seed)
+            continue
         # the pixels the encoder will meet later are normalised its way
         mean, std = method.encoder.mean, method.encoder.std
         one = replace(published, mean=mean, std=std)  # type: ignore[arg-type]
@@ -119,7 +126,9 @@ def _streams(
             labels = images[name].labels[0]
         else:
             labels = np.full(len(images[name]), -1, np.int64)
-        streams[name] = Stream(pack, one, labels, seed)
+        masked = method.wants_masks and "mask" in images[name].columns
+        masks = packed_masks(images[name], pack) if masked else None
+        streams[name] = Stream(pack, one, labels, seed, masks)
     return streams
 
 
@@ -174,7 +183,13 @@ def _part(batch: Any, part: int, parts: int) -> Any:
         groups.append(torch.cat(cut))
         views += list(groups[-1].split(rows.stop - rows.start))
     return Batch(
-        groups, views, batch.index[rows], batch.labels[rows], batch.geometry[:, rows], batch.roles
+        groups,
+        views,
+        batch.index[rows],
+        batch.labels[rows],
+        batch.geometry[:, rows],
+        batch.roles,
+        [mask[rows] for mask in batch.masks],
     )
 
 
@@ -343,6 +358,7 @@ class _Plan:
             rank=self.rank,
             world=self.world,
             seed=self.seed,
+            prepare=self.method.prepare,
         )
 
 
@@ -510,7 +526,7 @@ def _arrange(batch: dict[str, Batch], device: torch.device) -> Any:
 def _facts(images: Images) -> Facts:
     side = int(np.median(np.minimum(images.column("width"), images.column("height"))))
     classes = len(images.labels[1]) if "label" in images.columns else 0
-    return Facts(len(images), side, classes)
+    return Facts(len(images), side, classes, getattr(images, "dimensions", 2))
 
 
 def _fitting(

@@ -31,6 +31,7 @@ class Facts:
     count: int
     side: int  # median short side in pixels
     classes: int = 0  # 0: no labels
+    dimensions: int = 2  # 3: volumes
 
 
 @dataclass
@@ -55,6 +56,7 @@ class Batch:
     labels: Tensor  # B, -1 where unknown
     geometry: Tensor  # V B 2 3, output pixels -> source pixels
     roles: list[str] = field(default_factory=list)
+    masks: list[Tensor] = field(default_factory=list)  # per view B S S; 255: not to be judged
 
     def __len__(self) -> int:
         return len(self.index)
@@ -71,6 +73,7 @@ class Batch:
             self.labels.to(device),
             self.geometry.to(device),
             self.roles,
+            [mask.to(device) for mask in self.masks],
         )
 
 
@@ -174,6 +177,7 @@ class Method(nn.Module):
     family: ClassVar[str] = ""  # where the survey of mechanisms puts it
     predicts: ClassVar[str] = ""  # what is predicted from what, in half a sentence
     needs_transformer: ClassVar[bool] = False  # it works on patches
+    wants_masks: ClassVar[bool] = False  # it trains on masks where images have them
 
     def __init__(self, encoder: Encoder, settings: Options, facts: Facts) -> None:
         super().__init__()
@@ -219,6 +223,10 @@ class Method(nn.Module):
 
     def before_epoch(self, now: Now, images: Images) -> None:
         """Clusters, pseudo-labels; what it makes must live in buffers to survive a resume."""
+
+    def prepare(self, name: str, batch: Batch, draw: np.random.Generator) -> Batch:
+        """Change a stream's batch in the thread that loads ahead; `draw` is the step's own."""
+        return batch
 
     def begin_step(self, now: Now) -> None:
         """Nothing of this step is computed yet; called once however many parts the batch has."""

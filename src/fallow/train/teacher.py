@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -103,3 +105,42 @@ class Centre(nn.Module):
         self.value.lerp_(self.total / self.rows, 1 - self.momentum)
         self.total.zero_()
         self.rows.zero_()
+
+
+@torch.no_grad()
+def follow_all_state(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
+    """As `follow`, and running statistics are averaged too; counters are copied.
+
+    >>> student = nn.BatchNorm1d(1)
+    >>> teacher = twin(student)
+    >>> _ = student.running_mean.fill_(4.0)
+    >>> follow_all_state(teacher, student, momentum=0.75)
+    >>> teacher.running_mean
+    tensor([1.])
+    """
+    follow(teacher, student, momentum)
+    for mine, theirs in zip(teacher.buffers(), student.buffers(), strict=True):
+        if mine.is_floating_point():
+            mine.lerp_(theirs, 1 - momentum)
+        else:
+            mine.copy_(theirs)
+
+
+@contextmanager
+def in_mode(network: nn.Module, training: bool) -> Iterator[None]:
+    """Answer in training mode (batch statistics, dropout) or not, then be as before.
+
+    >>> network = nn.Sequential(nn.Dropout(0.5))
+    >>> with in_mode(network, training=False):
+    ...     network[0].training
+    False
+    >>> network[0].training
+    True
+    """
+    before = [(part, part.training) for part in network.modules()]
+    network.train(training)
+    try:
+        yield
+    finally:
+        for part, was in before:
+            part.training = was

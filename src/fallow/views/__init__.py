@@ -32,10 +32,12 @@ from fallow.views.recipe import (
     ladder,
     moco,
     msn,
+    paired,
     plain,
     simclr,
     swav,
     symmetric,
+    turned,
 )
 from fallow.views.render import (
     ArrayPack,
@@ -75,6 +77,7 @@ __all__ = [
     "moco",
     "msn",
     "pack_arrays",
+    "paired",
     "plain",
     "render",
     "render_drawn",
@@ -82,6 +85,7 @@ __all__ = [
     "simclr",
     "swav",
     "symmetric",
+    "turned",
     "turning",
     "uniform",
     "unmap_boxes",

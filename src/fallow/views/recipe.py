@@ -41,6 +41,9 @@ class View:
     sigma: Pair = (0.1, 2.0)  # in pixels of the view
     solarise: float = 0.0
     role: str = "global"
+    turns: float = 0.0  # chance of a turn by 90, 180 or 270 degrees
+    zoom: Pair | None = None  # not None: how much the image is enlarged, instead of `area`
+    like: int | None = None  # number of an earlier view whose crop, flip and turn it repeats
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.count < 1:
@@ -55,9 +58,11 @@ class View:
             raise SettingProblem(f"centre is a part of the short side, not {self.centre}")
         if min(self.jitter) < 0 or self.jitter[3] > 0.5:
             raise SettingProblem(f"jitter is four strengths >= 0, hue at most 0.5: {self.jitter}")
-        for name in ("flip", "jitter_probability", "gray", "blur", "solarise"):
+        for name in ("flip", "jitter_probability", "gray", "blur", "solarise", "turns"):
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingProblem(f"{name} is a probability, not {getattr(self, name)}")
+        if self.zoom is not None and not 0 < self.zoom[0] <= self.zoom[1]:
+            raise SettingProblem(f"zoom is a range of positive factors, not {self.zoom}")
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,17 @@ class Recipe:
     views: tuple[View, ...]
     mean: Triple = IMAGENET[0]
     std: Triple = IMAGENET[1]
+    side: int | None = None  # short side the images are decoded at; none: what the views need
+
+    def __post_init__(self) -> None:
+        every = self.every_view
+        for number, view in enumerate(every):
+            if view.like is None:
+                continue
+            if not 0 <= view.like < number or every[view.like].size != view.size:
+                raise SettingProblem(
+                    f"view {number} can only be like an earlier view of its size, not {view.like}"
+                )
 
     @property
     def every_view(self) -> list[View]:
@@ -275,6 +291,36 @@ def identity(size: int) -> Recipe:
     (0.0, (1.0, 1.0, 1.0))
     """
     return Recipe((View(size, centre=1.0, flip=0.0),), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+def turned(size: int = 64, smallest: float = 0.3, turns: float = 0.5) -> Recipe:
+    """One crop, flipped and turned by quarters: all that a segmenter's labelled images want.
+
+    >>> turned(64).views[0].turns
+    0.5
+    """
+    view = View(size, area=(smallest, 1.0), turns=turns, role="weak")
+    return replace(_recipe(size, view), side=round(size * 4 / 3))
+
+
+def paired(size: int = 64, strong: int = 1, smallest: float = 0.3, turns: float = 0.0) -> Recipe:
+    """A weak view and `strong` strongly coloured ones of the very same crop, flip and turn.
+
+    >>> [(view.role, view.like) for view in paired(64, strong=2).every_view]
+    [('weak', None), ('strong', 0), ('strong', 0)]
+    """
+    weak = View(size, area=(smallest, 1.0), turns=turns, role="weak")
+    hard = replace(
+        weak,
+        count=strong,
+        like=0,
+        role="strong",
+        jitter=(0.5, 0.5, 0.5, 0.25),
+        gray=0.2,
+        blur=0.5,
+        sigma=(0.1, 2.0 if size >= SMALL else size / 40),
+    )
+    return replace(_recipe(size, weak, hard), side=round(size * 4 / 3))
 
 
 def parameters(recipe: Recipe) -> np.ndarray:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from fallow.problems import SettingProblem, SourceProblem
+from fallow.views.placing import place
 from fallow.views.random import stream_key
 from fallow.views.recipe import Recipe, parameters
 
@@ -169,6 +170,7 @@ def draw(
         drawn.mixing,
         drawn.pull,
     )
+    place(drawn.geometry, recipe, heights, widths, rows, seed=seed, epoch=epoch)
     return drawn
 
 

@@ -1,0 +1,194 @@
+"""BCP on real pictures: does pasting help the very same mean teacher, with few masks and more?
+
+Per data set and seed a few training pictures keep their masks, drawn by video where the pictures
+are frames of one, and all others lose them. The same two-stage mean teacher is trained with and
+without pasting; both have the same teacher, component filter, weights and steps. Beside them:
+masks alone (no unlabelled pictures), one direction of pasting, and all masks. Judged by the mean
+foreground Dice on test pictures that no run has seen. `--minutes` sets the steps of each run.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+from benchmarks.photos import archive
+
+from claims.record import Entry, entry
+
+# name -> the column whose values are drawn as wholes, and how many pictures keep their masks
+SETS: dict[str, tuple[str | None, tuple[int, int]]] = {
+    "polyp": ("sequence", (4, 32)),
+    "white_blood_cells": (None, (3, 24)),
+}
+ROWS: dict[str, dict[str, Any]] = {
+    "bcp": {},
+    "mean teacher": {"pasting": "off"},
+    "masks alone": {"pasting": "off", "pretrain": 1.0},
+}
+MORE: dict[str, dict[str, Any]] = {  # at the extreme count only
+    "inward only": {"pasting": "inward"},
+    "outward only": {"pasting": "outward"},
+    "pasting of masks alone": {"pretrain": 1.0},
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all runs share."""
+
+    sets: tuple[str, ...] = tuple(SETS)
+    encoder: str = "unet/8"
+    size: int = 64
+    batch: int = 8
+    learning_rate: float = 0.64
+    pretrain: float = 1 / 3
+    seeds: int = 3
+    ablations: bool = True
+    steps: int = 900  # at most; fewer where the minutes are short
+
+
+def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
+    plan = plan or Plan()
+    begin = time.monotonic()
+    entries: list[Entry] = []
+    for number, name in enumerate(plan.sets):
+        left = minutes - (time.monotonic() - begin) / 60
+        entries += one_set(data, name, left / (len(plan.sets) - number), plan)
+    return entries
+
+
+def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
+    import fallow
+    from fallow.images.masks import read_masks
+
+    begin = time.monotonic()
+    images = fallow.open(archive(data, name))
+    known = read_masks(images)
+    train, test = (known.labelled.where(f"split = '{part}'") for part in ("train", "test"))
+    by, counts = SETS[name]
+    # how long a step takes: all runs have the same number of them
+    few = drawn(train, counts[0], by, 0)
+    quick = fitted(plan, known.classes, few, train, 0, {}, steps=12)
+    step = quick.seconds / max(quick.steps, 1)
+    judging = timed_judging(quick.method, test)
+    runs = plan.seeds * (2 * len(ROWS) + 1 + (len(MORE) if plan.ablations else 0))
+    left = 60 * minutes - (time.monotonic() - begin) - runs * judging
+    steps = int(max(12, min(plan.steps, left / runs / step)))
+
+    found: dict[str, list[float]] = {}
+    for seed in range(plan.seeds):
+        for place, count in enumerate(counts):
+            kept = drawn(train, count, by, seed)
+            rows = ROWS | (MORE if plan.ablations and place == 0 else {})
+            for row, changes in rows.items():
+                done = fitted(plan, known.classes, kept, train, seed, changes, steps=steps)
+                found.setdefault(f"{row}, {count} masks", []).append(judged(done.method, test))
+        done = fitted(plan, known.classes, train, train, seed, ROWS["masks alone"], steps=steps)
+        found.setdefault("all masks", []).append(judged(done.method, test))
+    about = {
+        "data": {"name": name, "images": len(train), "fingerprint": images.fingerprint,
+                 "masks drawn by": by or "picture"},
+        "budget": {"minutes": minutes, "seconds": time.monotonic() - begin, "steps": steps},
+        "settings": asdict(plan),
+        "observed": {"dice": found, "mean": {row: mean(each) for row, each in found.items()}},
+    }  # fmt: skip
+    compared = [
+        (f"pasting helps the same mean teacher with {counts[0]} masks", "bcp", "mean teacher", 0),
+        (f"pasting helps the same mean teacher with {counts[1]} masks", "bcp", "mean teacher", 1),
+        (f"unlabelled pictures help with {counts[0]} masks", "bcp", "masks alone", 0),
+        (f"unlabelled pictures help with {counts[1]} masks", "bcp", "masks alone", 1),
+    ]
+    return [
+        entry(
+            f"{name}: {claim}", f"{ours}, {counts[at]} masks", f"{theirs}, {counts[at]} masks",
+            seeds=list(zip(found[f"{ours}, {counts[at]} masks"],
+                           found[f"{theirs}, {counts[at]} masks"], strict=True)),
+            **about,
+        )
+        for claim, ours, theirs, at in compared
+    ]  # fmt: skip
+
+
+def drawn(train: Any, count: int, by: str | None, seed: int) -> Any:
+    """`count` pictures; of whole groups in random order where there are groups."""
+    random = np.random.default_rng(seed)
+    if by is None:
+        return train.select(np.sort(random.permutation(len(train))[:count]))
+    groups = train.column(by)
+    order = random.permutation(np.unique(groups))
+    rows = np.concatenate([np.flatnonzero(groups == group) for group in order])
+    # frames of a video are alike: of the first videos every one is spread over its length
+    wanted: list[int] = []
+    for group in order:
+        mine = np.flatnonzero(groups == group)
+        share = min(len(mine), max(2, count // 4), count - len(wanted))
+        wanted += mine[np.linspace(0, len(mine) - 1, share).astype(int)].tolist()
+        if len(wanted) >= count:
+            break
+    rest = [row for row in rows.tolist() if row not in set(wanted)]
+    return train.select(np.sort([*wanted, *rest][:count]))
+
+
+def fitted(
+    plan: Plan,
+    classes: Any,
+    kept: Any,
+    train: Any,
+    seed: int,
+    changes: dict[str, Any],
+    *,
+    steps: int,
+) -> Any:
+    """One run: the pictures that keep their masks, and all others without."""
+    import fallow
+    from fallow.images.masks import without_masks
+    from fallow.methods.segment.bcp import BCP
+    from fallow.train import fit
+
+    mine = set(kept.column("id"))
+    bare = train.select(np.array([key not in mine for key in train.column("id")]))
+    if not len(bare):
+        bare = train  # all have masks; this stream is not looked at then
+    per_epoch = max(1, len(bare) // min(plan.batch, len(bare)))
+    settings = BCP.Settings(
+        classes=len(classes),
+        epochs=steps / per_epoch,
+        size=plan.size,
+        batch=plan.batch,
+        learning_rate=plan.learning_rate,
+        precision="32",
+        compile="off",
+        **({"pretrain": plan.pretrain} | changes),
+    )
+    return fit(
+        BCP,
+        {"unlabelled": without_masks(bare), "labelled": kept},
+        encoder=fallow.encoder(plan.encoder, seed=seed, size=plan.size),
+        settings=settings,
+        seed=seed,
+    )
+
+
+def timed_judging(method: Any, test: Any) -> float:
+    begin = time.monotonic()
+    judged(method, test)
+    return time.monotonic() - begin
+
+
+def judged(method: Any, test: Any) -> float:
+    """Mean Dice of the classes above 0, from all pixels of the test pictures together."""
+    from fallow.measure.segmentation import confusion, dice_of
+    from fallow.train.segment import enlarged, look
+
+    classes = method.settings.classes
+    total = np.zeros((classes, classes), np.int64)
+    for row, pixels in test.map(np.asarray):
+        if isinstance(pixels, np.ndarray):
+            found = enlarged(look(method, pixels)[0], pixels.shape[:2])
+            total += confusion(found, test.mask(row), classes)
+    return float(dice_of(total)[1:].mean())

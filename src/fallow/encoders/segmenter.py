@@ -1,0 +1,178 @@
+"""A network that gives every pixel a class: an encoder and the decoder that fits it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fallow.encoders.base import Encoder
+from fallow.encoders.unet import Contracting
+from fallow.problems import SettingProblem, SourceProblem
+
+WIDTH = 64  # channels of the general decoder, at most
+
+
+class Segmenter(nn.Module):
+    """Logits for every pixel, from an encoder's stages or patches.
+
+    A U-Net or V-Net is completed by its own expanding half; any other encoder gets a decoder in
+    the manner of DeepLabV3+. `decode(features(x), size)` is `self(x)`: whoever wants to disturb
+    features does it in between.
+
+    >>> from fallow.encoders import encoder
+    >>> Segmenter(encoder("unet/8"), 3)(torch.zeros(2, 3, 32, 48)).shape
+    torch.Size([2, 3, 32, 48])
+    >>> Segmenter(encoder("resnet8/8"), 3)(torch.zeros(2, 3, 32, 48)).shape
+    torch.Size([2, 3, 32, 48])
+    """
+
+    def __init__(self, encoder: Encoder, classes: int) -> None:
+        super().__init__()
+        if classes < 2:
+            raise SettingProblem(f"a segmenter tells at least two classes apart, not {classes}")
+        self.encoder, self.classes = encoder, classes
+        self.own = isinstance(encoder.network, Contracting)
+        if isinstance(encoder.network, Contracting):
+            self.dimensions = encoder.network.dimensions
+            self.decoder: nn.Module = encoder.network.decoder(classes)  # type: ignore[operator]
+        else:
+            self.dimensions = 2
+            low, deep = (part.shape[1] for part in self._probed())
+            self.decoder = DeepLab(low, deep, classes, width=min(WIDTH, max(16, deep // 2)))
+
+    def _probed(self) -> list[Tensor]:
+        """Features of an empty picture, for their channels."""
+        side = self.encoder.size
+        training = [module for module in self.encoder.modules() if module.training]
+        self.encoder.eval()
+        with torch.no_grad():
+            found = self.features(torch.zeros(1, 3, side, side, device=self.encoder.device))
+        for module in training:
+            module.training = True
+        return found
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """What the decoder reads, largest first, each B C *s."""
+        if self.own:
+            return self.encoder.network.stages(x)  # type: ignore[operator]
+        return [maps.movedim(-1, 1) for maps in self.encoder.patches(x, [0, -1])]
+
+    def decode(self, features: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+        """Logits B K *S at a size."""
+        return self.decoder(features, tuple(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decode(self.features(x), x.shape[2:])
+
+
+class DeepLab(nn.Module):
+    """DeepLabV3+'s decoder: deep features at several dilations, joined with low-level ones.
+
+    >>> head = DeepLab(8, 32, classes=4, width=16)
+    >>> head([torch.zeros(2, 8, 16, 16), torch.zeros(2, 32, 4, 4)], (32, 32)).shape
+    torch.Size([2, 4, 32, 32])
+    """
+
+    def __init__(
+        self,
+        low: int,
+        deep: int,
+        classes: int,
+        *,
+        width: int = 256,
+        dilations: Sequence[int] = (6, 12, 18),
+    ) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            [
+                _layer(deep, width, 1),
+                *(_layer(deep, width, 3, dilation) for dilation in dilations),
+            ]
+        )
+        # the mean over a whole picture of one image has no batch statistics
+        self.overall = nn.Sequential(nn.Conv2d(deep, width, 1), nn.ReLU())
+        self.joined = _layer(width * (len(dilations) + 2), width, 1)
+        few = max(8, width * 48 // 256)
+        self.low = _layer(low, few, 1)
+        self.fuse = nn.Sequential(_layer(width + few, width, 3), _layer(width, width, 3))
+        self.classify = nn.Conv2d(width, classes, 1)
+
+    def forward(self, features: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+        low, deep = features
+        overall = self.overall(deep.mean((2, 3), keepdim=True)).expand(-1, -1, *deep.shape[2:])
+        seen = self.joined(torch.cat([*(branch(deep) for branch in self.branches), overall], 1))
+        seen = F.interpolate(seen, low.shape[2:], mode="bilinear", align_corners=True)
+        fused = self.fuse(torch.cat([self.low(low), seen], 1))
+        return F.interpolate(
+            self.classify(fused), tuple(size), mode="bilinear", align_corners=True
+        )  # B K H W
+
+
+def _layer(inputs: int, outputs: int, side: int, dilation: int = 1) -> nn.Sequential:
+    padding = dilation * (side // 2)
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, side, padding=padding, dilation=dilation, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+    )
+
+
+def fresh(encoder: Encoder, seed: int) -> Encoder:
+    """The same architecture and preprocessing with other random weights.
+
+    >>> from fallow.encoders import encoder
+    >>> one = encoder("unet/8")
+    >>> two = fresh(one, seed=1)
+    >>> (
+    ...     two.name,
+    ...     bool(torch.equal(two.network.blocks[0][0].weight, one.network.blocks[0][0].weight)),
+    ... )
+    ('unet/8', False)
+    """
+    from fallow.encoders.names import describe, rebuild
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return rebuild(describe(encoder)).to(encoder.device)
+
+
+def save_segmenter(segmenter: Segmenter, folder: str | os.PathLike[str], about: Any = None) -> Path:
+    """Write the encoder as encoders are saved, and the decoder beside it."""
+    from safetensors.torch import save as to_bytes
+
+    from fallow.encoders.saving import save
+    from fallow.files import atomic_write
+
+    place = save(segmenter.encoder, Path(folder))
+    held = {name: value.contiguous() for name, value in segmenter.decoder.state_dict().items()}
+    with atomic_write(Path(place) / "decoder.safetensors") as target:
+        target.write(to_bytes(held))
+    with atomic_write(Path(place) / "segmenter.json") as target:
+        target.write(json.dumps({"classes": segmenter.classes, "about": about}, indent=1).encode())
+    return Path(place)
+
+
+def load_segmenter(folder: str | os.PathLike[str]) -> tuple[Segmenter, Any]:
+    """What `save_segmenter` wrote: the network, in eval mode, and what was said about it."""
+    from safetensors.torch import load as from_bytes
+
+    from fallow.encoders.saving import load
+
+    place = Path(folder)
+    try:
+        said = json.loads((place / "segmenter.json").read_text())
+        held = from_bytes((place / "decoder.safetensors").read_bytes())
+    except FileNotFoundError:
+        raise SourceProblem(
+            f"{place} holds no saved segmenter: it needs segmenter.json and decoder.safetensors"
+        ) from None
+    segmenter = Segmenter(load(place), said["classes"])
+    segmenter.decoder.load_state_dict(held)
+    return segmenter.eval(), said["about"]

@@ -1,0 +1,1 @@
+"""Systems behind `fallow.segment`: masks for all pictures from masks of a few."""

@@ -1,0 +1,188 @@
+"""What every segmenter shares: its streams, its settings, and how it is asked about pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fallow.encoders import Encoder
+from fallow.encoders.segmenter import fresh
+from fallow.encoders.windows import sliding
+from fallow.problems import SettingProblem
+from fallow.train.method import Method
+from fallow.train.method import Settings as BaseSettings
+from fallow.views import Recipe, turned
+from fallow.views.volumes import Crop
+
+__all__ = ["SegmentMethod", "SegmentSettings", "fresh", "look"]
+
+LARGEST = 2048  # long side at which probabilities are enlarged to their picture's pixels
+
+
+class SegmentSettings(BaseSettings):
+    """What every segmenter can be told."""
+
+    classes: int = Field(2, ge=2, description="classes of a pixel; the masks say how many")
+    size: int = Field(96, ge=32, description="side of the views in pixels")
+    depth: int | None = Field(None, ge=2, description="slices of a volume's crops; none: size")
+    smallest: float = Field(0.3, gt=0, le=1, description="least share of a picture in a view")
+    turns: float = Field(0.5, ge=0, le=1, description="chance of a quarter turn of a view")
+    batch: int = Field(8, ge=2, description="images a step of each stream, over all ranks")
+    learning_rate: float = Field(0.64, gt=0, description="at batch 256: 0.02 at batch 8")
+    weight_decay: float = Field(1e-4, ge=0)
+
+
+class SegmentMethod(Method):
+    """A method whose images have masks, some of them; a subclass says how it learns from both."""
+
+    wants_masks: ClassVar[bool] = True
+    Settings: ClassVar[Any] = SegmentSettings
+
+    @property
+    def dimensions(self) -> int:
+        return self.facts.dimensions
+
+    @property
+    def window(self) -> tuple[int, ...]:
+        """The sides of a view, and of the windows pictures are later looked at through."""
+        s = self.settings
+        if self.dimensions == 2:
+            return (s.size, s.size)
+        return (s.depth or s.size, s.size, s.size)
+
+    @property
+    def side(self) -> int:
+        """The short side of a picture at which its parts look as they do in training."""
+        return round(self.settings.size * 4 / 3)
+
+    def plain(self) -> Recipe | Crop:
+        """One view, flipped and turned: what most streams want."""
+        s = self.settings
+        if self.dimensions == 3:
+            return self.crop()
+        return turned(s.size, s.smallest, s.turns)
+
+    def crop(self) -> Crop:
+        """The view of a stream of volumes."""
+        depth, height, width = self.window
+        return Crop((depth, height, width))
+
+    def recipe(self) -> Any:
+        """The stream that comes first leads: its passes are the epochs."""
+        return {"unlabelled": self.plain(), "labelled": self.plain()}
+
+    @classmethod
+    def streams(
+        cls,
+        named: dict[str, Any],
+        *,
+        more: Any = None,
+        concepts: Any = None,
+        classes: Any = None,
+        tell: Callable[[str], None] = lambda line: None,
+    ) -> dict[str, Any]:
+        """The images to train on, by stream; a method that wants more than these two says so."""
+        if more is not None or concepts is not None:
+            raise SettingProblem(
+                f"{cls.__name__} uses no other pictures: leave more and concepts out, or choose "
+                "method semiovs"
+            )
+        return named
+
+    @classmethod
+    def suited(cls, given: Mapping[str, Any], masks: Sequence[np.ndarray]) -> dict[str, Any]:
+        """Settings made to fit the masks (class codes) that are there; what is given stays."""
+        return dict(given)
+
+    def predictor(self) -> nn.Module:
+        """The network that writes masks."""
+        raise NotImplementedError
+
+    def opinions(self) -> list[nn.Module]:
+        """Networks whose disagreement says what to label next."""
+        raise NotImplementedError
+
+
+def on_stage(method: SegmentMethod, encoder: Encoder, pixels: np.ndarray) -> Tensor:
+    """One uint8 picture as 1 3 h w at the scale of training."""
+    height, width = pixels.shape[:2]
+    scale = method.side / min(height, width)
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
+    x = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].to(encoder.device)
+    if size != (height, width):
+        x = F.interpolate(x, size, mode="bilinear", antialias=True)
+    return encoder.preprocessing.normalise(x)
+
+
+def look(
+    method: SegmentMethod, image: np.ndarray, networks: Sequence[nn.Module] | None = None
+) -> list[Tensor]:
+    """What each network (the predictor alone if not given) says of one picture or volume.
+
+    Probabilities K *s at the scale of training, from windows that overlap by half, in eval mode.
+    """
+    encoder = method.encoder
+    if image.ndim == 3 and method.dimensions == 3:
+        x = torch.from_numpy(np.ascontiguousarray(image, np.float32))[None, None]
+        x = x.to(encoder.device)
+    else:
+        x = on_stage(method, encoder, image)
+    found = []
+    for network in networks or [method.predictor()]:
+        was = [part for part in network.modules() if part.training]
+        network.eval()
+        found.append(sliding(network, x, method.window)[0].cpu())
+        for part in was:
+            part.training = True
+    return found
+
+
+def enlarged(probabilities: Tensor, size: Sequence[int]) -> np.ndarray:
+    """The most probable class of every pixel of a picture: H W uint8.
+
+    >>> enlarged(torch.tensor([[[0.9, 0.1]], [[0.1, 0.9]]]), (2, 4)).tolist()
+    [[0, 0, 1, 1], [0, 0, 1, 1]]
+    """
+    from fallow.images.masks import resized
+
+    height, width = size
+    shrink = max(1.0, max(height, width) / LARGEST)
+    inner = (max(1, round(height / shrink)), max(1, round(width / shrink)))
+    full = F.interpolate(probabilities[None], inner, mode="bilinear", align_corners=False)[0]
+    return resized(full.argmax(0).byte().numpy(), (height, width))
+
+
+def disagreement(opinions: Sequence[Tensor]) -> Tensor:
+    """How far apart opinions (each K *s) are at every place: mean distance of pairs, 0 to 1.
+
+    >>> sure, unlike = torch.tensor([[1.0], [0.0]]), torch.tensor([[0.0], [1.0]])
+    >>> disagreement([sure, sure]).item(), disagreement([sure, unlike]).item()
+    (0.0, 1.0)
+    """
+    pairs = [
+        (one - other).abs().sum(0) / 2
+        for place, one in enumerate(opinions)
+        for other in opinions[place + 1 :]
+    ]
+    return torch.stack(pairs).mean(0) if pairs else torch.zeros(opinions[0].shape[1:])
+
+
+def uncertainty(probabilities: Tensor) -> Tensor:
+    """Entropy at every place as a share of the largest possible: 0 to 1.
+
+    >>> uncertainty(torch.tensor([[0.5, 1.0], [0.5, 0.0]])).tolist()
+    [1.0, 0.0]
+    """
+    entropy = -(probabilities * probabilities.clamp_min(1e-12).log()).sum(0)
+    return (entropy / float(np.log(len(probabilities)))).clamp(0, 1)
+
+
+def named_streams(labelled: Any, unlabelled: Any) -> Mapping[str, Any]:
+    """The two streams in the order in which they lead."""
+    return {"unlabelled": unlabelled, "labelled": labelled}

@@ -1,0 +1,111 @@
+"""Paste parts of pictures, labels and confidences onto others: pure functions of tensors.
+
+A place mask is true (1) where the second picture is pasted. It is B *S, or 1 *S for all of a batch,
+and covers channels by itself. *S is H W or D H W.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from fallow.problems import SettingProblem
+
+
+def block_sides(size: Sequence[int], share: float = 2 / 3) -> tuple[int, ...]:
+    """The sides of a block that takes `share` of every axis, rounded down.
+
+    >>> block_sides((256, 256)), block_sides((96, 96, 96))
+    ((170, 170), (64, 64, 64))
+    """
+    return tuple(int(share * side) for side in size)
+
+
+def block_mask(
+    size: Sequence[int],
+    share: float = 2 / 3,
+    *,
+    generator: torch.Generator | None = None,
+    device: torch.device | None = None,
+) -> Tensor:
+    """BCP's mask for a whole batch (*S): 0 inside one block at a random place, 1 outside.
+
+    The corner lies anywhere in 0 ... side - block side - 1, so the last row and column are never
+    inside.
+
+    >>> mask = block_mask((9, 12))
+    >>> mask.shape, int((mask == 0).sum())
+    (torch.Size([9, 12]), 48)
+    """
+    mask = torch.ones(tuple(size), dtype=torch.int64, device=device)
+    cut = []
+    for side, block in zip(size, block_sides(size, share), strict=True):
+        if not 0 < block < side:
+            raise SettingProblem(f"a block of {share:g} of {side} pixels leaves nothing to mix")
+        corner = int(torch.randint(0, side - block, (), generator=generator))
+        cut.append(slice(corner, corner + block))
+    mask[tuple(cut)] = 0
+    return mask
+
+
+def cutmix_boxes(
+    batch: int,
+    size: int | Sequence[int],
+    *,
+    probability: float = 0.5,
+    area: tuple[float, float] = (0.02, 0.4),
+    aspect: tuple[float, float] = (0.3, 1 / 0.3),
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """A box for each picture, or none with chance 1 - probability: B H W, true inside.
+
+    >>> boxes = cutmix_boxes(64, 32, generator=torch.Generator().manual_seed(0))
+    >>> boxes.shape, bool(boxes.flatten(1).any(1).float().mean() < 0.8)
+    (torch.Size([64, 32, 32]), True)
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+
+    def draw(low: float = 0.0, high: float = 1.0) -> float:
+        return low + (high - low) * float(torch.rand((), generator=generator))
+
+    boxes = torch.zeros(batch, height, width, dtype=torch.bool)
+    for box in boxes:
+        if draw() >= probability:
+            continue
+        while True:
+            content = draw(*area) * height * width
+            ratio = draw(*aspect)
+            w, h = int(math.sqrt(content / ratio)), int(math.sqrt(content * ratio))
+            left, top = int(draw(0, width)), int(draw(0, height))
+            if left + w <= width and top + h <= height:
+                break
+        box[top : top + h, left : left + w] = True
+    return boxes
+
+
+def paste(base: Tensor, other: Tensor, where: Tensor) -> Tensor:
+    """`base`, and `other` where the mask is true; a new tensor.
+
+    >>> paste(torch.zeros(1, 3, 2, 2), torch.ones(1, 3, 2, 2), torch.eye(2)[None]).sum()
+    tensor(6.)
+    """
+    places = where.to(device=base.device, dtype=torch.bool)
+    if places.ndim == base.ndim - 1:  # B *S over B C *S
+        places = places[:, None]
+    return torch.where(places, other, base)
+
+
+def paste_all(
+    base: Mapping[str, Tensor], other: Mapping[str, Tensor], where: Tensor
+) -> dict[str, Tensor]:
+    """The same for all that belongs to a picture: image, labels, confidence, ignore.
+
+    >>> one = {"images": torch.zeros(1, 3, 2, 2), "labels": torch.zeros(1, 2, 2)}
+    >>> two = {name: value + 1 for name, value in one.items()}
+    >>> {name: int(value.sum()) for name, value in paste_all(one, two, torch.eye(2)[None]).items()}
+    {'images': 6, 'labels': 2}
+    """
+    return {name: paste(value, other[name], where) for name, value in base.items()}
