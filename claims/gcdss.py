@@ -301,7 +301,7 @@ def pixel_rows(
     if plan.segmenter_minutes > 0:
         import fallow
 
-        maps, _ = self_trained(
+        maps, _, _ = self_trained(
             train, theirs, nerg, known, work, fallow.encoder(plan.segmenter, seed=seed),
             plan.segmenter_minutes, seed,
         )  # fmt: skip

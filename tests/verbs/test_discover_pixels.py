@@ -237,7 +237,7 @@ def test_masks_of_one_image_copies_and_an_empty_novel_set_are_told(place, tmp_pa
     (tmp_path / "masks" / "00.png").write_bytes((place / "truth" / "00.png").read_bytes())
     found = discover_pixels(
         tmp_path / "pictures", tmp_path / "masks",
-        settings={**QUICK, "threshold": 0.0, "reverse": False, "rounds": 30},
+        settings={**QUICK, "threshold": 0.0, "reverse": False, "neighbours": 45},
     )  # fmt: skip
     said = " ".join(found.headlines)
     assert "All masks are of one image" in said

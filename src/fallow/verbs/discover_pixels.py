@@ -22,6 +22,7 @@ from fallow.verbs.embed import chosen_encoder, opened
 
 if TYPE_CHECKING:
     from fallow.encoders import Encoder
+    from fallow.encoders.segmenter import Segmenter
     from fallow.images import Images
     from fallow.images.masks import Classes
     from fallow.methods.discover.gcdss import Discovery, Settings
@@ -48,11 +49,13 @@ class PixelDiscovery(Result):
         images: Images,
         maps: Callable[[int], np.ndarray],
         pseudo: Callable[[int], np.ndarray],
+        network: Segmenter | None = None,
     ) -> None:
         super().__init__(table, headlines=findings["headlines"], findings=findings, page=_page)
         self.images = images  # those without a mask
         self.map = maps  # row of `images` -> numbers H W, at the image's own size
         self.pseudo = pseudo  # the same straight from the regions
+        self.network = network  # trained on what was found, if it was
 
     @property
     def classes(self) -> list[dict[str, Any]]:
@@ -60,11 +63,14 @@ class PixelDiscovery(Result):
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write regions.csv, label maps, classes.json, run.json and the report."""
+        from fallow.encoders.segmenter import save_segmenter
         from fallow.files import atomic_write
 
         place = writable(folder)
         super().save(place)
         _write_regions(place / "regions.csv", self.table)
+        if self.network is not None:
+            save_segmenter(self.network, place / "segmenter", {"classes": self.classes})
         about = {k: v for k, v in self.findings.items() if k not in _UNWRITTEN}
         values = np.array([one["value"] for one in self.classes])
         kinds = {"labels": self.map}
@@ -72,7 +78,9 @@ class PixelDiscovery(Result):
             kinds["pseudo"] = self.pseudo
         for kind, made in kinds.items():
             for row in self.findings["rows"]:
-                path = place / kind / f"{_safe(self.images.table.column('id')[row].as_py())}.png"
+                path = (
+                    place / kind / f"{_mask_name(self.images.table.column('id')[row].as_py())}.png"
+                )
                 _write_map(path, values[made(row)])
         for name, content in (
             ("classes.json", self.classes),
@@ -149,10 +157,11 @@ def discover_pixels(
     numbers = list_classes(known, theirs, found)
     maps: Callable[[int], np.ndarray] = sorted_maps
     learnt: dict[str, Any] | None = None
+    trained: Segmenter | None = None
     if minutes > 0:
         tell(f"a segmenter learns the masks and the maps found for {minutes:g} minutes")
         network = chosen_segmenter(segmenter, seed)
-        maps, learnt = self_trained(
+        maps, learnt, trained = self_trained(
             labelled, theirs, found, known, work, network, minutes, seed, tell
         )
     measured: dict[str, Any] = {}
@@ -190,7 +199,9 @@ def discover_pixels(
     }
     findings["notes"] = [*masked.notes, *_notes(work, ours, known, found, unlabelled, note)]
     findings["headlines"] = [*_headlines(findings), *findings["notes"]]
-    result = PixelDiscovery(table, findings, images=unlabelled, maps=maps, pseudo=sorted_maps)
+    result = PixelDiscovery(
+        table, findings, images=unlabelled, maps=maps, pseudo=sorted_maps, network=trained
+    )
     findings["pictures"] = result.findings["pictures"] = _Pictures(result)
     if out is not None:
         result.save(out)
@@ -441,14 +452,14 @@ def self_trained(
     minutes: float,
     seed: int,
     tell: Callable[[str], None] = lambda line: None,
-) -> tuple[Callable[[int], np.ndarray], dict[str, Any]]:
-    """A segmenter trained on the masks and on the maps found; its maps, and what it was.
+) -> tuple[Callable[[int], np.ndarray], dict[str, Any], Segmenter]:
+    """A segmenter trained on the masks and on the maps found: its maps, what it was, itself.
 
     Regions whose neighbours disagree teach nothing. A run that was stopped goes on, and one that
     was done is not done again.
     """
     from fallow.images.masks import with_masks
-    from fallow.regions.keep import digest, stage, weights
+    from fallow.regions.keep import digest, kept, stage, weights
     from fallow.train.loop import fit
     from fallow.train.segment import enlarged, look
     from fallow.train.selftraining import SelfTraining
@@ -471,6 +482,7 @@ def self_trained(
         "maps": digest(*maps.values()),
         "seed": seed,
     }
+    place = stage("segmenters", about)
     run = fit(
         SelfTraining,
         {
@@ -479,17 +491,22 @@ def self_trained(
         },
         encoder=encoder,
         settings=settings,
-        out=stage("segmenters", about) / "run",
+        out=place / "run",
         seed=seed,
         tell=tell,
     )
 
     def seen(row: int) -> np.ndarray:
-        pixels = regions.images.read(row)
-        return enlarged(look(run.method, pixels)[0], pixels.shape[:2]).astype(np.int64)
+        def make() -> np.ndarray:
+            pixels = regions.images.read(row)
+            return enlarged(look(run.method, pixels)[0], pixels.shape[:2])
+
+        key = regions.images.table.column("hash")[row].as_py()
+        return kept(place, key, make).astype(np.int64)
 
     told = {"encoder": encoder.name, "steps": run.steps, "minutes": minutes, "seed": seed}
-    return seen, told
+    assert isinstance(run.method, SelfTraining)
+    return seen, told, run.method.student
 
 
 # --- measures ---
@@ -745,8 +762,8 @@ def _notes(
     copies = len(hashes) - len(set(hashes))
     if copies:
         notes.append(
-            f"{copies:,} {'image repeats' if copies == 1 else 'images repeat'} another byte for byte: "
-            "their regions confirm each other."
+            f"{copies:,} {'image repeats' if copies == 1 else 'images repeat'} another byte for "
+            "byte: their regions confirm each other."
         )
     return notes
 
@@ -838,7 +855,7 @@ def _page(findings: Mapping[str, Any]) -> str:
     return discover_pixels_page(findings)
 
 
-def _safe(name: str) -> str:
-    from fallow.verbs.spot import _safe as safe
+def _mask_name(key: str) -> str:
+    from fallow.verbs.segment import _mask_name as name
 
-    return safe(name)
+    return name(key)
