@@ -119,8 +119,8 @@ def digit_rows(seed: int) -> dict[str, dict[str, float]]:
         both = float((new & said).sum())
         return {
             **accuracy,
-            "new precision": both / max(1, said.sum()),
-            "new recall": both / max(1, new.sum()),
+            "new precision": both / max(1.0, float(said.sum())),
+            "new recall": both / max(1.0, float(new.sum())),
         }
 
     def ours(**changes: Any) -> dict[str, float]:

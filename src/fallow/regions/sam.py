@@ -96,8 +96,9 @@ class Generator:
         seen, scale = self._prepared(part)
         embedding = self.model.get_image_embeddings(seen)
         middle = (np.arange(points) + 0.5) / points
-        grid = np.stack(np.meshgrid(middle, middle), 2).reshape(-1, 2)
-        grid = torch.from_numpy(grid * [right - left, bottom - top] * scale).float().to(seen.device)
+        places = np.stack(np.meshgrid(middle, middle), 2).reshape(-1, 2)
+        places = places * [right - left, bottom - top] * scale
+        grid = torch.from_numpy(places).float().to(seen.device)
         found = [
             self._asked(embedding, some, part.shape[:2], seen.shape[2], scale)
             for some in grid.split(self.batch)

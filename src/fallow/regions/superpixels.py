@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from typing import Any
 
 import numba
 import numpy as np
@@ -36,7 +37,7 @@ def _edges(smooth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Colour steps between pixels that touch, also over a corner, and the two pixels."""
     height, width = smooth.shape[:2]
     place = np.arange(height * width, dtype=np.int32).reshape(height, width)
-    pairs = [
+    pairs: list[tuple[Any, Any]] = [
         (np.s_[:, :-1], np.s_[:, 1:]),
         (np.s_[:-1], np.s_[1:]),
         (np.s_[:-1, :-1], np.s_[1:, 1:]),
@@ -183,9 +184,10 @@ def merged(regions: np.ndarray, pixels: np.ndarray, difference: float = 0.04) ->
     colours = oklab(pixels).reshape(-1, 3)
     sums = np.stack([np.bincount(regions.ravel(), part, count) for part in colours.T], 1)
     near: list[set[int]] = [set() for _ in range(count)]
-    for a, b in ((regions[:, :-1], regions[:, 1:]), (regions[:-1], regions[1:])):
-        apart = a != b
-        for one, other in np.unique(np.stack([a[apart], b[apart]], 1), axis=0).tolist():
+    for here, there in ((regions[:, :-1], regions[:, 1:]), (regions[:-1], regions[1:])):
+        apart = here != there
+        touching = np.unique(np.stack([here[apart], there[apart]], 1), axis=0)
+        for one, other in touching.tolist():
             near[one].add(other)
             near[other].add(one)
     parents = list(range(count))

@@ -144,7 +144,7 @@ def _groups(
     first: int,
 ) -> None:
     numbers = {one["name"]: one for one in classes}
-    shown: list[Html] = []
+    shown: list[object] = []
     unsure: Html | None = None
     place = first
     for name, some in groups:
@@ -185,7 +185,7 @@ def _groups(
 
 
 def _maps(page: Page, pictures: Sequence[tuple[str, bytes, bytes]], atlas: Atlas) -> None:
-    cards = [
+    cards: list[object] = [
         element(
             "article",
             element(

@@ -461,6 +461,7 @@ def self_trained(
     from fallow.images.masks import with_masks
     from fallow.regions.keep import digest, kept, stage, weights
     from fallow.train.loop import fit
+    from fallow.train.method import make_settings
     from fallow.train.segment import enlarged, look
     from fallow.train.selftraining import SelfTraining
 
@@ -473,7 +474,7 @@ def self_trained(
     trusted = np.where(found.agreement < work.settings.trust, IGNORE, found.labels)
     rows = np.unique(regions.rows)
     maps = {k: painted(work, regions, trusted, int(row)) for k, row in enumerate(rows)}
-    settings = SelfTraining.Settings(classes=count, minutes=minutes)
+    settings = make_settings(SelfTraining.Settings, {"classes": count, "minutes": minutes})
     about = {
         "encoder": encoder.name,
         "weights": weights(encoder),
@@ -496,17 +497,19 @@ def self_trained(
         tell=tell,
     )
 
+    method = run.method
+    assert isinstance(method, SelfTraining)
+
     def seen(row: int) -> np.ndarray:
         def make() -> np.ndarray:
             pixels = regions.images.read(row)
-            return enlarged(look(run.method, pixels)[0], pixels.shape[:2])
+            return enlarged(look(method, pixels)[0], pixels.shape[:2])
 
         key = regions.images.table.column("hash")[row].as_py()
         return kept(place, key, make).astype(np.int64)
 
     told = {"encoder": encoder.name, "steps": run.steps, "minutes": minutes, "seed": seed}
-    assert isinstance(run.method, SelfTraining)
-    return seen, told, run.method.student
+    return seen, told, method.student
 
 
 # --- measures ---
@@ -527,8 +530,8 @@ def measure(
     from fallow.measure.novel import match_novel
 
     if isinstance(truth, Mapping):
-        own = set(regions.images.table.column("id").to_pylist())
-        truth = {key: mask for key, mask in truth.items() if key in own}
+        sorted_ids = set(regions.images.table.column("id").to_pylist())
+        truth = {key: mask for key, mask in truth.items() if key in sorted_ids}
     masked = read_masks(regions.images, truth, classes, [IGNORE, *ignore])
     whole, every = masked.labelled, masked.classes
     new = [k for k, value in enumerate(every.values) if value not in known.values]
