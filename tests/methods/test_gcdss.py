@@ -14,6 +14,7 @@ from fallow.methods.discover.gcdss import (
     Sorted,
     by_means,
     by_neighbours,
+    calibrated,
     doubt,
     found_groups,
     propagate,
@@ -88,7 +89,7 @@ def test_labels_may_flip_and_confidence_changes():
     near = np.array([[0, 3, 4], [1, 2, 1], [1, 2, 1]])
     labels = np.array([0, 1])
     weights = np.array([1.0, 1.0, 1.0])
-    one = propagate(near + [[0, 0, 0]], labels, weights, threshold=0.3, rounds=1)
+    one = propagate(near, labels, weights, threshold=0.3, rounds=1)
     many = propagate(near, labels, weights, threshold=0.3, rounds=5)
     assert one.labels.tolist() == [0, 1, 1]
     assert many.labels.tolist() == [1, 1, 1]
@@ -209,7 +210,8 @@ def test_reverse_pass_and_uniform_votes_change_the_result():
     parts = vectors[labelled], truth[labelled], vectors[~labelled], np.ones((~labelled).sum())
 
     def new(**changes):
-        return (by_neighbours(*parts, Settings(**changes), known=3).labels >= 3).sum()
+        settings = Settings(**{"threshold": 0.3, **changes})
+        return (by_neighbours(*parts, settings, known=3).labels >= 3).sum()
 
     assert new() > new(reverse=False)
     assert new(threshold=0.6) > new() > new(threshold=0.05)
@@ -239,6 +241,41 @@ def test_digits_neighbours_beat_means():
         discovery_accuracy(truth, ours.labels, old).all
         > discovery_accuracy(truth, means.labels, old).all + 0.05
     )
+
+
+def test_the_threshold_is_chosen_on_known_classes():
+    vectors, truth = blobs(each=60, spread=0.3)
+    known = truth < 4
+    images = np.arange(len(truth)) % 10
+    chosen = calibrated(vectors[known], truth[known], Settings(), images=images[known])
+    assert chosen in gcdss.THRESHOLDS
+    again = calibrated(vectors[known], truth[known], Settings(), images=images[known])
+    assert chosen == again
+    # it sorts the class that was never labelled better than thresholds far from it
+    labelled = known & (images < 5)
+    free = ~labelled
+
+    def score(threshold):
+        found = by_neighbours(
+            vectors[labelled], truth[labelled], vectors[free], np.ones(free.sum()),
+            Settings(threshold=threshold, novel=1), known=4,
+        )  # fmt: skip
+        return (found.labels == truth[free]).mean()
+
+    assert score(chosen) > max(score(0.02), score(0.9))
+    found = by_neighbours(
+        vectors[labelled], truth[labelled], vectors[free], np.ones(free.sum()),
+        Settings(novel=1), known=4, images=images[labelled],
+    )  # fmt: skip
+    assert found.threshold in gcdss.THRESHOLDS
+
+
+def test_a_threshold_that_cannot_be_chosen_is_the_usual_one():
+    vectors, truth = blobs(each=20)
+    one = truth == 0
+    assert calibrated(vectors[one], truth[one], Settings()) == gcdss.UNTRIED
+    single = np.zeros(len(truth), int)  # all of one image: nothing is left to sort
+    assert calibrated(vectors, truth, Settings(), images=single) == gcdss.UNTRIED
 
 
 @pytest.mark.parametrize(

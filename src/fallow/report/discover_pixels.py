@@ -86,7 +86,7 @@ def discover_pixels_page(found: Mapping[str, Any]) -> str:
         count=len(problems) or None,
     )
     settings = {
-        **{k: found[k] for k in ("method", "encoder", "seconds", "seed") if k in found},
+        **{k: found[k] for k in ("method", "threshold", "encoder", "seconds", "seed") if k in found},
         **{k: v for k, v in found.get("settings", {}).items() if v is not None},
         **{f"regions {k}": v for k, v in found.get("regions", {}).items()},
         **{f"segmenter {k}": v for k, v in (found.get("segmenter") or {}).items()},

@@ -151,7 +151,9 @@ def discover_pixels(
         raise SourceProblem(f"none of the images of {images.name} without a mask can be decoded")
     known, codes, weights = known_regions(work, ours, labelled, masked.classes)
     kept = codes >= 0
-    given = Labels(ours.vectors[kept], codes[kept], weights[kept], len(known.names))
+    given = Labels(
+        ours.vectors[kept], codes[kept], weights[kept], len(known.names), ours.rows[kept]
+    )
     found = sort_regions(given, theirs, chosen_settings, method, seed, tell)
     sorted_maps = partial(painted, work, theirs, found.labels)
     numbers = list_classes(known, theirs, found)
@@ -181,6 +183,7 @@ def discover_pixels(
         "encoder": chosen.name,
         "regions": dict(work.proposer.about),
         "method": method,
+        "threshold": found.threshold,
         "settings": chosen_settings.model_dump(),
         "segmenter": learnt,
         "counts": {
@@ -348,6 +351,7 @@ class Labels(NamedTuple):
     codes: np.ndarray  # L
     weights: np.ndarray  # L, pixels of that class
     known: int  # classes
+    images: np.ndarray  # L, row of the image each is of
 
 
 def known_regions(
@@ -429,7 +433,7 @@ def sort_regions(
         )  # fmt: skip
     return by_neighbours(
         labels.vectors, labels.codes, regions.vectors, areas, settings,
-        known=labels.known, neighbours=near, seed=seed,
+        known=labels.known, neighbours=near, images=labels.images, seed=seed,
     )  # fmt: skip
 
 

@@ -19,6 +19,9 @@ from fallow.inventory.semi import semi_kmeans
 from fallow.problems import Problem
 
 NULL = -1  # no label
+UNTRIED = 0.3  # the threshold where it cannot be chosen
+THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 15))
+TRIED = 4000  # labelled regions it is chosen on, at most
 
 
 class Settings(BaseModel):
@@ -27,9 +30,11 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     neighbours: int = Field(10, ge=1, description="similar regions that vote on each region")
-    threshold: float = Field(
-        0.3, ge=0, le=1, description="share of the votes a class needs; lower: fewer new regions"
-    )
+    threshold: float | None = Field(
+        None, ge=0, le=1,
+        description="share of the votes a class needs, less is fewer new regions; none: the one at "
+        "which the known classes, each hidden in turn, are found best",
+    )  # fmt: skip
     decay: float = Field(0.9, gt=0, le=1, description="weight of each neighbour beside the last")
     rounds: int = Field(10, ge=1, description="at most so many rounds of voting")
     reverse: bool = Field(True, description="let unlabelled regions doubt their neighbours' labels")
@@ -178,6 +183,73 @@ def _votes(
     return votes[:, :-1]
 
 
+# --- the threshold ---
+
+
+def calibrated(
+    labelled: np.ndarray,
+    labels: np.ndarray,
+    settings: Settings,
+    *,
+    images: np.ndarray | None = None,
+    seed: int = 0,
+) -> float:
+    """The threshold at which known classes are found best, each hidden in turn.
+
+    The labelled regions of half of the `images` (one number for each region) stay labelled, except
+    those of the hidden class; the other half is sorted, and the best mean IoU of all classes, the
+    hidden one as what is new, decides. UNTRIED where there are too few classes or images for that.
+
+    >>> calibrated(np.eye(2), np.array([0, 1]), Settings())
+    0.3
+    """
+    draw = np.random.default_rng(seed)
+    images = np.arange(len(labels)) if images is None else images
+    if len(labels) > TRIED:
+        few = np.sort(draw.choice(len(labels), TRIED, replace=False))
+        labelled, labels, images = labelled[few], labels[few], images[few]
+    names = np.unique(images)
+    kept = np.isin(images, draw.permutation(names)[: len(names) // 2])
+    weights = rank_weights(settings.neighbours, settings.decay)
+    scores = np.zeros(len(THRESHOLDS))
+    for hidden in np.unique(labels):
+        known, free = kept & (labels != hidden), ~kept
+        new = labels[free] == hidden
+        enough = known.sum() + free.sum() > settings.neighbours
+        if not (known.any() and new.any() and (~new).any() and enough):
+            continue
+        near = most_similar(labelled[free], settings.neighbours, labelled[known]).rows
+        for place, threshold in enumerate(THRESHOLDS):
+            given, novel = _spread(near, labels[known], weights, settings, threshold)
+            said = np.where(novel, hidden, given)
+            scores[place] += _mean_iou(labels[free], said)
+    return THRESHOLDS[int(scores.argmax())] if scores.any() else UNTRIED
+
+
+def _mean_iou(truth: np.ndarray, found: np.ndarray) -> float:
+    """Mean over the classes in truth of the IoU of their rows."""
+    shares = [
+        ((truth == one) & (found == one)).sum() / ((truth == one) | (found == one)).sum()
+        for one in np.unique(truth)
+    ]
+    return float(np.mean(shares))
+
+
+def _spread(
+    neighbours: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray,
+    settings: Settings,
+    threshold: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both passes: labels of all regions, and which regions are new."""
+    found = propagate(neighbours, labels, weights, threshold=threshold, rounds=settings.rounds)
+    if not settings.reverse:
+        return found.labels, found.labels == NULL
+    doubted = doubt(neighbours, labels, found, weights, threshold=threshold)
+    return found.labels, doubted.novel
+
+
 # --- new groups ---
 
 
@@ -231,6 +303,7 @@ class Discovery(NamedTuple):
     agreement: np.ndarray  # U float64: rank-weighted share of neighbours with the same number
     first: int  # number of the first group: that of known classes
     groups: int
+    threshold: float | None = None  # of the votes, where labels were spread
 
 
 def by_neighbours(
@@ -242,22 +315,22 @@ def by_neighbours(
     *,
     known: int,
     neighbours: np.ndarray | None = None,
+    images: np.ndarray | None = None,
     seed: int = 0,
 ) -> Discovery:
     """NeRG-MaskCA: sort regions (U D) by their neighbours among all, and group what is new.
 
-    Labels are 0 ... `known` - 1. `neighbours` may be given where they were found already.
+    Labels are 0 ... `known` - 1. `neighbours` may be given where they were found already; `images`
+    says which image each labelled region is of, for choosing the threshold.
     """
     if neighbours is None:
         neighbours = most_similar(vectors, settings.neighbours, labelled).rows
     weights = rank_weights(neighbours.shape[1], settings.decay)
-    found = propagate(
-        neighbours, labels, weights, threshold=settings.threshold, rounds=settings.rounds
-    )
-    novel = found.labels == NULL
-    if settings.reverse:
-        novel = doubt(neighbours, labels, found, weights, threshold=settings.threshold).novel
-    given = found.labels.copy()
+    threshold = settings.threshold
+    if threshold is None:
+        threshold = calibrated(labelled, labels, settings, images=images, seed=seed)
+    given, novel = _spread(neighbours, labels, weights, settings, threshold)
+    given = given.copy()
     groups = 0
     if novel.any():
         own = found_groups(
@@ -265,7 +338,8 @@ def by_neighbours(
         )
         given[novel] = known + own
         groups = int(own.max()) + 1
-    return Discovery(given, agreement(neighbours, labels, given, weights), known, groups)
+    agreed = agreement(neighbours, labels, given, weights)
+    return Discovery(given, agreed, known, groups, threshold)
 
 
 def by_means(
