@@ -306,10 +306,11 @@ def cache_list() -> None:
 
 @cache_app.command("clear")
 def cache_clear() -> None:
-    """Delete all packs; they are made again when needed."""
+    """Delete all packs, and regions and features kept; they are made again when needed."""
     from fallow.images import clear_packs
+    from fallow.regions.keep import forget
 
-    typer.echo(f"{clear_packs() / 1e6:.1f} MB freed")
+    typer.echo(f"{(clear_packs() + forget()) / 1e6:.1f} MB freed")
 
 
 def _tell(result: Any) -> None:

@@ -11,7 +11,7 @@ from fallow.encoders import Encoder, encoder
 from fallow.encoders.base import Preprocessing
 from fallow.problems import Problem
 from fallow.regions import crop, look_at_regions
-from fallow.regions.keep import digest, kept, stage, weights
+from fallow.regions.keep import digest, forget, kept, stage, weights
 from fallow.regions.look import boxes
 
 
@@ -95,6 +95,9 @@ def test_kept_arrays_are_made_once_and_again_when_damaged(tmp_path, monkeypatch)
     assert stage("things", {"size": 3}) == folder
     assert stage("things", {"size": 4}) != folder
     assert stage("others", {"size": 3}) != folder
+    assert forget() > 0
+    assert not folder.exists()
+    assert forget() == 0
 
 
 def test_names_of_weights_and_arrays_follow_their_numbers():

@@ -68,8 +68,8 @@ def test_a_model_that_is_no_sam_is_a_sentence(tmp_path):
     transformers.ViTModel(config).save_pretrained(tmp_path / "vit")
     with pytest.raises(SettingProblem, match="not 'sam'"):
         proposer(f"sam:{tmp_path / 'vit'}")
+    tiny().save_pretrained(tmp_path / "sam")
     with pytest.raises(SettingProblem, match="did you mean points"):
-        tiny().save_pretrained(tmp_path / "sam")
         proposer(f"sam:{tmp_path / 'sam'}", point=3)
 
 

@@ -1,4 +1,4 @@
-"""`discover` with masks on small streets: maps, stages that are kept, and sentences for bad input."""
+"""`discover` with masks on small streets: maps, stages kept, and sentences for bad input."""
 
 from __future__ import annotations
 
@@ -166,6 +166,17 @@ def test_a_segmenter_learns_what_was_found(place, tmp_path):
     assert sorted(path.name for path in (tmp_path / "out" / "pseudo").iterdir()) == sorted(
         path.name for path in (tmp_path / "out" / "labels").iterdir()
     )
+    assert (tmp_path / "out" / "segmenter" / "model.safetensors").is_file()
+    # a run that is done is not done again
+    again = discover_pixels(
+        place / "pictures", place / "masks", minutes=0.05, segmenter="unet/8", settings=QUICK
+    )
+    assert again.findings["segmenter"] == found.findings["segmenter"]
+    np.testing.assert_array_equal(again.map(1), found.map(1))
+    for one, other in zip(
+        again.network.state_dict().values(), found.network.state_dict().values(), strict=True
+    ):
+        torch.testing.assert_close(one, other)
 
 
 def test_accepted_groups_are_masks_for_the_next_run(run, place, tmp_path):
@@ -270,3 +281,23 @@ def test_maps_at_another_size():
     numbers = np.arange(6).reshape(2, 3)
     np.testing.assert_array_equal(resized(numbers, (4, 6))[::2, ::2], numbers)
     np.testing.assert_array_equal(resized(resized(numbers, (8, 9)), (2, 3)), numbers)
+
+
+def test_the_command_line_sorts_pixels_and_accepts_groups(place, tmp_path):
+    from typer.testing import CliRunner
+
+    from fallow.cli import app
+
+    words = ["discover", str(place / "pictures"), "--masks", str(place / "masks")]
+    for name, value in QUICK.items():
+        words += ["--set", f"{name}={value}"]
+    done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert "known classes and 3 new groups" in done.output
+    assert "report.html" in done.output
+    done = CliRunner().invoke(
+        app, ["discover", str(tmp_path / "out"), "--accept", "new 1=sky", "--accept", "new 3=sky"]
+    )
+    assert done.exit_code == 0, done.output
+    assert "new 3 as sky: 4 masks of 7 classes" in done.output
+    assert (tmp_path / "out" / "masks" / "classes.yaml").is_file()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,11 +16,13 @@ from torch import nn
 
 from fallow.files import atomic_write, cache_dir, fingerprint
 
+KEPT = "kept"  # in the cache
+
 
 def stage(kind: str, about: Mapping[str, Any]) -> Path:
     """The cache's folder for one kind of thing made in one way; about.json says which."""
     told = json.dumps(dict(about), sort_keys=True, default=str, indent=1).encode()
-    folder = cache_dir() / kind / fingerprint(told)
+    folder = cache_dir() / KEPT / kind / fingerprint(told)
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "about.json").is_file():
         with atomic_write(folder / "about.json") as file:
@@ -51,6 +54,14 @@ def kept(folder: Path, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
     with atomic_write(path) as file:
         np.savez_compressed(file, array=array)
     return array
+
+
+def forget() -> int:
+    """Delete everything kept; how many bytes that was."""
+    root = cache_dir() / KEPT
+    size = sum(path.stat().st_size for path in root.rglob("*") if path.is_file())
+    shutil.rmtree(root, ignore_errors=True)
+    return size
 
 
 def weights(network: nn.Module) -> str:

@@ -477,7 +477,9 @@ def self_trained(
     masks = {row: rename[labelled.mask(row)] for row in range(len(labelled))}
     trusted = np.where(found.agreement < work.settings.trust, IGNORE, found.labels)
     rows = np.unique(regions.rows)
-    maps = {k: painted(work, regions, trusted, int(row)) for k, row in enumerate(rows)}
+    maps = {
+        k: painted(work, regions, trusted, int(row)).astype(np.uint8) for k, row in enumerate(rows)
+    }
     settings = make_settings(SelfTraining.Settings, {"classes": count, "minutes": minutes})
     about = {
         "encoder": encoder.name,
@@ -541,7 +543,7 @@ def measure(
     new = [k for k, value in enumerate(every.values) if value not in known.values]
     order = {value: k for k, value in enumerate(known.values)}
     order |= {every.values[k]: len(known.values) + n for n, k in enumerate(new)}
-    rename = np.full(256, IGNORE)
+    rename = np.full(256, IGNORE, np.uint8)
     rename[: len(every.values)] = [order[value] for value in every.values]
     names = [*known.names, *(every.names[k] for k in new)]
     place = {key: row for row, key in enumerate(whole.table.column("id").to_pylist())}
@@ -700,7 +702,7 @@ def list_classes(known: Known, regions: Cut, found: Discovery) -> list[dict[str,
 
 
 def _table(regions: Cut, found: Discovery, numbers: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """A row for each region, largest groups and known classes alike, image after image."""
+    """A row for each region, image after image."""
     pictures = regions.images.table
     names = np.array([one["name"] for one in numbers])
     top, left, bottom, right = regions.boxes.T
