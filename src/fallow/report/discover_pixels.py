@@ -15,6 +15,7 @@ from fallow.report.page import (
     bullets,
     element,
     facts,
+    join,
     paragraphs,
     table,
     tiles,
@@ -86,7 +87,9 @@ def discover_pixels_page(found: Mapping[str, Any]) -> str:
         count=len(problems) or None,
     )
     settings = {
-        **{k: found[k] for k in ("method", "threshold", "encoder", "seconds", "seed") if k in found},
+        **{
+            k: found[k] for k in ("method", "threshold", "encoder", "seconds", "seed") if k in found
+        },
         **{k: v for k, v in found.get("settings", {}).items() if v is not None},
         **{f"regions {k}": v for k, v in found.get("regions", {}).items()},
         **{f"segmenter {k}": v for k, v in (found.get("segmenter") or {}).items()},
@@ -110,14 +113,15 @@ def _headlines(found: Mapping[str, Any]) -> list[str]:
 
 
 def _swatch(number: int, count: int) -> Html:
-    return element("span", class_="swatch", style=f"background:{palette(count)[number]}")
+    round_ = "display:inline-block;width:11px;height:11px;border-radius:50%;margin-right:8px"
+    return element("span", style=f"{round_};background:{palette(count)[number]}")
 
 
 def _classes(page: Page, classes: Sequence[Mapping[str, Any]]) -> None:
     total = max(1, sum(one["pixels"] for one in classes))
     rows = [
         [
-            one["name"],
+            join([_swatch(int(one["number"]), len(classes)), str(one["name"])]),
             "known" if one["known"] else "new",
             int(one["value"]),
             int(one["regions"]),
@@ -194,7 +198,8 @@ def _maps(page: Page, pictures: Sequence[tuple[str, bytes, bytes]], atlas: Atlas
                 atlas.picture(2 * k + 1, f"classes in {path}", MAP_SIDE),
                 class_="row",
             ),
-            element("p", path, class_="hint"),
+            element("p", path),
+            class_="set",
         )
         for k, (path, _, _) in enumerate(pictures)
     ]
