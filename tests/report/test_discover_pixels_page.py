@@ -35,6 +35,8 @@ def found(**more):
         "examples": lambda side: [("new 1", [jpeg(40), jpeg(50)]), ("unsure", [jpeg(60)])],
         "measured": {
             "classes": [EVIL, "sky"],
+            "confusion": [[75, 25], [0, 8]],
+            "matched": {1: 1},
             "maps": {
                 "regions": {"dataset": ious, "image": ious, "class": {EVIL: 0.25, "sky": None}}
             },
@@ -49,9 +51,20 @@ def test_every_part_is_there_and_names_are_harmless():
     page = discover_pixels_page(found())
     assert EVIL not in page
     assert page.count("&lt;script&gt;") >= 5
-    for text in ("50.0%", "1,200", "0.625", "0.25", "cut short", "regions name", "neighbours"):
+    for text in (
+        "50.0%",
+        "1,200",
+        "0.625",
+        "0.25",
+        "cut short",
+        "regions name",
+        "neighbours",
+        "75%",
+        "matched with",
+    ):
         assert text in page
     assert page.count('class="group"') == 1
+    assert "<td>sky</td>" in page.split("matched with")[1]
     assert page.count("a note") == 1  # not once more among the findings
     assert "segmenter" not in page
 

@@ -69,6 +69,11 @@ def test_the_sky_is_found_without_ever_being_named(run):
     assert 0.2 < ious["all"] <= best["all"]
     matched = [c for c in measured["matched"].values() if c >= 0]
     assert matched == [6]  # one group stands for the sky, the others for nothing
+    held = np.array(measured["confusion"])
+    assert held.sum() == 4 * 64 * 96
+    numbers = run.table["number"].to_numpy()
+    areas = run.table["area"].to_numpy()
+    np.testing.assert_array_equal(held.sum(1), np.bincount(numbers, areas, len(held)))
 
 
 def test_maps_are_those_of_the_regions_at_the_size_of_the_picture(run, place):

@@ -77,6 +77,7 @@ def discover_pixels_page(found: Mapping[str, Any]) -> str:
     _groups(page, groups, classes, atlas, wide)
     _maps(page, pictures, atlas)
     _measures(page, found.get("measured") or {})
+    _confusion(page, found.get("measured") or {}, classes)
     problems = found.get("problems") or []
     page.section(
         "Unreadable files",
@@ -204,6 +205,29 @@ def _maps(page: Page, pictures: Sequence[tuple[str, bytes, bytes]], atlas: Atlas
         for k, (path, _, _) in enumerate(pictures)
     ]
     page.section("Maps", *(cards or [None]), empty="No image was sorted.", count=len(cards) or None)
+
+
+def _confusion(
+    page: Page, measured: Mapping[str, Any], classes: Sequence[Mapping[str, Any]]
+) -> None:
+    rows = []
+    names = list(measured.get("classes", []))
+    for one, counts in zip(classes, measured.get("confusion", []), strict=False):
+        total = sum(counts)
+        stands = measured.get("matched", {}).get(one["number"], -1)
+        rows.append(
+            [
+                one["name"],
+                "" if one["known"] else names[stands] if stands >= 0 else "unmatched",
+                *(f"{count / total:.0%}" if count else "" for count in counts),
+            ]
+        )
+    page.section(
+        "What they hold",
+        table(["sorted as", "matched with", *names], rows) if rows else None,
+        intro="Of the pixels of each class and group, the share that truly is of each class.",
+        empty="This can be said only where masks of all classes are given.",
+    )
 
 
 def _measures(page: Page, measured: Mapping[str, Any]) -> None:

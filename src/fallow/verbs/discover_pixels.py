@@ -567,6 +567,8 @@ def measure(
         best[seen], found.labels[seen], counts.sum(1)[seen],
         known=found.first, classes=len(names), clusters=max(found.groups, 1),
     )  # fmt: skip
+    held = np.zeros((found.first + found.groups, len(names)), np.int64)  # pixels
+    np.add.at(held, found.labels, counts)
     sorted_maps = partial(painted, work, regions, found.labels)
     kinds: dict[str, Callable[[int], np.ndarray]] = {
         "regions": lambda row: matched[sorted_maps(row)],
@@ -580,6 +582,7 @@ def measure(
         "new classes": names[found.first :],
         "matched": {int(k): int(v) for k, v in enumerate(matched) if k >= found.first},
         "images": len(rows),
+        "confusion": held.tolist(),
         "maps": {kind: _ious(made, truths, found.first, names) for kind, made in kinds.items()},
     }
 
