@@ -119,7 +119,7 @@ class _Rows:
         held = held.astype(np.float64)
         # what pinned rows bring never changes
         self.sums = _summed(held, held_weights, names, count)
-        self.mass = np.bincount(names, held_weights, minlength=count)
+        self.mass = np.bincount(names, held_weights, minlength=count).astype(float)
         self.held_sums = _summed(held, np.ones(len(held)), names, count)
         self.sizes = np.bincount(names, minlength=count).astype(float)
         self.squares = float((held**2).sum() + self.lengths.sum())
@@ -162,7 +162,7 @@ class _Rows:
             across = float((plain_sums * centres).sum())
             inertia = self.squares - 2 * across + float(sizes @ (centres**2).sum(1))
             empty = np.flatnonzero(sizes == 0)
-            new = np.where(mass[:, None] > 0, sums / np.maximum(mass, 1e-300)[:, None], centres)
+            new = np.where(sizes[:, None] > 0, sums / np.maximum(mass, 1e-300)[:, None], centres)
             if len(empty):
                 far = np.argsort(-(self.lengths + part), kind="stable")[: len(empty)]
                 new[empty[: len(far)]] = self.free[far]
