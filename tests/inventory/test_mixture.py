@@ -220,7 +220,6 @@ def test_balance_lets_as_many_split_as_merge():
     log_alpha = mixture._balance(mixture.Tests(cuts, pairs))
     assert sum(ratio + log_alpha > 0 for _, ratio, *_ in cuts) == 1
     assert sum(-ratio - log_alpha > 0 for *_, ratio, _ in pairs) == 1
-    assert draw is not None
 
 
 def test_the_ratio_grows_with_points_and_so_does_worth():

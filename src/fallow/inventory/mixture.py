@@ -194,6 +194,9 @@ def halves(
 # --- splitting and merging ---
 
 
+NEARER = 0.35  # where, between what must not split and what must not merge, the border lies
+
+
 class Tests(NamedTuple):
     """What could be done with components: how much likelier two are than one, as logarithms."""
 
@@ -401,7 +404,7 @@ def _balance(tests: Tests) -> float:
     good = [place for place, one in enumerate(tried) if one == min(tried)]
     low = values[max(good[0] - 1, 0)]
     high = values[min(good[-1], len(values) - 1)]
-    return -float(low + high) / 2
+    return -float(low + NEARER * (high - low))
 
 
 # --- the mixture ---
