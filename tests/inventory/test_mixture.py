@@ -16,6 +16,7 @@ from fallow.inventory.mixture import (
     moments,
     posterior,
     prior,
+    proposals,
     responsibilities,
     settle,
     split_and_merge,
@@ -115,99 +116,157 @@ def test_true_acceptance():
 def test_a_split_replaces_its_parent_and_a_merge_both():
     points, truth = blobs(classes=4, apart=8.0)
     known = some_known(truth, 2)
-    before = prior(points, calibrate(points, known).scale)
+    before, log_alpha, _ = calibrate(points, known)
     draw = np.random.default_rng(0)
     lumped = np.where(truth == 3, 2, truth)  # two new classes as one
-    centres, changes = split_and_merge(points, lumped, 2, before, draw)
+    centres, changes = split_and_merge(points, lumped, known, before, draw, log_alpha=log_alpha)
     assert (len(centres), changes) == (4, 1)
-    assert np.abs(centres[2:, None] - points[truth == 2].mean(0)).sum(2).min() < 1e-9
+    for one in (2, 3):
+        assert np.abs(centres[2:] - points[truth == one].mean(0)).sum(1).min() < 1e-9
     torn = np.where((truth == 3) & (np.arange(len(truth)) % 2 == 0), 4, truth)
-    centres, changes = split_and_merge(points, torn, 2, before, draw)
+    centres, changes = split_and_merge(points, torn, known, before, draw, log_alpha=log_alpha)
     assert (len(centres), changes) == (4, 1)  # tested from both ends, merged once
-    np.testing.assert_allclose(centres[-1], points[truth == 3].mean(0))
+    np.testing.assert_allclose(centres[3], points[truth == 3].mean(0))
 
 
 def test_a_new_component_can_join_a_known_class_but_known_ones_stay():
     points, truth = blobs(classes=3, apart=8.0)
     known = some_known(truth, 3)
-    before = prior(points, calibrate(points, known).scale)
+    before, log_alpha, _ = calibrate(points, known)
     torn = np.where((truth == 1) & (known < 0), 3, truth)  # its unlabelled half apart
-    centres, changes = split_and_merge(points, torn, 3, before, np.random.default_rng(0))
+    draw = np.random.default_rng(0)
+    centres, changes = split_and_merge(points, torn, known, before, draw, log_alpha=log_alpha)
     assert (len(centres), changes) == (3, 1)
     np.testing.assert_allclose(centres[1], points[truth == 1].mean(0))
     alike = points.copy()
     alike[truth == 1] = points[truth == 0]  # two labelled classes that look the same
-    assert split_and_merge(alike, truth, 3, before, np.random.default_rng(0))[1] == 0
+    tests = proposals(alike, truth, known, before, draw)
+    assert not tests.pairs
+
+
+def test_a_known_class_keeps_its_labels_when_others_leave():
+    points, truth = blobs(classes=3, apart=8.0)
+    known = some_known(truth, 2)
+    before, log_alpha, _ = calibrate(points, known)
+    swallowed = np.where(truth == 2, 1, truth)  # a new class sits in a known one
+    draw = np.random.default_rng(0)
+    centres, changes = split_and_merge(points, swallowed, known, before, draw, log_alpha=log_alpha)
+    assert (len(centres), changes) == (3, 1)
+    np.testing.assert_allclose(centres[1:], [points[truth == k].mean(0) for k in (1, 2)])
+    labelled = np.where(truth == 2, 1, known)  # the same, but all of it has the label
+    tests = proposals(points, swallowed, labelled, before, draw)
+    for k, _, stays, leaves in tests.cuts:
+        if k == 1:
+            own = points[labelled == 1]
+            away = [np.linalg.norm(own - centre, axis=1).mean() for centre in (stays, leaves)]
+            assert np.isfinite(away).all()
 
 
 def test_small_halves_are_never_split_off():
     points, truth = blobs(classes=2, apart=20.0, each=12)
     points = np.concatenate([points[truth == 0], points[truth == 1][:5]])
-    member = np.zeros(len(points), int)
+    member, known = np.zeros(len(points), int), np.full(len(points), -1)
     before = prior(points, 1.0)
-    for seed in range(5):
-        draw = np.random.default_rng(seed)
-        assert split_and_merge(points, member, 0, before, draw, least=5)[1] == 0
-    assert split_and_merge(points, member, 0, before, np.random.default_rng(0), least=4)[1] == 1
+    draw = np.random.default_rng(0)
+    assert not proposals(points, member, known, before, draw, least=5).cuts
+    assert len(proposals(points, member, known, before, draw, least=4).cuts) == 1
 
 
 @pytest.mark.parametrize("count", [4, 6, 14])
 def test_the_truth_is_found_from_below_and_above(count):
-    points, truth = blobs()
-    known = some_known(truth, 3)
-    before = prior(points, calibrate(points, known, ratio=2).scale)
-    found = settle(points, known, count, before)
-    assert found.count == 6
+    points, truth = blobs(classes=8, width=16, apart=5.0)
+    known = some_known(truth, 4)
+    before, log_alpha, again = calibrate(points, known)
+    assert again == 1
+    found = settle(points, known, count, before, log_alpha=log_alpha)
+    assert found.count == 8
     pairs = set(zip(found.member.tolist(), truth.tolist(), strict=True))
-    assert len(pairs) == 6
-    assert all(a == b for a, b in pairs if b < 3)
+    assert len(pairs) == 8
+    assert all(a == b for a, b in pairs if b < 4)
 
 
 def test_known_rows_never_leave_and_numbers_have_no_gap():
     points, truth = blobs(apart=0.7)  # everything overlaps
     known = some_known(truth, 3)
-    before = prior(points, calibrate(points, known, ratio=2).scale)
-    found = settle(points, known, 12, before, seed=3)
+    before, log_alpha, _ = calibrate(points, known)
+    found = settle(points, known, 12, before, log_alpha=log_alpha, seed=3)
     assert (found.member[known >= 0] == known[known >= 0]).all()
     assert set(found.member) | set(range(3)) == set(range(found.count))
 
 
 def test_most_is_kept():
     points, truth = blobs()
-    before = prior(points, calibrate(points, some_known(truth, 3), ratio=2).scale)
-    assert settle(points, some_known(truth, 2), 3, before, most=4).count <= 4
+    before, log_alpha, _ = calibrate(points, some_known(truth, 3))
+    found = settle(points, some_known(truth, 2), 3, before, most=4, log_alpha=log_alpha)
+    assert found.count == 4
 
 
 def test_calibrated_classes_neither_split_nor_merge():
-    points, truth = blobs(each=30)
-    fit = calibrate(points, truth)
-    assert (fit.split, fit.merged) == (0.0, 0.0)
-    before = prior(points, fit.scale)
+    points, truth = blobs(each=30, apart=5.0)
+    before, log_alpha, again = calibrate(points, truth, ratio=1.0)
+    assert again > 0.95
     for k in range(6):
         own = points[truth == k]
         half = halves(own, np.random.default_rng(1))
-        assert log_split(moments(own[half]), moments(own[~half]), before) < 0
-        assert log_split(moments(own), moments(points[truth == (k + 1) % 6]), before) > 0
+        assert log_split(moments(own[half]), moments(own[~half]), before) + log_alpha < 0
+        for other in range(k):
+            both = moments(own), moments(points[truth == other])
+            assert log_split(*both, before) + log_alpha > 0
+
+
+def test_balance_lets_as_many_split_as_merge():
+    cuts = [(k, float(ratio), np.zeros(1), np.zeros(1)) for k, ratio in enumerate((1, 5, 9))]
+    pairs = [(k, k + 1, float(ratio), np.zeros(1)) for k, ratio in ((10, 4), (20, 8), (30, 12))]
+    log_alpha = mixture._balance(mixture.Tests(cuts, pairs))
+    assert sum(ratio + log_alpha > 0 for _, ratio, *_ in cuts) == 1
+    assert sum(-ratio - log_alpha > 0 for *_, ratio, _ in pairs) == 1
+
+
+def test_the_ratio_grows_with_points_and_so_does_worth():
+    points, truth = blobs(classes=2)
+    known = np.full(len(points), -1)
+    before = prior(points, 1.0)
+    draw = np.random.default_rng(0)
+    one, two = (proposals(points, np.zeros(len(points), int), known, before, draw, worth=w)
+                for w in (1.0, 2.0))  # fmt: skip
+    assert two.cuts[0][1] > 1.5 * one.cuts[0][1]
 
 
 def test_the_test_means_nothing_in_many_dimensions():
-    """What the sheet measured: one blob 'splits' when the prior is not its size."""
+    """One blob 'splits' with overwhelming evidence if the prior is much narrower than it."""
     draw = np.random.default_rng(0)
-    points = draw.normal(size=(300, 128)) / np.sqrt(128)
+    points = draw.normal(size=(300, 128))
     half = halves(points, draw)
-    wrong = prior(points, 0.005, nu=129.0)
-    right = prior(points, float(points.var(0).mean() * 300), nu=131.0)
     parts = moments(points[half]), moments(points[~half])
-    assert abs(log_split(*parts, wrong)) > 1000
-    assert log_split(*parts, right) != log_split(*parts, wrong)
+    narrow, fitting = prior(points, 0.005, nu=129.0), prior(points, 1150.0, nu=1280.0)
+    assert abs(log_split(*parts, narrow)) > 20 * abs(log_split(*parts, fitting))
+
+
+def test_evening_out_shows_what_classes_differ_in():
+    draw = np.random.default_rng(0)
+    truth = np.arange(4).repeat(40)
+    shouted = np.c_[np.eye(4)[truth] + 0.1 * draw.normal(size=(160, 4)),
+                    5 * draw.normal(size=(160, 4))]  # fmt: skip
+    known = np.where(truth < 2, truth, -1)
+    even = mixture.evened(shouted, known, 4, shrink=0.01)
+    plain = mixture.evened(shouted, known, 4, shrink=1.0)
+    np.testing.assert_allclose(np.abs(np.corrcoef(plain.T, mixture.principal(shouted, 4).T)[:4, 4:])
+                               .max(0), 1, atol=1e-6)  # fmt: skip
+    apart = [
+        np.linalg.norm(x[truth == 2].mean(0) - x[truth == 3].mean(0)) / x[truth == 2].std()
+        for x in (even, plain)
+    ]
+    assert apart[0] > 3 * apart[1]
 
 
 def test_chances_add_up_and_prefer_the_own_component():
     points, truth = blobs()
-    before = prior(points, calibrate(points, truth).scale)
+    before = calibrate(points, truth).before
     chances = responsibilities(points, truth, before)
     np.testing.assert_allclose(chances.sum(1), 1)
-    assert (chances.argmax(1) == truth).all()
-    middle = (points[truth == 0].mean(0) + points[truth == 1].mean(0)) / 2
-    unsure = responsibilities(np.vstack([points, middle]), np.r_[truth, 0], before)[-1]
-    assert unsure[:2].min() > 1e-4
+    assert (chances.argmax(1) == truth).mean() > 0.99
+    line = np.linspace(0, 1, 101)[:, None]
+    between = points[truth == 0].mean(0) * (1 - line) + points[truth == 1].mean(0) * line
+    member = np.r_[truth, np.zeros(101, int)]
+    one = responsibilities(np.vstack([points, between]), member, before)[-101:, 1]
+    assert (one.argmin(), one.argmax()) == (0, 100)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -30,8 +30,6 @@ from fallow.views import Recipe, moco
 if TYPE_CHECKING:
     from fallow.images import Images
 
-DIMENSIONS = (4, 6, 8, 12, 16, 24, 32)  # tried for the mixture when none is asked for
-
 
 class GPC(Method):
     """Learn a semi-supervised Gaussian mixture and features for each other (Zhao et al. 2023)."""
@@ -43,20 +41,22 @@ class GPC(Method):
         classes: int | None = Field(
             None, gt=1, description="how many there are, known ones included; none: counted"
         )
-        dimensions: int | None = Field(
-            None, gt=0, description="main axes the mixture works on; none: what suits the labels"
+        dimensions: int = Field(
+            16, gt=0, description="main axes the mixture works on; few, for its test to mean much"
         )
-        scale: float | None = Field(
-            None, gt=0, description="scatter of the prior; none: from the labelled classes"
+        roundness: float = Field(
+            0.3, ge=0, le=1, description="how little classes' own spread is evened out; 1: not"
         )
-        starts: int = Field(6, ge=1, description="numbers of classes to begin from")
-        rounds: int = Field(30, ge=1, description="rounds of splitting and merging from a start")
+        starts: int = Field(4, ge=1, description="numbers of classes to begin from")
+        rounds: int = Field(20, ge=1, description="rounds of splitting and merging from a start")
         least: int = Field(5, ge=1, description="images that either half of a split must exceed")
         most: int = Field(1000, gt=1, description="classes there may be at most")
-        alpha: float = Field(1.0, gt=0, description="above 1 favours splitting")
+        alpha: float | None = Field(
+            None, gt=0, description="above 1 favours splitting; none: from the labelled classes"
+        )
         kappa: float = Field(1e-4, gt=0, description="how many images the prior's mean is worth")
         freedom: float | None = Field(
-            None, gt=0, description="how many its scatter is worth; none: dimensions + 3"
+            None, gt=0, description="how many its scatter is worth; none: 10 a dimension"
         )
         wait: int = Field(1, ge=0, description="epochs without prototypes")
         refresh: int = Field(1, ge=1, description="epochs between two looks at all images")
@@ -178,59 +178,67 @@ def discover(
     s = settings or GPC.Settings()
     seen = unit(seen)
     old = int(known.max()) + 1
-    look = chosen_space(seen, known, s, seed)
+    look = look_at(seen, known, s, seed)
     if s.classes is not None:
         if s.classes < old:
             raise SettingProblem(f"{old} classes are labelled, more than the {s.classes} asked for")
         member = semi_kmeans(look.points, known, s.classes, starts=20, seed=seed).member
         chances = mixture.responsibilities(look.points, member, look.prior)
         return discovered(look.points, member, old, chances, [s.classes], look.notes)
-    ends = [
-        mixture.settle(look.points, known, count, look.prior, rounds=s.rounds, least=s.least,
-                       most=s.most, alpha=s.alpha, seed=seed + place)
-        for place, count in enumerate(begin_from(old, len(seen), s))
-    ]  # fmt: skip
-    counts = [end.count for end in ends]
+    begun = begin_from(old, len(seen), s)
+    for _ in range(3):
+        ends = [
+            mixture.settle(
+                look.points, known, count, look.prior, rounds=s.rounds, least=s.least, most=s.most,
+                log_alpha=look.log_alpha, seed=seed + 100 * place,
+            )
+            for place, count in enumerate(begun)
+        ]  # fmt: skip
+        counts = [end.count for end in ends]
+        believed, thought = float(np.median(counts)), float(look.classes)
+        if max(believed, thought) < 1.25 * min(believed, thought):
+            break
+        look = look_at(seen, known, s, seed, round(believed))  # another size of classes: again
     middle = float(np.median(counts))
     best = min(ends, key=lambda end: (abs(end.count - middle), -end.evidence))
     chances = mixture.responsibilities(look.points, best.member, look.prior)
     return discovered(look.points, best.member, old, chances, counts, look.notes)
 
 
-class Look:
-    """Where the mixture works: points on main axes, and the prior that fits the known classes."""
+class Look(NamedTuple):
+    """Where the mixture works, and what it expects of components there."""
 
-    def __init__(self, points: np.ndarray, prior: mixture.Prior, notes: list[str]) -> None:
-        self.points, self.prior, self.notes = points, prior, notes
+    points: np.ndarray
+    prior: mixture.Prior
+    log_alpha: float
+    classes: int  # as many as were thought of
+    notes: list[str]
 
 
-def chosen_space(seen: np.ndarray, known: np.ndarray, s: Any, seed: int) -> Look:
-    """The main axes on which the labelled classes are told apart best, and the scale there."""
+def look_at(
+    seen: np.ndarray, known: np.ndarray, s: Any, seed: int, classes: int | None = None
+) -> Look:
+    """Main axes on which labelled classes are round, and the prior that fits them.
+
+    `classes` is what is thought of their number, at first twice the known ones: it says how many
+    images a class has for each labelled one.
+    """
     old = int(known.max()) + 1
-    sizes = np.bincount(known[known >= 0])
-    tried = [s.dimensions] if s.dimensions else [d for d in DIMENSIONS if d < seen.shape[1]]
-    tried = tried or [seen.shape[1]]
-    widest = mixture.principal(seen, max(tried))
-    # an old class holds more images than are labelled: so many more as sorting by k-means gives it
-    rough = semi_kmeans(widest, known, min(2 * old, len(seen)), starts=1, seed=seed)
-    filled = np.bincount(rough.member, minlength=old)[:old]
-    ratio = float(np.clip(np.median(filled / np.maximum(sizes, 1)), 1, 4))
-    fits = {}
-    for width in tried:
-        points = widest[:, :width]
-        fits[width] = mixture.calibrate(points, known, ratio=ratio, alpha=s.alpha, seed=seed)
-    width = min(fits, key=lambda one: (round(fits[one].wrong, 2), one))
-    fit, points = fits[width], widest[:, :width]
-    scale = s.scale or fit.scale
-    prior = mixture.prior(points, scale, nu=s.freedom, kappa=s.kappa)
+    points = mixture.evened(seen, known, s.dimensions, shrink=s.roundness)
+    classes = s.classes or classes or 2 * old
+    ratio = max(1.0, len(seen) / classes / ((known >= 0).sum() / old))
+    fit = mixture.calibrate(
+        points, known, ratio=ratio, freedom=s.freedom, kappa=s.kappa, alpha=s.alpha,
+        least=s.least, seed=seed,
+    )  # fmt: skip
     notes = []
-    if fit.wrong > 0.5:
+    if fit.again < 0.5:
         notes.append(
-            "The labelled classes overlap in these features: with a prior that splits "
-            f"{fit.split:.0%} of them, {fit.merged:.0%} of neighbours merge, so the number of new "
-            "classes is uncertain."
+            "The labelled classes overlap in these features: with their labels hidden, only "
+            f"{fit.again:.0%} of their images were sorted rightly, so groups and their number are "
+            "rough."
         )
-    return Look(points, prior, notes)
+    return Look(points, fit.before, fit.log_alpha, classes, notes)
 
 
 def begin_from(old: int, images: int, s: Any) -> list[int]:
@@ -250,14 +258,18 @@ def sort_again(
     """The E-step: one round of splitting and merging from where the last one stopped."""
     if before is None:
         return discover(seen, known, s, seed).member
-    look = chosen_space(seen, known, s, seed)
+    look = look_at(seen, known, s, seed)
     sums = np.zeros((int(before.max()) + 1, look.points.shape[1]))
     np.add.at(sums, before, look.points)
     centres = sums / np.maximum(np.bincount(before), 1)[:, None]
     if s.classes is not None:
         return semi_kmeans(look.points, known, len(centres), start=centres).member
-    return mixture.settle(look.points, known, centres, look.prior, rounds=1, least=s.least,
-                          most=s.most, alpha=s.alpha, seed=seed).member  # fmt: skip
+    member = semi_kmeans(look.points, known, len(centres), start=centres).member
+    centres, _ = mixture.split_and_merge(
+        look.points, member, known, look.prior, np.random.default_rng(seed),
+        least=s.least, most=s.most, log_alpha=look.log_alpha,
+    )  # fmt: skip
+    return semi_kmeans(look.points, known, len(centres), start=centres).member
 
 
 def prototypes(
