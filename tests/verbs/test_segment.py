@@ -121,7 +121,7 @@ def test_volumes(tmp_path):
     mask[2:6, 4:12, 4:12] = 1
     found = fallow.segment(
         Volumes(scans, [mask, None, None, None]), epochs=1, encoder="vnet/4",
-        settings={"size": 16, "depth": 16}, out=tmp_path / "out",
+        settings={"size": 32, "depth": 16}, out=tmp_path / "out",
     )  # fmt: skip
     assert found.table.num_rows == 4
     import nibabel

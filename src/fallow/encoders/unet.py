@@ -155,8 +155,8 @@ class VNet(Contracting):
     """The contracting half of a V-Net: one to three convolutions a stage, halved by a stride.
 
     >>> net = VNet(width=4, inputs=1, dimensions=3)
-    >>> net.stages(torch.zeros(1, 1, 16, 16, 16))[-1].shape
-    torch.Size([1, 64, 1, 1, 1])
+    >>> net.stages(torch.zeros(1, 1, 16, 16, 32))[-1].shape
+    torch.Size([1, 64, 1, 1, 2])
     """
 
     def __init__(

@@ -137,8 +137,10 @@ def _classes(
     if max(values) > 65535:
         colours = [(v >> 16 & 255, v >> 8 & 255, v & 255) for v in values]
     else:
-        hues = [tuple(int(c[k : k + 2], 16) for k in (1, 3, 5)) for c in palette(len(values))]
-        colours = [(0, 0, 0), *hues[: len(values) - 1]]  # type: ignore[list-item]
+        hues = [
+            tuple(int(c[k : k + 2], 16) for k in (1, 3, 5)) for c in palette(len(values) + 1)[2:]
+        ]
+        colours = [(0, 0, 0), *hues]  # type: ignore[list-item]
     return Classes(
         tuple(names), tuple(values), tuple(colours), tuple(ignore), instances, tuple(notes)
     )

@@ -67,7 +67,7 @@ def dice_squared(
 ) -> Tensor:
     """1 - Dice of each class over the whole batch with squares below, mean over classes.
 
-    >>> sure = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]]).movedim(1, 0)  # 1 2 1 2
+    >>> sure = torch.tensor([[[[1.0, 0.0]], [[0.0, 1.0]]]])  # 1 2 1 2
     >>> round(dice_squared(sure, torch.tensor([[[0, 1]]])).item(), 6)
     0.0
     """

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from fallow.encoders import Encoder
 from fallow.encoders.segmenter import fresh
+from fallow.encoders.unet import Contracting
 from fallow.encoders.windows import sliding
 from fallow.problems import SettingProblem
 from fallow.train.method import Method
@@ -22,6 +23,7 @@ from fallow.views.volumes import Crop
 
 __all__ = ["SegmentMethod", "SegmentSettings", "fresh", "look"]
 
+WHOLE = 512 * 512  # pixels of a picture that is looked at without windows, at most
 LARGEST = 2048  # long side at which probabilities are enlarged to their picture's pixels
 
 
@@ -121,11 +123,16 @@ def on_stage(method: SegmentMethod, encoder: Encoder, pixels: np.ndarray) -> Ten
 
 
 def look(
-    method: SegmentMethod, image: np.ndarray, networks: Sequence[nn.Module] | None = None
+    method: SegmentMethod,
+    image: np.ndarray,
+    networks: Sequence[nn.Module] | None = None,
+    *,
+    bf16: bool = False,
 ) -> list[Tensor]:
     """What each network (the predictor alone if not given) says of one picture or volume.
 
-    Probabilities K *s at the scale of training, from windows that overlap by half, in eval mode.
+    Probabilities K *s at the scale of training, in eval mode. A U-Net sees a small picture as a
+    whole; other networks, large pictures and volumes go through windows that overlap by half.
     """
     encoder = method.encoder
     if image.ndim == 3 and method.dimensions == 3:
@@ -133,11 +140,15 @@ def look(
         x = x.to(encoder.device)
     else:
         x = on_stage(method, encoder, image)
+    window = method.window
+    if x.ndim == 4 and isinstance(encoder.network, Contracting) and x.numel() < WHOLE * x.shape[1]:
+        window = tuple(x.shape[2:])
     found = []
     for network in networks or [method.predictor()]:
         was = [part for part in network.modules() if part.training]
         network.eval()
-        found.append(sliding(network, x, method.window)[0].cpu())
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
+            found.append(sliding(network, x, window)[0].cpu())
         for part in was:
             part.training = True
     return found
@@ -180,7 +191,7 @@ def uncertainty(probabilities: Tensor) -> Tensor:
     [1.0, 0.0]
     """
     entropy = -(probabilities * probabilities.clamp_min(1e-12).log()).sum(0)
-    return (entropy / float(np.log(len(probabilities)))).clamp(0, 1)
+    return (entropy / float(np.log(len(probabilities)))).abs().clamp_max(1)
 
 
 def named_streams(labelled: Any, unlabelled: Any) -> Mapping[str, Any]:

@@ -131,7 +131,7 @@ def segment(
     given = kind.suited(given, _codes(known.labelled))
     chosen = make_settings(kind.Settings, {**given, "classes": len(known.classes)})
     place = writable(out if out is not None else f"{_plain(known.labelled.name)}-segment")
-    name = encoder or ("vnet/8" if volumes else "unet/16")
+    name = encoder or ("unet/8" if volumes else "unet/16")
     options = {"dimensions": 3, "inputs": 1} if volumes else {}
     bare = known.bare if len(known.bare) > 1 else _everything(known)
     named = kind.streams(
@@ -259,7 +259,7 @@ def _result(
     assert isinstance(method, SegmentMethod)
     tell("writing masks")
     write = _volumes_written if method.dimensions == 3 else _pictures_written
-    written = list(write(method, known, place))
+    written = list(write(method, known, place, run.choice.precision == "bf16"))
     if not written:
         raise SourceProblem("no picture could be read a second time: are the files still there?")
     order = sorted(range(len(written)), key=lambda k: (written[k].given, -written[k].disagreement))
@@ -329,14 +329,16 @@ def _result(
     return result
 
 
-def _pictures_written(method: SegmentMethod, known: Masked, place: Path) -> Iterator[Written]:
+def _pictures_written(
+    method: SegmentMethod, known: Masked, place: Path, bf16: bool
+) -> Iterator[Written]:
     """Masks, overlays and uncertainty maps of pictures."""
     for images, given in ((known.labelled, True), (known.bare, False)):
         keys = images.column("id")
         for row, pixels in images.map(np.asarray):
             if not isinstance(pixels, np.ndarray):
                 continue
-            first, apart, unsure = _opinions(method, pixels)
+            first, apart, unsure = _opinions(method, pixels, bf16)
             codes = images.mask(row) if given else enlarged(first, pixels.shape[:2])
             one = _measured(str(keys[row]), given, codes, apart, unsure, len(known.classes))
             name = _mask_name(one.id)
@@ -345,11 +347,13 @@ def _pictures_written(method: SegmentMethod, known: Masked, place: Path) -> Iter
             yield one
 
 
-def _volumes_written(method: SegmentMethod, known: Masked, place: Path) -> Iterator[Written]:
+def _volumes_written(
+    method: SegmentMethod, known: Masked, place: Path, bf16: bool
+) -> Iterator[Written]:
     """Masks of volumes; their middle slices as pictures."""
     for volumes, given in ((known.labelled, True), (known.bare, False)):
         for row, name in enumerate(volumes.names):
-            first, apart, unsure = _opinions(method, volumes.normalised(row))
+            first, apart, unsure = _opinions(method, volumes.normalised(row), bf16)
             codes = volumes.masks[row] if given else first.argmax(0).byte().numpy()
             one = _measured(name, given, codes, apart, unsure, len(known.classes))
             affine = volumes.headers[row]
@@ -371,10 +375,12 @@ def _volumes_written(method: SegmentMethod, known: Masked, place: Path) -> Itera
             yield one
 
 
-def _opinions(method: SegmentMethod, pixels: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+def _opinions(
+    method: SegmentMethod, pixels: np.ndarray, bf16: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     """What the predictor says, where opinions differ, and where the predictor is unsure."""
     networks = [method.predictor(), *(n for n in method.opinions() if n is not method.predictor())]
-    said = look(method, pixels, networks)
+    said = look(method, pixels, networks, bf16=bf16)
     return said[0], disagreement(said), uncertainty(said[0])
 
 
