@@ -24,6 +24,7 @@ _VERBS = {
     "forget": "fallow.verbs.forget",
     "protect": "fallow.verbs.protect",
     "distil": "fallow.verbs.distil",
+    "discover": "fallow.verbs.discover",
 }
 
 __all__ = ["Problem", "__version__", *_VERBS]

@@ -382,6 +382,82 @@ def distil(
     _tell(result)
 
 
+@app.command()
+def discover(
+    source: Annotated[str, typer.Argument(help="images; with --accept, the folder of a run")],
+    labels: Annotated[
+        Path | None, typer.Option(help="CSV of two columns: path, and label of some images")
+    ] = None,
+    hide: Annotated[
+        str | None, typer.Option(help="labels that only judge, e.g. \"gcd = 'unlabelled'\"")
+    ] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="CSV with the label of all images, or masks; it only judges")
+    ] = None,
+    where: Where = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="sort pixels: folder of masks of some images")
+    ] = None,
+    names: Annotated[
+        Path | None, typer.Option(help="with masks: YAML of class names and their mask values")
+    ] = None,
+    regions: Annotated[
+        str | None, typer.Option(help="with masks: superpixels, or sam:NAME of the hub")
+    ] = None,
+    method: Annotated[str, typer.Option(help="gpc, gcd or simgcd")] = "gpc",
+    classes: Annotated[int | None, typer.Option(help="how many there are, if known")] = None,
+    encoder: Encoder = None,
+    minutes: Annotated[float | None, typer.Option(help="train the encoder so long")] = None,
+    epochs: Annotated[float | None, typer.Option(help="or for so many passes")] = None,
+    accept: Annotated[
+        list[str] | None, typer.Option(help='turn a found group into labels: "new 1=oak"')
+    ] = None,
+    sure: Annotated[float, typer.Option(help="accept images at least so sure, 0 to 1")] = 0.0,
+    out: Annotated[Path | None, typer.Option(help="folder for report and assignments")] = None,
+    preset: Preset = None,
+    settings: SettingsFile = None,
+    set_: Pairs = None,
+    seed: Seed = 0,
+) -> None:
+    """Sort all images when only some classes are labelled, and count the new classes."""
+    from fallow.verbs.discover import discover as verb
+
+    result = verb(
+        source,
+        labels=labels,
+        hide=hide,
+        truth=truth,
+        where=where,
+        masks=masks,
+        names=names,
+        regions=regions,
+        method=method,
+        classes=classes,
+        encoder=encoder,
+        minutes=minutes,
+        epochs=epochs,
+        accept=_renamings(accept) if accept else None,
+        sure=sure,
+        out=out if accept else out or Path(f"{_stem(source)}-discover"),
+        preset=preset,
+        settings={**_yaml(settings), **_pairs(set_ or [])},
+        seed=seed,
+        tell=typer.echo,
+        progress_bar=sys.stderr.isatty(),
+    )
+    _tell(result)
+
+
+def _renamings(words: list[str]) -> dict[str, str]:
+    found = {}
+    for word in words:
+        group, equals, name = word.partition("=")
+        if not equals or not name.strip():
+            raise SettingProblem(f"--accept wants group=name, not {word!r}")
+        found[group.strip()] = name.strip()
+    return found
+
+
 @cache_app.command("list")
 def cache_list() -> None:
     """Show the packs and what they take."""
@@ -397,10 +473,11 @@ def cache_list() -> None:
 
 @cache_app.command("clear")
 def cache_clear() -> None:
-    """Delete all packs; they are made again when needed."""
+    """Delete all packs, and regions and features kept; they are made again when needed."""
     from fallow.images import clear_packs
+    from fallow.regions.keep import forget
 
-    typer.echo(f"{clear_packs() / 1e6:.1f} MB freed")
+    typer.echo(f"{(clear_packs() + forget()) / 1e6:.1f} MB freed")
 
 
 def _tell(result: Any) -> None:

@@ -277,6 +277,23 @@ def _model(name: str) -> tuple[nn.Module, Family]:
     return _from_cache_or_hub(name, quietly)
 
 
+def pretrained(name: str, class_name: str, kind: str) -> Any:
+    """A model that is no encoder, of one kind (its `model_type`), from cache, folder or hub."""
+    transformers = _transformers()
+
+    def fetch(local: bool) -> Any:
+        with _quiet(bars=not local):
+            about, _ = transformers.PretrainedConfig.get_config_dict(name, local_files_only=local)
+            if about.get("model_type") != kind:
+                raise SettingProblem(
+                    f"{name} is of the kind {about.get('model_type')!r}, not {kind!r}: "
+                    "choose another model."
+                )
+            return _whole_model(name, class_name, local)
+
+    return _from_cache_or_hub(name, fetch)
+
+
 def _processing(name: str) -> dict[str, Any]:
     """The image part of preprocessor_config.json, or of processor_config.json."""
     cached_file = importlib.import_module("transformers.utils").cached_file

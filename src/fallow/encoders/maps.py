@@ -125,13 +125,13 @@ def look(encoder: Encoder, images: Any, how: Sight, batch: int = 8) -> Iterator[
     readable = ((row, pixels) for row, pixels in fitted if isinstance(pixels, Tensor))
     while some := list(islice(readable, batch)):
         pixels = torch.stack([pixels for _, pixels in some]).to(encoder.device)
-        with _asked(encoder):
+        with asked(encoder):
             seen = _seen(encoder, preprocessing.normalise(_cut(pixels, how)), how)
         yield Seen([row for row, _ in some], *seen)
 
 
 @contextlib.contextmanager
-def _asked(encoder: Encoder) -> Iterator[None]:
+def asked(encoder: Encoder) -> Iterator[None]:
     """Eval mode without gradients; the encoder is left as it was found."""
     training = [module for module in encoder.modules() if module.training]
     encoder.eval()
@@ -207,6 +207,6 @@ def _is_clip(network: HubNetwork) -> bool:
 
 def _side(encoder: Encoder, size: int, layers: tuple[int, ...]) -> int:
     """The middle one of the stages' sides, within bounds."""
-    with _asked(encoder):
+    with asked(encoder):
         maps = encoder.patches(torch.zeros(1, 3, size, size, device=encoder.device), layers)
     return min(SIDE, sorted(each.shape[1] for each in maps)[len(maps) // 2])

@@ -140,11 +140,14 @@ def symmetric_in_batch(
 
 
 @without_autocast
-def supcon(z: Tensor, labels: Tensor, temperature: float = 0.1) -> Tensor:
+def supcon(
+    z: Tensor, labels: Tensor, temperature: float = 0.1, used: Tensor | None = None
+) -> Tensor:
     """Supervised contrast: every row must find all rows of its label; mean over anchors.
 
     `z` (N, D) holds all views of all images, `labels` (N,) one label per row. Rows that are
-    alone with their label are nobody's anchor; without any pair the loss is 0.
+    alone with their label are nobody's anchor; without any pair the loss is 0. Rows that are not
+    `used` (N,) do not count at all, not even as something to be pushed away.
 
     >>> z, labels = torch.eye(2).repeat(2, 1), torch.tensor([0, 1, 0, 1])
     >>> bool(supcon(z, labels, 0.5).isclose(nt_xent(z[:2], z[2:], 0.5)))
@@ -153,12 +156,16 @@ def supcon(z: Tensor, labels: Tensor, temperature: float = 0.1) -> Tensor:
     z = _rows(z)
     everyone, names = gather_with_gradient(z), gather(labels)  # N D, N
     here = torch.arange(len(z), device=z.device) + rank() * len(z)
-    itself = F.one_hot(here, len(everyone)).bool()  # n N
-    logits = (z @ everyone.T / temperature).masked_fill(itself, -torch.inf)
-    positive = (labels[:, None] == names[None]) & ~itself
-    surprise = logits.logsumexp(1, keepdim=True) - logits.masked_fill(itself, 0)
+    apart = ~F.one_hot(here, len(everyone)).bool()  # n N
+    positive = (labels[:, None] == names[None]) & apart
+    if used is not None:
+        apart = apart & gather(used)[None]
+        positive = positive & apart & used[:, None]
+    # not minus infinity: a row may have nothing left, and must still have a gradient
+    logits = (z @ everyone.T / temperature).masked_fill(~apart, -1e30)
+    surprise = logits.logsumexp(1, keepdim=True) - logits.masked_fill(~apart, 0)
     pairs = positive.sum(1)
-    per_anchor = (surprise * positive).sum(1) / pairs.clamp(min=1)
+    per_anchor = surprise.masked_fill(~positive, 0).sum(1) / pairs.clamp(min=1)
     anchors = all_reduce_sum((pairs > 0).sum()).clamp(min=1)
     return per_anchor.sum() * world_size() / anchors
 

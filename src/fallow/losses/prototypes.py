@@ -59,6 +59,28 @@ def swapped_prediction(
     return torch.stack(terms).mean()
 
 
+@without_autocast
+def prototype_contrast(
+    features: Tensor, prototypes: Tensor, density: Tensor, target: Tensor
+) -> Tensor:
+    """GPC: every row (B, D) must find the prototype of its class; a tight one has a low density.
+
+    `prototypes` (K, D) are unit rows and `density` (K) their temperatures; neither learns.
+
+    >>> code = torch.eye(3)
+    >>> round(float(prototype_contrast(code, code, torch.full((3,), 0.1), torch.arange(3))), 6)
+    9.1e-05
+    """
+    return F.cross_entropy(prototype_scores(features, prototypes, density), target)
+
+
+@without_autocast
+def prototype_scores(features: Tensor, prototypes: Tensor, density: Tensor) -> Tensor:
+    """Cosines of rows with prototypes, each over its own temperature."""  # B K
+    unit = F.normalize(at_least_float32(features), dim=1, eps=1e-12)
+    return unit @ prototypes.detach().T / density.detach()
+
+
 def _log_sum(log_values: Tensor) -> Tensor:
     """log of the sum of exponentials over the first dimension, over all ranks."""
     largest = all_reduce_max(log_values.amax(0))

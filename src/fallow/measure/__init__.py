@@ -13,6 +13,7 @@ from fallow.measure.dense import (
     image_measures,
     measures,
 )
+from fallow.measure.discovery import discovery_accuracy, discovery_accuracy_v1
 from fallow.measure.fidelity import psnr, ssim
 from fallow.measure.knn import Accuracy, accuracy, knn_accuracy, knn_scores
 from fallow.measure.probe import FewShot, Protocol, few_shot, linear_probe, logistic_probe
@@ -30,6 +31,8 @@ __all__ = [
     "auroc",
     "average_precision",
     "clustering_accuracy",
+    "discovery_accuracy",
+    "discovery_accuracy_v1",
     "effective_rank",
     "f1_max",
     "few_shot",

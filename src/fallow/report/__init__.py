@@ -1,5 +1,6 @@
 """Reports: one HTML file that opens anywhere, without a network, and keeps nothing back."""
 
+from fallow.report.discover import discover_page
 from fallow.report.distil import distil_page
 from fallow.report.explore import explore_page
 from fallow.report.forget import forget_page
@@ -11,6 +12,7 @@ from fallow.report.spot import spot_page
 __all__ = [
     "Page",
     "compare_page",
+    "discover_page",
     "distil_page",
     "explore_page",
     "forget_page",

@@ -47,6 +47,19 @@ def distinct(classes: np.ndarray, batch: int, *, seed: int, epoch: int) -> np.nd
     return draw.permuted(batches[draw.permutation(steps)], axis=1)
 
 
+def weighted(shares: np.ndarray, batch: int, *, seed: int, epoch: int) -> np.ndarray:
+    """As `shuffled`, but drawn with replacement: a row comes as often as its share says.
+
+    >>> rows = weighted(np.array([3.0, 1.0, 0.0]), 1, seed=0, epoch=0)
+    >>> rows.shape, bool((rows < 2).all())
+    ((3, 1), True)
+    """
+    draw = np.random.default_rng([seed, epoch])
+    rows = draw.choice(len(shares), len(shares), p=shares / shares.sum())
+    steps = len(shares) // batch
+    return rows[: steps * batch].reshape(steps, batch)
+
+
 def places(classes: np.ndarray) -> np.ndarray:
     """How many rows of the same class come before each row.
 

@@ -1,0 +1,315 @@
+"""GPC: a mixture that splits and merges says how many classes there are and teaches the encoder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from fallow.encoders import Encoder
+from fallow.encoders.heads import dino_head
+from fallow.encoders.parts import train_last
+from fallow.inventory import mixture
+from fallow.inventory.discovered import Discovery, discovered
+from fallow.inventory.semi import semi_kmeans
+from fallow.inventory.space import unit
+from fallow.losses.contrastive import nt_xent, supcon
+from fallow.losses.prototypes import prototype_contrast
+from fallow.problems import Problem, SettingProblem
+from fallow.train import Batch, Loss, Method, Now
+from fallow.train import Settings as BaseSettings
+from fallow.train.clusters import vectors
+from fallow.train.distributed import from_first
+from fallow.train.order import weighted
+from fallow.views import Recipe, moco
+
+if TYPE_CHECKING:
+    from fallow.images import Images
+
+
+class GPC(Method):
+    """Learn a semi-supervised Gaussian mixture and features for each other (Zhao et al. 2023)."""
+
+    family = "discovery"
+    predicts = "the class, known or new, of a view of an image"
+
+    class Settings(BaseSettings):
+        classes: int | None = Field(
+            None, gt=1, description="how many there are, known ones included; none: counted"
+        )
+        dimensions: int = Field(
+            16, gt=0, description="main axes the mixture works on; few, for its test to mean much"
+        )
+        roundness: float = Field(
+            0.3, ge=0, le=1, description="how little classes' own spread is evened out; 1: not"
+        )
+        starts: int = Field(4, ge=1, description="numbers of classes to begin from")
+        rounds: int = Field(20, ge=1, description="rounds of splitting and merging from a start")
+        least: int = Field(5, ge=1, description="images that either half of a split must exceed")
+        most: int = Field(1000, gt=1, description="classes there may be at most")
+        alpha: float | None = Field(
+            None, gt=0, description="above 1 favours splitting; none: from the labelled classes"
+        )
+        kappa: float = Field(1e-4, gt=0, description="how many images the prior's mean is worth")
+        freedom: float | None = Field(
+            None, gt=0, description="how many its scatter is worth; none: 10 a dimension"
+        )
+        wait: int = Field(1, ge=0, description="epochs without prototypes")
+        refresh: int = Field(1, ge=1, description="epochs between two looks at all images")
+        tightness: float = Field(1.0, gt=0, description="mean temperature of the prototypes")
+        temperature: float = Field(1.0, gt=0, description="of the contrast of two views")
+        class_temperature: float = Field(0.07, gt=0, description="of the contrast of classes")
+        balance: float = Field(0.35, ge=0, le=1, description="share of the labels' contrast")
+        hidden: int = Field(512, gt=0, description="width of the projection head")
+        last: int | None = Field(
+            None, gt=0, description="blocks of the encoder that learn; none: all"
+        )
+
+    presets: ClassVar = {
+        # the authors' script for fine-grained birds, with a transformer they got pre-trained
+        "paper": {
+            "size": 224,
+            "batch": 256,
+            "epochs": 60,
+            "warmup": 0.0,
+            "learning_rate": 0.1,
+            "final_rate": 1e-3,
+            "weight_decay": 5e-5,
+            "hidden": 2048,
+            "last": 1,
+        },
+    }
+
+    shares: Tensor  # N, chances to be drawn, by row of the pack
+    assigned: Tensor  # N, -1 before the first look
+    prototypes: Tensor  # most F, unit rows
+    density: Tensor  # most
+    count: Tensor
+
+    def recipe(self) -> Recipe:
+        return moco(self.settings.size)
+
+    def build(self, encoder: Encoder) -> None:
+        s = self.settings
+        if self.facts.classes < 1:
+            raise Problem("gpc needs some labelled classes: give them with labels")
+        if self.facts.classes >= s.most:
+            raise SettingProblem(
+                f"{self.facts.classes} classes are labelled, so most must be above {s.most}"
+            )
+        if s.last is not None:
+            train_last(encoder, s.last)
+        self.head = dino_head(encoder.dimension, output=128, hidden=s.hidden)
+        room = min(s.most, self.facts.count)
+        self.register_buffer("shares", torch.ones(self.facts.count, dtype=torch.float64))
+        self.register_buffer("assigned", torch.full((self.facts.count,), -1))
+        self.register_buffer("prototypes", torch.zeros(room, encoder.dimension))
+        self.register_buffer("density", torch.ones(room))
+        self.register_buffer("count", torch.zeros((), dtype=torch.long))
+
+    def compose(self, now: Now, count: int, batch: int, seed: int) -> np.ndarray:
+        return weighted(self.shares[:count].cpu().numpy(), batch, seed=seed, epoch=now.epoch)
+
+    def before_epoch(self, now: Now, images: Images) -> None:
+        """Look at all images: sort them with the features of now, and make prototypes of that."""
+        from fallow.train.loop import source_side
+
+        s = self.settings
+        known = images.labels[0][images.pack(side=source_side(self.recipe())).rows]
+        self.shares[: len(known)] = torch.from_numpy(even_shares(known))
+        if now.epoch < s.wait or (now.epoch - s.wait) % s.refresh:
+            return
+        seen = unit(vectors(self, images))  # N F
+        before = self.assigned[: len(seen)].cpu().numpy() if int(self.count) else None
+        member = from_first(sort_again(seen, known, s, before, seed=now.epoch))
+        centres, density = prototypes(seen, member, s.tightness)
+        found = len(centres)
+        self.assigned[: len(seen)] = torch.from_numpy(member)
+        self.prototypes[:found] = torch.from_numpy(centres)
+        self.density[:found] = torch.from_numpy(density)
+        self.count.fill_(found)
+
+    def loss(self, batch: Batch, now: Now) -> Loss:
+        s = self.settings
+        features = self.encoder(batch.groups[0])  # 2B F
+        z = self.head(features)
+        known = batch.labels >= 0
+        alone = nt_xent(*z.chunk(2), s.temperature)
+        taught = supcon(z, batch.labels.repeat(2), s.class_temperature, used=known.repeat(2))
+        total = (1 - s.balance) * alone + s.balance * taught
+        parts: dict[str, Tensor | float] = {"views": alone.detach(), "labels": taught.detach()}
+        if (found := int(self.count)) > 0:
+            target = self.assigned[batch.index].repeat(2)
+            drawn = prototype_contrast(
+                features, self.prototypes[:found], self.density[:found], target
+            )
+            total = total + drawn
+            parts |= {"prototypes": drawn.detach(), "classes": float(found)}
+        return Loss(total, parts, embedding=features[: len(batch)])
+
+    def discover(self, seen: np.ndarray, known: np.ndarray, seed: int = 0) -> Discovery:
+        """Sort images by the trained encoder's vectors (N F)."""
+        return discover(seen, known, self.settings, seed)
+
+
+# --- what is done without training ---
+
+
+def discover(
+    seen: np.ndarray, known: np.ndarray, settings: GPC.Settings | None = None, seed: int = 0
+) -> Discovery:
+    """Sort images by vectors (N F) as they are; `known` is a class from 0, or -1.
+
+    The mixture begins from several numbers of classes; the estimate is the median of where it
+    ends, and of the starts that end there the likeliest sorts the images.
+
+    >>> draw = np.random.default_rng(0)
+    >>> truth = np.arange(6).repeat(40)
+    >>> seen = np.eye(6)[truth] + 0.1 * draw.normal(size=(240, 6))
+    >>> known = np.where((truth < 3) & (draw.random(240) < 0.5), truth, -1)
+    >>> found = discover(seen, known)
+    >>> found.count, found.interval, bool(found.chance.min() > 0.9)
+    (6, (6, 6), True)
+    """
+    s = settings or GPC.Settings()
+    seen = unit(seen)
+    old = int(known.max()) + 1
+    look = look_at(seen, known, s, seed)
+    if s.classes is not None:
+        if s.classes < old:
+            raise SettingProblem(f"{old} classes are labelled, more than the {s.classes} asked for")
+        member = semi_kmeans(look.points, known, s.classes, starts=20, seed=seed).member
+        chances = mixture.responsibilities(look.points, member, look.prior)
+        return discovered(look.points, member, old, chances, [s.classes], look.notes)
+    begun = begin_from(old, len(seen), s)
+    for _ in range(3):
+        ends = [
+            mixture.settle(
+                look.points, known, count, look.prior, rounds=s.rounds, least=s.least, most=s.most,
+                log_alpha=look.log_alpha, seed=seed + 100 * place,
+            )
+            for place, count in enumerate(begun)
+        ]  # fmt: skip
+        counts = [end.count for end in ends]
+        believed, thought = float(np.median(counts)), float(look.classes)
+        if max(believed, thought) < 1.25 * min(believed, thought):
+            break
+        look = look_at(seen, known, s, seed, round(believed))  # another size of classes: again
+    middle = float(np.median(counts))
+    best = min(ends, key=lambda end: (abs(end.count - middle), -end.evidence))
+    chances = mixture.responsibilities(look.points, best.member, look.prior)
+    return discovered(look.points, best.member, old, chances, counts, look.notes)
+
+
+class Look(NamedTuple):
+    """Where the mixture works, and what it expects of components there."""
+
+    points: np.ndarray
+    prior: mixture.Prior
+    log_alpha: float
+    classes: int  # as many as were thought of
+    notes: list[str]
+
+
+def look_at(
+    seen: np.ndarray, known: np.ndarray, s: Any, seed: int, classes: int | None = None
+) -> Look:
+    """Main axes on which labelled classes are round, and the prior that fits them.
+
+    `classes` is what is thought of their number, at first twice the known ones: it says how many
+    images a class has for each labelled one.
+    """
+    old = int(known.max()) + 1
+    points = mixture.evened(seen, known, s.dimensions, shrink=s.roundness)
+    classes = s.classes or classes or 2 * old
+    ratio = max(1.0, len(seen) / classes / ((known >= 0).sum() / old))
+    fit = mixture.calibrate(
+        points, known, ratio=ratio, freedom=s.freedom, kappa=s.kappa, alpha=s.alpha,
+        least=s.least, seed=seed,
+    )  # fmt: skip
+    notes = []
+    if fit.again < 0.5:
+        notes.append(
+            "The labelled classes overlap in these features: with their labels hidden, only "
+            f"{fit.again:.0%} of their images were sorted rightly, so groups and their number are "
+            "rough."
+        )
+    return Look(points, fit.before, fit.log_alpha, classes, notes)
+
+
+def begin_from(old: int, images: int, s: Any) -> list[int]:
+    """Numbers of classes to begin from: from hardly any new ones to twice as many as old ones.
+
+    >>> begin_from(10, 1000, GPC.Settings(starts=3))
+    [11, 18, 30]
+    """
+    high = max(old + 2, min(3 * old, images // 4, s.most))
+    steps = np.geomspace(old + 1, high, s.starts) if s.starts > 1 else [1.5 * old + 1]
+    return [int(round(step)) for step in steps]
+
+
+def sort_again(
+    seen: np.ndarray, known: np.ndarray, s: Any, before: np.ndarray | None, seed: int
+) -> np.ndarray:
+    """The E-step: one round of splitting and merging from where the last one stopped."""
+    if before is None:
+        return discover(seen, known, s, seed).member
+    look = look_at(seen, known, s, seed)
+    sums = np.zeros((int(before.max()) + 1, look.points.shape[1]))
+    np.add.at(sums, before, look.points)
+    centres = sums / np.maximum(np.bincount(before), 1)[:, None]
+    if s.classes is not None:
+        return semi_kmeans(look.points, known, len(centres), start=centres).member
+    member = semi_kmeans(look.points, known, len(centres), start=centres).member
+    centres, _ = mixture.split_and_merge(
+        look.points, member, known, look.prior, np.random.default_rng(seed),
+        least=s.least, most=s.most, log_alpha=look.log_alpha,
+    )  # fmt: skip
+    return semi_kmeans(look.points, known, len(centres), start=centres).member
+
+
+def prototypes(
+    seen: np.ndarray, member: np.ndarray, tightness: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Unit centres (K F) of the groups, and how tight each is, as its temperature.
+
+    >>> centres, density = prototypes(np.eye(2, dtype=np.float32), np.array([0, 1]), 0.5)
+    >>> centres.tolist(), density.tolist()
+    ([[1.0, 0.0], [0.0, 1.0]], [0.5, 0.5])
+    """
+    centres = np.zeros((int(member.max()) + 1, seen.shape[1]))
+    np.add.at(centres, member, seen)
+    centres /= np.maximum(np.bincount(member), 1)[:, None]
+    density = concentration(seen, centres, member, tightness)
+    return unit(centres), density.astype(np.float32)
+
+
+def concentration(
+    seen: np.ndarray, centres: np.ndarray, member: np.ndarray, tightness: float
+) -> np.ndarray:
+    """Mean distance to the centre over ln(size + 10), clipped and scaled to a mean of `tightness`.
+
+    Groups of one image count as the loosest.
+    """
+    away = np.linalg.norm(seen - centres[member], axis=1)
+    sizes = np.bincount(member, minlength=len(centres))
+    total = np.bincount(member, away, minlength=len(centres))
+    density = total / np.maximum(sizes, 1) / np.log(sizes + 10)
+    density[sizes <= 1] = density.max()
+    density = density.clip(*np.percentile(density, (10, 90)))
+    mean = density.mean()
+    return tightness * density / mean if mean > 0 else np.full(len(density), tightness)
+
+
+def even_shares(known: np.ndarray) -> np.ndarray:
+    """Chances to be drawn: labelled images together as often as the others together.
+
+    >>> even_shares(np.array([0, 1, -1, -1, -1, -1])).tolist()
+    [1.0, 1.0, 0.5, 0.5, 0.5, 0.5]
+    """
+    labelled = known >= 0
+    rest = max(1, int((~labelled).sum()))
+    return np.where(labelled, 1.0, max(1, int(labelled.sum())) / rest)

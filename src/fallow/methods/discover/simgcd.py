@@ -1,0 +1,152 @@
+"""SimGCD: a classifier for known and new classes that teaches itself from two views."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from fallow.encoders import Encoder
+from fallow.encoders.heads import mlp, prototypes
+from fallow.encoders.parts import train_last
+from fallow.inventory.discovered import Discovery, discovered
+from fallow.inventory.space import unit
+from fallow.losses.contrastive import nt_xent, supcon
+from fallow.losses.distillation import neglect, self_distillation
+from fallow.problems import SettingProblem
+from fallow.train import Batch, Loss, Method, Now
+from fallow.train import Settings as BaseSettings
+from fallow.views import Recipe, moco
+
+
+class SimGCD(Method):
+    """Parametric classification for category discovery (Wen et al. 2023); the count is given."""
+
+    family = "discovery"
+    predicts = "one view's class from the other view's, and the label where there is one"
+
+    class Settings(BaseSettings):
+        classes: int | None = Field(None, gt=1, description="how many there are, old and new")
+        even: float = Field(1.0, ge=0, description="weight of using all classes alike")
+        sharpness: float = Field(0.1, gt=0, description="temperature of the classifier")
+        first_teacher: float = Field(0.07, gt=0, description="the teacher's temperature at first")
+        last_teacher: float = Field(0.04, gt=0, description="and after `sharpen` epochs")
+        sharpen: int = Field(30, ge=1, description="epochs in which the teacher sharpens")
+        temperature: float = Field(1.0, gt=0, description="of the contrast of two views")
+        class_temperature: float = Field(0.07, gt=0, description="of the contrast of classes")
+        balance: float = Field(0.35, ge=0, le=1, description="share of what labels say")
+        hidden: int = Field(512, gt=0, description="width of the projection head")
+        last: int | None = Field(
+            None, gt=0, description="blocks of the encoder that learn; none: all"
+        )
+
+    presets: ClassVar = {
+        "paper": {
+            "size": 224,
+            "batch": 128,
+            "epochs": 200,
+            "warmup": 0.0,
+            "learning_rate": 0.2,  # 0.1 at 128
+            "final_rate": 1e-3,
+            "weight_decay": 5e-5,
+            "hidden": 2048,
+            "last": 1,
+        },
+    }
+
+    shares: Tensor  # N, chances to be drawn, by row of the pack
+
+    def recipe(self) -> Recipe:
+        return moco(self.settings.size)
+
+    def build(self, encoder: Encoder) -> None:
+        s = self.settings
+        if s.classes is None or s.classes < max(2, self.facts.classes):
+            raise SettingProblem(
+                f"simgcd must be told how many classes there are, at least the "
+                f"{self.facts.classes} labelled ones: set classes, or let gpc count them"
+            )
+        if s.last is not None:
+            train_last(encoder, s.last)
+        self.head = mlp([encoder.dimension, s.hidden, s.hidden, 256], activation="gelu")
+        self.classifier = prototypes(encoder.dimension, s.classes)
+        self.register_buffer("shares", torch.ones(self.facts.count, dtype=torch.float64))
+
+    def before_epoch(self, now: Now, images) -> None:  # type: ignore[no-untyped-def]
+        from fallow.methods.discover.gpc import even_shares
+        from fallow.train.loop import source_side
+
+        known = images.labels[0][images.pack(side=source_side(self.recipe())).rows]
+        self.shares[: len(known)] = torch.from_numpy(even_shares(known))
+
+    def compose(self, now: Now, count: int, batch: int, seed: int) -> np.ndarray:
+        from fallow.train.order import weighted
+
+        return weighted(self.shares[:count].cpu().numpy(), batch, seed=seed, epoch=now.epoch)
+
+    def scores(self, features: Tensor) -> Tensor:
+        """Cosines with the classes' prototypes."""  # B F -> B K
+        return self.classifier(F.normalize(features, dim=1))
+
+    def loss(self, batch: Batch, now: Now) -> Loss:
+        s = self.settings
+        features = self.encoder(batch.groups[0])  # 2B F
+        z, scores = self.head(features), self.scores(features)
+        names, known = batch.labels.repeat(2), (batch.labels >= 0).repeat(2)
+        heat = teacher_temperature(now.epoch, s.first_teacher, s.last_teacher, s.sharpen)
+        own = taught_by_itself(scores, heat, s.sharpness)
+        spread = neglect(scores, s.sharpness)
+        alone = nt_xent(*z.chunk(2), s.temperature)
+        together = supcon(z, names, s.class_temperature, used=known)
+        told = F.cross_entropy(
+            scores.float() / s.sharpness, names, ignore_index=-1, reduction="sum"
+        )
+        told = told / known.sum().clamp(min=1)
+        free, taught = own + s.even * spread + alone, told + together
+        return Loss(
+            (1 - s.balance) * free + s.balance * taught,
+            parts={
+                "distillation": own.detach(),
+                "uneven": spread.detach(),
+                "views": alone.detach(),
+                "labels": taught.detach(),
+            },
+            embedding=features[: len(batch)],
+        )
+
+    def discover(self, seen: np.ndarray, known: np.ndarray, seed: int = 0) -> Discovery:
+        """Sort images by the trained encoder's vectors (N F)."""
+        device = next(self.classifier.parameters()).device
+        with torch.no_grad():
+            scores = self.scores(torch.from_numpy(seen).to(device))
+            chances = (scores / self.settings.sharpness).softmax(1).double().cpu().numpy()
+        member = np.where(known >= 0, known, chances.argmax(1))
+        used = len(np.unique(np.r_[np.arange(int(known.max()) + 1), member]))
+        return discovered(unit(seen), member, int(known.max()) + 1, chances, [used])
+
+
+def taught_by_itself(scores: Tensor, temperature: float, sharpness: float = 0.1) -> Tensor:
+    """Each view's scores (2B, K) must give the other view's sharpened answer.
+
+    >>> answer = torch.tensor([[1.0, 0.0]])
+    >>> float(taught_by_itself(answer.repeat(2, 1), 0.04)) < 1e-4
+    True
+    """
+    views = scores.float().chunk(2)
+    answers = [(view.detach() / temperature).softmax(1) for view in views]
+    return self_distillation(views, answers, sharpness)
+
+
+def teacher_temperature(epoch: int, first: float, last: float, epochs: int) -> float:
+    """Falls evenly over the first `epochs` epochs.
+
+    >>> [round(teacher_temperature(epoch, 0.07, 0.04, 4), 3) for epoch in (0, 1, 3, 9)]
+    [0.07, 0.06, 0.04, 0.04]
+    """
+    if epoch >= epochs - 1:
+        return last
+    return first + (last - first) * epoch / (epochs - 1)
