@@ -218,8 +218,8 @@ def test_label_names_that_fit_nothing(run, tmp_path):
     _, place, names = run
     with pytest.raises(SourceProblem, match="matches an image"):
         discover(place / "pictures", labels=write(tmp_path / "x.csv", [("no.png", "red")]))
+    write(tmp_path / "y.csv", [(p, k, 1) for p, k in half(names)], ("path", "labels", "n"))
     with pytest.raises(SourceProblem, match="has no column label: did you mean labels"):
-        write(tmp_path / "y.csv", [(p, k, 1) for p, k in half(names)], ("path", "labels", "n"))
         discover(place / "pictures", labels=tmp_path / "y.csv")
     with pytest.raises(SourceProblem, match="there is no label file"):
         discover(place / "pictures", labels=tmp_path / "z.csv")
@@ -257,7 +257,7 @@ def test_features_that_are_no_numbers():
 
     images = shapes(12, seed=0, side=24)
     table = {"path": images.column("path"), "label": pa.array(["a", "b"] * 3 + [None] * 6)}
-    with pytest.raises(SourceProblem, match="features of 1 image are not finite.*encoder broken"):
+    with pytest.raises(SourceProblem, match=r"features of 1 image are not finite.*encoder broken"):
         discover(images, labels=table, encoder=Broken())
 
 

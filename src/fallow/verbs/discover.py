@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SHOWN = 12  # pictures of a group
 DOUBTFUL = 48  # images that could go either way, in the report
+WRITTEN = ("path", "group", "confidence", "second", "second_confidence", "labelled", "truth")
 MINUTES = 10.0  # for a method that cannot do without training, when none are given
 
 
@@ -61,8 +62,7 @@ class Discovered(Result):
         from fallow.files import atomic_write
 
         place = super().save(folder)
-        kept = [n for n in ("path", "group", "confidence", "second", "second_confidence", "labelled",
-                            "truth") if n in self.table.column_names]  # fmt: skip
+        kept = [name for name in WRITTEN if name in self.table.column_names]
         _write_csv(place / "assignments.csv", self.table.select(kept))
         with atomic_write(place / "run.json") as target:
             about = {k: v for k, v in self.findings.items() if k not in ("pictures", "paths")}
