@@ -175,6 +175,7 @@ def test_one_image_is_refused():
 
 
 def test_settings_speak_plainly():
+    assert settings_for("simclr", precision=32).precision == "32"
     with pytest.raises(SettingProblem, match="did you mean temperature"):
         settings_for("simclr", temprature=0.1)
     with pytest.raises(SettingProblem, match="greater than 0"):

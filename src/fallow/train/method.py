@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from torch import Tensor, nn
 
 from fallow.problems import SettingProblem, did_you_mean
@@ -124,6 +131,12 @@ class Settings(BaseModel):
         "auto", description="torch.compile; auto tries it when the budget is an hour or more"
     )
     save_minutes: float = Field(2.0, ge=0, description="time between checkpoints; 0: every step")
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        """YAML and the command line read 32 as a number."""
+        return str(value) if isinstance(value, int) else value
 
     @model_validator(mode="after")
     def _one_budget(self) -> Settings:
