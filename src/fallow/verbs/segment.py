@@ -153,7 +153,10 @@ def segment(
         about={"source": str(source) if isinstance(source, str | Path) else None},
         progress_bar=progress_bar,
     )
-    return _result(run, known, slug, place, tell)
+    if fabric.global_rank == 0:
+        result = _result(run, known, slug, place, tell)
+    fabric.barrier()  # the other ranks read what the first has written
+    return result if fabric.global_rank == 0 else _read(run, known, place)
 
 
 # --- what is asked ---
@@ -286,7 +289,7 @@ def _result(
         "created": datetime.datetime.now().isoformat(" ", "minutes"),
         "method": slug,
         "headlines": headlines,
-        "notes": [*known.notes, *run.notes],
+        "notes": known.notes,
         "warnings": run.warnings,
         "counts": {"masks given": len(known.labelled), "masks written": len(next_ones)},
         "classes": [
@@ -312,7 +315,11 @@ def _result(
         ],
         "metrics": run.history,
         "settings": run.settings.model_dump(exclude_none=True),
-        "machine": {"processor": platform.machine(), "computing": str(run.choice)},
+        "machine": {
+            "processor": platform.machine(),
+            "computing": str(run.choice),
+            "notes": "; ".join(run.notes),
+        },
         "problems": [{"path": one.path, "reason": one.reason} for one in known.labelled.problems],
         "seconds": round(run.seconds, 1),
     }
@@ -326,6 +333,16 @@ def _result(
     result = Segmented(pa.table(columns), findings, run=run, classes=known.classes)
     result.save(place)
     _write_table(place / "masks.csv", result.table)
+    return result
+
+
+def _read(run: Run, known: Masked, place: Path) -> Segmented:
+    """What another rank wrote."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(place / "table.parquet")
+    result = Segmented(table, {"headlines": []}, run=run, classes=known.classes)
+    result.folder = place
     return result
 
 
