@@ -68,6 +68,7 @@ class Plan:
     encoder: str = "unet/8"
     size: int = 64
     batch: int = 8  # with a mask, and as many without
+    learning_rate: float = 1.28  # 0.04 at batch 8: the method's own needs longer runs
     steps: int = 600  # at most; fewer where the minutes are short
     least: int = 12
     seeds: int = 3
@@ -250,6 +251,7 @@ def trained(plan: Plan, few: Few, row: str, seed: int, steps: int) -> Any:
         classes=len(few.about.classes),
         size=plan.size,
         batch=plan.batch,
+        learning_rate=plan.learning_rate,
         epochs=steps / (len(few.train) // plan.batch),
         precision="32",
         **alone,
