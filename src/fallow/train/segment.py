@@ -196,7 +196,7 @@ def uncertainty(probabilities: Tensor) -> Tensor:
     [1.0, 0.0]
     """
     entropy = -(probabilities * probabilities.clamp_min(1e-12).log()).sum(0)
-    return (entropy / float(np.log(len(probabilities)))).clamp(0, 1)
+    return (entropy / float(np.log(len(probabilities)))).abs().clamp_max(1)
 
 
 def named_streams(labelled: Any, unlabelled: Any) -> Mapping[str, Any]:
