@@ -526,7 +526,8 @@ def _arrange(batch: dict[str, Batch], device: torch.device) -> Any:
 
 def _fingerprint(method: Method, images: Any) -> str:
     """What a stream is known by: its images, and their masks where these are learnt from."""
-    if method.wants_masks and "mask" in getattr(images, "columns", ()):
+    pictures = hasattr(images, "table")  # volumes speak for themselves
+    if pictures and method.wants_masks and "mask" in images.columns:
         return masked_fingerprint(images)
     return images.fingerprint
 
