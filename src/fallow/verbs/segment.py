@@ -164,7 +164,10 @@ def segment(
         about={"source": str(source) if isinstance(source, str | Path) else None},
         progress_bar=progress_bar,
     )
-    return _result(run, known, slug, place, tell)
+    if fabric.global_rank == 0:
+        result = _result(run, known, slug, place, tell)
+    fabric.barrier()  # the other ranks read what the first has written
+    return result if fabric.global_rank == 0 else _read(run, known, place)
 
 
 # --- what is asked ---
@@ -341,6 +344,16 @@ def _result(
     result = Segmented(pa.table(columns), findings, run=run, classes=known.classes)
     result.save(place)
     _write_table(place / "masks.csv", result.table)
+    return result
+
+
+def _read(run: Run, known: Masked, place: Path) -> Segmented:
+    """What another rank wrote."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(place / "table.parquet")
+    result = Segmented(table, {"headlines": []}, run=run, classes=known.classes)
+    result.folder = place
     return result
 
 
