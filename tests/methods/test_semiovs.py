@@ -308,3 +308,11 @@ def test_presets_are_valid(preset):
     settings = make_settings(SemiOVS.Settings, SemiOVS.presets[preset])
     assert settings.learning_rate * settings.batch / 256 == pytest.approx(1e-3)
     assert isinstance(built(), nn.Module)
+
+
+def test_other_labels_are_another_run(tmp_path):
+    streams = named()
+    train(streams, out=tmp_path / "run")
+    wrong = {row: np.zeros((40, 64), np.uint8) for row in range(5)}
+    with pytest.raises(Problem, match="holds another run"):
+        train(streams | {"foreign": with_masks(streams["foreign"], wrong)}, out=tmp_path / "run")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from fallow.files import fingerprint
 from fallow.images.collection import Images, read_bytes
 from fallow.images.decode import Unreadable, decode_mask
 from fallow.images.stores import Arrays, FileProblem, Store
@@ -402,6 +403,22 @@ def packed_masks(images: Images, pack: Pack) -> list[np.ndarray | None]:
         None if names[row] is None else resized(images.mask(int(row)), (int(height), int(width)))
         for row, height, width in zip(pack.rows, pack.heights, pack.widths, strict=True)
     ]
+
+
+def masked_fingerprint(images: Images) -> str:
+    """Equal for equal pictures with equal masks: what a run on masks is known by.
+
+    >>> import fallow.images
+    >>> images = fallow.images.open([np.zeros((2, 2, 3), np.uint8)])
+    >>> one, other = (with_masks(images, {0: np.full((2, 2), k, np.uint8)}) for k in (0, 1))
+    >>> one.fingerprint == other.fingerprint, masked_fingerprint(one) == masked_fingerprint(other)
+    (True, False)
+    """
+    names = images.table.column("mask").to_pylist()
+    parts = [images.fingerprint.encode()]
+    for row, name in enumerate(names):
+        parts.append(b"-" if name is None else np.ascontiguousarray(images.mask(row)).tobytes())
+    return fingerprint(b"".join(fingerprint(part).encode() for part in parts))
 
 
 class WithFiles:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from fallow.images.masks import packed_masks
+from fallow.images.masks import masked_fingerprint, packed_masks
 from fallow.problems import Problem
 from fallow.train import distributed, optimisers, schedules
 from fallow.train.batchnorm import share_batch_norm
@@ -465,7 +465,7 @@ def fit(
     identity = {
         "method": kind.__name__,
         "encoder": encoder.name,
-        "images": {name: one.fingerprint for name, one in named.items()},
+        "images": {name: _fingerprint(method, one) for name, one in named.items()},
         "seed": seed,
         "world": world,
         "settings": settings.model_dump(),
@@ -588,6 +588,14 @@ def _arrange(batch: dict[str, Batch], device: torch.device) -> Any:
     """The batch on its device; alone when there is one stream, else by name."""
     moved = {name: one.to(device) for name, one in batch.items()}
     return next(iter(moved.values())) if len(moved) == 1 else moved
+
+
+def _fingerprint(method: Method, images: Any) -> str:
+    """What a stream is known by: its images, and their masks where these are learnt from."""
+    pictures = hasattr(images, "table")  # volumes speak for themselves
+    if pictures and method.wants_masks and "mask" in images.columns:
+        return masked_fingerprint(images)
+    return images.fingerprint
 
 
 def _facts(images: Images, streams: tuple[str, ...]) -> Facts:
