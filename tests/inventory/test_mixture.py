@@ -217,7 +217,7 @@ def test_calibrated_classes_neither_split_nor_merge():
 def test_balance_lets_as_many_split_as_merge():
     cuts = [(k, float(ratio), np.zeros(1), np.zeros(1)) for k, ratio in enumerate((1, 5, 9))]
     pairs = [(k, k + 1, float(ratio), np.zeros(1)) for k, ratio in ((10, 4), (20, 8), (30, 12))]
-    log_alpha = mixture._balance(mixture.Tests(cuts, pairs))
+    log_alpha = mixture._balance(mixture.Proposals(cuts, pairs))
     assert sum(ratio + log_alpha > 0 for _, ratio, *_ in cuts) == 1
     assert sum(-ratio - log_alpha > 0 for *_, ratio, _ in pairs) == 1
 

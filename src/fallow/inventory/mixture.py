@@ -97,7 +97,7 @@ def evidence(found: Moments, before: Prior, centre: np.ndarray | None = None) ->
 
     >>> flat = Prior(np.zeros(1), 1.0, 1.0, np.ones(1))
     >>> round(evidence(moments(np.zeros((1, 1))), flat), 4)  # Student's t with one degree at 0
-    -1.4914
+    -1.4913
     """
     from scipy.special import multigammaln
 
@@ -199,7 +199,7 @@ def halves(
 NEARER = 0.35  # where, between what must not split and what must not merge, the border lies
 
 
-class Tests(NamedTuple):
+class Proposals(NamedTuple):
     """What could be done with components: how much likelier two are than one, as logarithms."""
 
     cuts: list[tuple[int, float, np.ndarray, np.ndarray]]  # component, ratio, the two centres
@@ -215,7 +215,7 @@ def proposals(
     *,
     least: int = 5,
     worth: float = 1.0,
-) -> Tests:
+) -> Proposals:
     """Every component cut in two by 2-means, and every new one beside its nearest neighbour.
 
     A known class is never torn: its labelled points all stay in one half, and two known classes
@@ -247,11 +247,11 @@ def proposals(
         for a, b in named
         if count > 1
     ]
-    return Tests(cuts, pairs)
+    return Proposals(cuts, pairs)
 
 
 def decide(
-    tests: Tests,
+    tests: Proposals,
     log_alpha: float,
     draw: np.random.Generator,
     most: int | None = None,
@@ -390,7 +390,7 @@ def within(points: np.ndarray, names: np.ndarray) -> float:
     return max(sums / max(freedom * points.shape[1], 1), 1e-12)
 
 
-def _balance(tests: Tests) -> float:
+def _balance(tests: Proposals) -> float:
     """Log alpha at which as many components split as merge, and as few as that allows."""
     values = np.unique([cut[1] for cut in tests.cuts] + [pair[2] for pair in tests.pairs])
     if not len(values):
@@ -398,7 +398,7 @@ def _balance(tests: Tests) -> float:
     borders = np.r_[values[0] - 1, (values[1:] + values[:-1]) / 2, values[-1] + 1]
     tried = []
     for border in borders:
-        certain = Tests(
+        certain = Proposals(
             [(k, math.copysign(1e6, ratio - border), x, y) for k, ratio, x, y in tests.cuts],
             [(a, b, math.copysign(1e6, ratio - border), x) for a, b, ratio, x in tests.pairs],
         )
