@@ -99,19 +99,18 @@ def compared(
     name: str, rows: dict[str, list[Outcome]], classes: list[int], about: dict[str, Any]
 ) -> list[Entry]:
     """The entries of one set."""
-    made = []
 
     def errors(row: str) -> list[float]:
         return [one.error(count) for one, count in zip(rows[row], classes, strict=True)]
 
-    for side in ("from below", "from above", "from all starts"):
-        made.append(
-            entry(
-                f"{name}: GPC's count is within {ALLOWED:.0%} of the truth, {side}",
-                f"gpc, {side}", f"an error of {ALLOWED}",
-                seeds=[(ALLOWED - one, 0.0) for one in errors(f"gpc, {side}")], **about,
-            )
-        )  # fmt: skip
+    made = [
+        entry(
+            f"{name}: GPC's count is within {ALLOWED:.0%} of the truth, {side}",
+            f"gpc, {side}", f"an error of {ALLOWED}",
+            seeds=[(ALLOWED - one, 0.0) for one in errors(f"gpc, {side}")], **about,
+        )
+        for side in ("from below", "from above", "from all starts")
+    ]  # fmt: skip
     made.append(
         entry(
             f"{name}: GPC counts better than a search by labelled accuracy",
@@ -160,18 +159,18 @@ def frozen(one: Set, seed: int, plan: Plan) -> dict[str, Outcome]:
         "gpc, from below": lambda: counted(seen, one.known, low, seed),
         "gpc, from above": lambda: counted(seen, one.known, high, seed),
         "gpc, from all starts": lambda: gpc.discover(seen, one.known, None, seed).member,
-        "gpc, true count": lambda: gpc.discover(
-            seen, one.known, gpc.GPC.Settings(classes=one.classes), seed
-        ).member,
-        "gcd, search": lambda: gcd.discover(
-            seen, one.known, gcd.Settings(most=4 * one.classes), seed
-        ).member,
-        "gcd, true count": lambda: gcd.discover(
-            seen, one.known, gcd.Settings(classes=one.classes), seed
-        ).member,
-        "k-means, true count": lambda: semi_kmeans(
-            unit(seen), blind, one.classes, starts=20, seed=seed
-        ).member,
+        "gpc, true count": lambda: (
+            gpc.discover(seen, one.known, gpc.GPC.Settings(classes=one.classes), seed).member
+        ),
+        "gcd, search": lambda: (
+            gcd.discover(seen, one.known, gcd.Settings(most=4 * one.classes), seed).member
+        ),
+        "gcd, true count": lambda: (
+            gcd.discover(seen, one.known, gcd.Settings(classes=one.classes), seed).member
+        ),
+        "k-means, true count": lambda: (
+            semi_kmeans(unit(seen), blind, one.classes, starts=20, seed=seed).member
+        ),
     }
     return {row: judged(one, make()) for row, make in rows.items()}
 
@@ -182,9 +181,10 @@ def counted(seen: np.ndarray, known: np.ndarray, begin: int, seed: int) -> np.nd
     from fallow.inventory.space import unit
     from fallow.methods.discover import gpc
 
-    settings = gpc.GPC.Settings()
-    look = gpc.chosen_space(unit(seen), known, settings, seed)
-    return mixture.settle(look.points, known, begin, look.prior, seed=seed).member
+    look = gpc.look_at(unit(seen), known, gpc.GPC.Settings(), seed)
+    return mixture.settle(
+        look.points, known, begin, look.prior, log_alpha=look.log_alpha, seed=seed
+    ).member
 
 
 def taught(one: Set, seed: int, minutes: float, plan: Plan) -> dict[str, Outcome]:

@@ -61,7 +61,7 @@ def test_evidence_of_points_is_the_product_of_student_predictions():
 def evidence_of_textbook(found, before):
     from scipy.special import multigammaln
 
-    count, width = found.count, len(found.mean)
+    count, width = found.number, len(found.mean)
     kappa, nu = before.kappa + count, before.nu + count
     away = found.mean - before.mean
     scatter = np.diag(before.psi) + found.scatter
@@ -80,7 +80,7 @@ def test_joined_moments_are_those_of_all_points():
     points, _ = blobs()
     one, two, whole = moments(points[:70]), moments(points[70:]), moments(points)
     both = joined(one, two)
-    assert both.count == whole.count
+    assert both.number == whole.number
     np.testing.assert_allclose(both.mean, whole.mean)
     np.testing.assert_allclose(both.scatter, whole.scatter)
 
@@ -223,7 +223,7 @@ def test_balance_lets_as_many_split_as_merge():
 
 
 def test_the_ratio_grows_with_points_and_so_does_worth():
-    points, truth = blobs(classes=2)
+    points, _ = blobs(classes=2)
     known = np.full(len(points), -1)
     before = prior(points, 1.0)
     draw = np.random.default_rng(0)

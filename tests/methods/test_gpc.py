@@ -79,7 +79,7 @@ def test_a_given_number_is_taken():
 
 
 def test_gcd_searches_between_known_and_most():
-    seen, known, truth = features()
+    seen, known, _ = features()
     found = gcd.discover(seen, known, gcd.Settings(most=20, searches=2, starts=5))
     assert len(found.counts) == 2
     assert all(3 <= count <= 20 for count in found.counts)

@@ -151,7 +151,9 @@ def test_the_folders_own_names_judge_when_they_agree(tmp_path):
     rows = []
     for kind in ("red", "green", "blue"):
         folder(tmp_path / "p" / kind, (kind,))
-        rows += [(f"{kind}/{path.name}", kind) for path in sorted((tmp_path / "p" / kind).iterdir())]
+        rows += [
+            (f"{kind}/{path.name}", kind) for path in sorted((tmp_path / "p" / kind).iterdir())
+        ]
     some = write(tmp_path / "some.csv", half(rows))
     assert discover(tmp_path / "p", labels=some).findings["accuracy"]["all"] > 0.9
     other = write(tmp_path / "other.csv", [(path, kind + "ish") for path, kind in half(rows)])
@@ -216,8 +218,8 @@ def test_label_names_that_fit_nothing(run, tmp_path):
     _, place, names = run
     with pytest.raises(SourceProblem, match="matches an image"):
         discover(place / "pictures", labels=write(tmp_path / "x.csv", [("no.png", "red")]))
+    write(tmp_path / "y.csv", [(p, k, 1) for p, k in half(names)], ("path", "labels", "n"))
     with pytest.raises(SourceProblem, match="has no column label: did you mean labels"):
-        write(tmp_path / "y.csv", [(p, k, 1) for p, k in half(names)], ("path", "labels", "n"))
         discover(place / "pictures", labels=tmp_path / "y.csv")
     with pytest.raises(SourceProblem, match="there is no label file"):
         discover(place / "pictures", labels=tmp_path / "z.csv")
@@ -255,7 +257,7 @@ def test_features_that_are_no_numbers():
 
     images = shapes(12, seed=0, side=24)
     table = {"path": images.column("path"), "label": pa.array(["a", "b"] * 3 + [None] * 6)}
-    with pytest.raises(SourceProblem, match="features of 1 image are not finite.*encoder broken"):
+    with pytest.raises(SourceProblem, match=r"features of 1 image are not finite.*encoder broken"):
         discover(images, labels=table, encoder=Broken())
 
 

@@ -39,9 +39,13 @@ def train_last(encoder: Encoder, count: int) -> None:
         raise SettingProblem(
             f"{encoder.name} has {len(all_blocks)} blocks, so the last {count} cannot be trained"
         )
-    learning = {id(p) for block in all_blocks[len(all_blocks) - count :] for p in block.parameters()}
+    learning = {
+        id(p) for block in all_blocks[len(all_blocks) - count :] for p in block.parameters()
+    }
     before = {id(p) for block in all_blocks[: len(all_blocks) - count] for p in block.parameters()}
     ended = False
     for parameter in encoder.parameters():
         ended = ended or id(parameter) in learning
-        parameter.requires_grad_(id(parameter) in learning or (ended and id(parameter) not in before))
+        parameter.requires_grad_(
+            id(parameter) in learning or (ended and id(parameter) not in before)
+        )

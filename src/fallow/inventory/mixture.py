@@ -26,7 +26,7 @@ class Prior(NamedTuple):
 class Moments(NamedTuple):
     """What a component needs to know of its points."""
 
-    count: float
+    number: float  # of points
     mean: np.ndarray  # D
     scatter: np.ndarray  # D D, about the mean
 
@@ -70,25 +70,25 @@ def joined(one: Moments, two: Moments) -> Moments:
     >>> joined(moments(np.array([[0.0]])), moments(np.array([[2.0]]))).scatter.tolist()
     [[2.0]]
     """
-    count = one.count + two.count
+    count = one.number + two.number
     apart = two.mean - one.mean
-    mean = (one.count * one.mean + two.count * two.mean) / count
-    between = one.count * two.count / count * np.outer(apart, apart)
+    mean = (one.number * one.mean + two.number * two.mean) / count
+    between = one.number * two.number / count * np.outer(apart, apart)
     return Moments(count, mean, one.scatter + two.scatter + between)
 
 
 def _many(found: Moments, worth: float) -> Moments:
     """The same points, each of them counted so often."""
-    return Moments(found.count * worth, found.mean, found.scatter * worth)
+    return Moments(found.number * worth, found.mean, found.scatter * worth)
 
 
 def posterior(found: Moments, before: Prior) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance of a component, given its points."""
-    weight = found.count + before.kappa
-    mean = (found.count * found.mean + before.kappa * before.mean) / weight
+    weight = found.number + before.kappa
+    mean = (found.number * found.mean + before.kappa * before.mean) / weight
     away = found.mean - before.mean
-    pull = before.kappa * found.count / weight * np.outer(away, away)
-    freedom = before.nu + found.count + len(mean) + 2
+    pull = before.kappa * found.number / weight * np.outer(away, away)
+    freedom = before.nu + found.number + len(mean) + 2
     return mean, (np.diag(before.psi) + found.scatter + pull) / freedom
 
 
@@ -101,7 +101,7 @@ def evidence(found: Moments, before: Prior, centre: np.ndarray | None = None) ->
     """
     from scipy.special import multigammaln
 
-    count, width = found.count, len(found.mean)
+    count, width = found.number, len(found.mean)
     if centre is None:
         centre = (count * found.mean + before.kappa * before.mean) / (count + before.kappa)
     off, away = found.mean - centre, centre - before.mean
@@ -132,11 +132,11 @@ def log_split(one: Moments, two: Moments, before: Prior, log_alpha: float = 0.0)
     whole = joined(one, two)
     return (
         log_alpha
-        + math.lgamma(one.count)
+        + math.lgamma(one.number)
         + evidence(one, before)
-        + math.lgamma(two.count)
+        + math.lgamma(two.number)
         + evidence(two, before)
-        - math.lgamma(whole.count)
+        - math.lgamma(whole.number)
         - evidence(whole, before)
     )
 
@@ -161,7 +161,9 @@ def halves(
     Points that are `pinned` (N, true) all stay in the half that is false.
 
     >>> halves(np.array([[0.0], [0.1], [7.0]]), np.random.default_rng(0)).tolist() in (
-    ...     [False, False, True], [True, True, False])
+    ...     [False, False, True],
+    ...     [True, True, False],
+    ... )
     True
     """
     middle = points - points.mean(0)
@@ -256,7 +258,8 @@ def decide(
 ) -> tuple[list[int], list[int]]:
     """Which cuts and which pairs are accepted; a component takes part in one change a round."""
     touched: set[int] = set()
-    cuts, pairs = [], []
+    cuts: list[int] = []
+    pairs: list[int] = []
     for place, (k, ratio, _, _) in enumerate(tests.cuts):
         if (most is None or len(cuts) < most) and accepted(ratio + log_alpha, draw):
             cuts.append(place)
@@ -455,17 +458,20 @@ def settle(
     old = len(np.unique(known[known >= 0]))
     free = int((known < 0).sum())
     highest = min(old + free, most or len(vectors))
-    counts, steps = [min(count, highest)], []
+    counts = [min(count, highest)]
+    steps: list[int] = []
     turned: int | None = None
     for number in range(rounds):
         found = semi_kmeans(vectors, known, counts[-1], starts=1, rounds=30, seed=seed + number)
-        centres, changes = split_and_merge(
+        centres, _ = split_and_merge(
             vectors, found.member, known, before, draw,
             least=least, most=most, log_alpha=log_alpha,
         )  # fmt: skip
         step = len(centres) - counts[-1]
         same = bool(steps) and step * steps[-1] > 0
-        counts.append(int(np.clip(counts[-1] + (round(1.6 * step) if same else step), old, highest)))
+        counts.append(
+            int(np.clip(counts[-1] + (round(1.6 * step) if same else step), old, highest))
+        )
         if turned is None and (not step or (steps and step * steps[-1] < 0)):
             turned = number
         steps.append(step)
@@ -473,11 +479,11 @@ def settle(
         if turned is not None and (still or number - turned >= 4):
             break
     rest = counts[1 + turned :] if turned is not None else counts[-3:]
-    final = int(round(float(np.median(rest))))
+    final = round(float(np.median(rest)))
     found = semi_kmeans(vectors, known, final, starts=5, seed=seed)
     member, centres = _without_empty(vectors, found.member, old)
     parts = [moments(vectors[member == k]) for k in range(len(centres))]
-    total = sum(log_alpha + math.lgamma(part.count) + evidence(part, before) for part in parts)
+    total = sum(log_alpha + math.lgamma(part.number) + evidence(part, before) for part in parts)
     return Mixture(member, centres, total, counts)
 
 
@@ -501,7 +507,7 @@ def responsibilities(vectors: np.ndarray, member: np.ndarray, before: Prior) -> 
         lower = np.linalg.cholesky(covariance)
         away = np.linalg.solve(lower, (vectors - mean).T)
         volume = np.log(np.diag(lower)).sum()
-        scores.append(math.log(part.count) - volume - (away**2).sum(0) / 2)
+        scores.append(math.log(part.number) - volume - (away**2).sum(0) / 2)
     table = np.stack(scores, 1)
     table = np.exp(table - table.max(1, keepdims=True))
     return table / table.sum(1, keepdims=True)
@@ -542,7 +548,9 @@ def principal(vectors: np.ndarray, dimensions: int) -> np.ndarray:
     """Rows on their main axes (N d), float64, at most as many as there are.
 
     >>> principal(np.array([[0.0, 1.0], [0.0, 3.0]]), 1).round(6).tolist() in (
-    ...     [[-1.0], [1.0]], [[1.0], [-1.0]])
+    ...     [[-1.0], [1.0]],
+    ...     [[1.0], [-1.0]],
+    ... )
     True
     """
     middle = np.asarray(vectors, np.float64)

@@ -85,7 +85,9 @@ def _contingency(labels: Any, clusters: Any) -> np.ndarray:
     if len(truth) != len(found):
         raise ValueError(f"{len(truth)} labels but {len(found)} clusters")
     if not len(truth) or min(truth.min(), found.min()) < 0:
-        raise ValueError("accuracy needs at least one row, and codes from 0: leave unknown ones out")
+        raise ValueError(
+            "accuracy needs at least one row, and codes from 0: leave unknown ones out"
+        )
     side = int(max(truth.max(), found.max())) + 1
     counts = np.zeros((side, side), np.int64)
     np.add.at(counts, (found, truth), 1)

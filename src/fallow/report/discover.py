@@ -69,7 +69,7 @@ def discover_page(found: Mapping[str, Any]) -> str:
         count=len(new),
         intro="No label names these. The surest images come first; below them, those that might "
         "belong elsewhere. To keep a group, give it a name: fallow discover RUN "
-        "--accept \"new 1=oak\" writes labels.csv for the next round.",
+        '--accept "new 1=oak" writes labels.csv for the next round.',
         empty="No new group was found: everything looks like one of the known classes.",
     )
     page.section(
@@ -214,13 +214,16 @@ def _judged(page: Page, found: Mapping[str, Any]) -> None:
     truth, groups = confusion["truth"], confusion["groups"]
     counts, matched = confusion["counts"], confusion["matched"]
     # every group at the place of the class it stands for, the others behind
-    order = sorted(
-        range(len(groups)), key=lambda k: (matched[k] is None, matched[k] or 0, k)
-    )
+    order = sorted(range(len(groups)), key=lambda k: (matched[k] is None, matched[k] or 0, k))
     sizes = [max(1, sum(row)) for row in counts]
     mixed = sorted(
         (
-            (counts[c][k], truth[c], groups[k], truth[matched[k]] if matched[k] is not None else "–")
+            (
+                counts[c][k],
+                truth[c],
+                groups[k],
+                truth[matched[k]] if matched[k] is not None else "–",
+            )
             for c in range(len(truth))
             for k in range(len(groups))
             if counts[c][k] and matched[k] != c

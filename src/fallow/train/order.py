@@ -46,6 +46,7 @@ def distinct(classes: np.ndarray, batch: int, *, seed: int, epoch: int) -> np.nd
     batches = rows.reshape(batch, steps).T  # dealt like cards: neighbours to different batches
     return draw.permuted(batches[draw.permutation(steps)], axis=1)
 
+
 def weighted(shares: np.ndarray, batch: int, *, seed: int, epoch: int) -> np.ndarray:
     """As `shuffled`, but drawn with replacement: a row comes as often as its share says.
 

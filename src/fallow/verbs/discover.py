@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SHOWN = 12  # pictures of a group
 DOUBTFUL = 48  # images that could go either way, in the report
+WRITTEN = ("path", "group", "confidence", "second", "second_confidence", "labelled", "truth")
 MINUTES = 10.0  # for a method that cannot do without training, when none are given
 
 
@@ -47,12 +48,12 @@ class Discovered(Result):
         low, high = self.findings["interval"]
         return int(low), int(high)
 
-    def accept(
-        self, groups: Mapping[str, str], *, sure: float = 0.0, out: Any = None
-    ) -> Result:
+    def accept(self, groups: Mapping[str, str], *, sure: float = 0.0, out: Any = None) -> Result:
         """Turn found groups into labels: {"new 1": "oak"}; see the verb."""
         if self.folder is None and out is None:
-            raise SettingProblem("say where to write the labels with out=, or save the result first")
+            raise SettingProblem(
+                "say where to write the labels with out=, or save the result first"
+            )
         place = Path(out) if out is not None else self.folder / "labels.csv"  # type: ignore[operator]
         return _accepted(self.table, self.findings["groups"], groups, sure, place)
 
@@ -61,8 +62,7 @@ class Discovered(Result):
         from fallow.files import atomic_write
 
         place = super().save(folder)
-        kept = [n for n in ("path", "group", "confidence", "second", "second_confidence", "labelled",
-                            "truth") if n in self.table.column_names]  # fmt: skip
+        kept = [name for name in WRITTEN if name in self.table.column_names]
         _write_csv(place / "assignments.csv", self.table.select(kept))
         with atomic_write(place / "run.json") as target:
             about = {k: v for k, v in self.findings.items() if k not in ("pictures", "paths")}
@@ -140,12 +140,16 @@ def discover(
     budget = given.get("minutes") or given.get("epochs")
     if budget or chosen.frozen is None:
         if kind is None:
-            raise SettingProblem(f"{method} does not train: leave minutes and epochs out, or use gpc")
+            raise SettingProblem(
+                f"{method} does not train: leave minutes and epochs out, or use gpc"
+            )
         if not budget:
             given["minutes"] = MINUTES
         if chosen.frozen is None and "classes" not in given:
             given["classes"] = _counted(asked, encoder, seed, tell)
-        seen, found, name, note = _trained(kind, asked, encoder, given, out, seed, tell, progress_bar)
+        seen, found, name, note = _trained(
+            kind, asked, encoder, given, out, seed, tell, progress_bar
+        )
     else:
         network, note = chosen_encoder(encoder)
         name = network.name
@@ -200,7 +204,9 @@ def _method(name: str) -> _Chosen:
     # a method of this room sorts vectors, trains, or both
     known = [one for one in slugs("discover") if one != "gcdss"]
     if name not in known:
-        raise SettingProblem(f"there is no method {name!r} to discover: {did_you_mean(name, known)}")
+        raise SettingProblem(
+            f"there is no method {name!r} to discover: {did_you_mean(name, known)}"
+        )
     module = import_module(f"fallow.methods.discover.{name}")
     frozen = getattr(module, "discover", None)
     if hasattr(module, "Settings"):
@@ -230,7 +236,9 @@ def _given(
         given = {k: v for k, v in given.items() if k not in ("minutes", "epochs")}
         given |= {k: v for k, v in (("minutes", minutes), ("epochs", epochs)) if v is not None}
         if chosen.trained is None:
-            raise SettingProblem(f"{method} does not train: leave minutes and epochs out, or use gpc")
+            raise SettingProblem(
+                f"{method} does not train: leave minutes and epochs out, or use gpc"
+            )
     make_settings(chosen.settings, given)  # a mistake must show before any image is read
     return given
 
@@ -565,9 +573,7 @@ def _doubt(seen: _Looked, found: Discovery, names: Sequence[str], row: Any) -> d
     }
 
 
-def _judged(
-    asked: Asked, seen: _Looked, found: Discovery, names: Sequence[str]
-) -> dict[str, Any]:
+def _judged(asked: Asked, seen: _Looked, found: Discovery, names: Sequence[str]) -> dict[str, Any]:
     """Accuracy on what was not labelled, and who was taken for whom, where the truth is known."""
     from fallow.measure import discovery_accuracy
     from fallow.measure.discovery import matching

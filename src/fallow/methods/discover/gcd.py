@@ -9,6 +9,7 @@ from fallow.inventory.discovered import Discovery, discovered, likeness
 from fallow.inventory.semi import semi_kmeans
 from fallow.inventory.space import unit
 from fallow.measure.cluster import clustering_accuracy
+from fallow.train.method import make_settings
 
 
 class Settings(BaseModel):
@@ -39,7 +40,7 @@ def discover(
     >>> discover(seen, known, Settings(classes=4)).member[[0, 119]].tolist() in ([0, 2], [0, 3])
     True
     """
-    s = settings or Settings()
+    s = make_settings(Settings, {}) if settings is None else settings
     seen = unit(seen)
     old = int(known.max()) + 1
     counts = [s.classes] if s.classes else [

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
@@ -20,7 +19,7 @@ from fallow.inventory.space import unit
 from fallow.losses.contrastive import nt_xent, supcon
 from fallow.losses.prototypes import prototype_contrast
 from fallow.problems import Problem, SettingProblem
-from fallow.train import Batch, Loss, Method, Now
+from fallow.train import Batch, Loss, Method, Now, make_settings
 from fallow.train import Settings as BaseSettings
 from fallow.train.clusters import vectors
 from fallow.train.distributed import from_first
@@ -138,7 +137,8 @@ class GPC(Method):
         features = self.encoder(batch.groups[0])  # 2B F
         z = self.head(features)
         known = batch.labels >= 0
-        alone = nt_xent(*z.chunk(2), s.temperature)
+        one, two = z.chunk(2)
+        alone = nt_xent(one, two, s.temperature)
         taught = supcon(z, batch.labels.repeat(2), s.class_temperature, used=known.repeat(2))
         total = (1 - s.balance) * alone + s.balance * taught
         parts: dict[str, Tensor | float] = {"views": alone.detach(), "labels": taught.detach()}
@@ -175,7 +175,7 @@ def discover(
     >>> found.count, found.interval, bool(found.chance.min() > 0.9)
     (6, (6, 6), True)
     """
-    s = settings or GPC.Settings()
+    s = make_settings(GPC.Settings, {}) if settings is None else settings
     seen = unit(seen)
     old = int(known.max()) + 1
     look = look_at(seen, known, s, seed)
@@ -183,7 +183,7 @@ def discover(
         if s.classes < old:
             raise SettingProblem(f"{old} classes are labelled, more than the {s.classes} asked for")
         member = semi_kmeans(look.points, known, s.classes, starts=20, seed=seed).member
-        chances = mixture.responsibilities(look.points, member, look.prior)
+        chances = honest_chances(look, known, member, seed)
         return discovered(look.points, member, old, chances, [s.classes], look.notes)
     begun = begin_from(old, len(seen), s)
     for _ in range(3):
@@ -201,7 +201,7 @@ def discover(
         look = look_at(seen, known, s, seed, round(believed))  # another size of classes: again
     middle = float(np.median(counts))
     best = min(ends, key=lambda end: (abs(end.count - middle), -end.evidence))
-    chances = mixture.responsibilities(look.points, best.member, look.prior)
+    chances = honest_chances(look, known, best.member, seed)
     return discovered(look.points, best.member, old, chances, counts, look.notes)
 
 
@@ -241,6 +241,34 @@ def look_at(
     return Look(points, fit.before, fit.log_alpha, classes, notes)
 
 
+def honest_chances(look: Look, known: np.ndarray, member: np.ndarray, seed: int) -> np.ndarray:
+    """The components' chances of every row (N K), flattened until they hold for hidden labels.
+
+    Gaussians fitted to the very rows they judge are too sure of themselves. Half of the labels
+    are hidden, everything is sorted again, and the power is taken under which the chances of the
+    hidden labels are largest.
+    """
+    draw = np.random.default_rng(seed)
+    shown = known.copy()
+    for one in range(int(known.max()) + 1):
+        own = draw.permutation(np.flatnonzero(known == one))
+        shown[own[: len(own) // 2]] = -1
+    hidden = np.flatnonzero((known >= 0) & (shown < 0))
+    power = 1.0
+    if len(hidden):
+        count = int(member.max()) + 1
+        again = semi_kmeans(look.points, shown, count, starts=1, seed=seed).member
+        judged = np.log(mixture.responsibilities(look.points, again, look.prior)[hidden] + 1e-300)
+        said = {}
+        for tried in np.geomspace(0.01, 1, 25):
+            flat = tried * judged
+            flat = flat - np.logaddexp.reduce(flat, 1)[:, None]
+            said[float(tried)] = float(flat[np.arange(len(hidden)), known[hidden]].mean())
+        power = max(said, key=lambda tried: said[tried])
+    table = mixture.responsibilities(look.points, member, look.prior) ** power
+    return table / table.sum(1, keepdims=True)
+
+
 def begin_from(old: int, images: int, s: Any) -> list[int]:
     """Numbers of classes to begin from: from hardly any new ones to twice as many as old ones.
 
@@ -249,7 +277,7 @@ def begin_from(old: int, images: int, s: Any) -> list[int]:
     """
     high = max(old + 2, min(3 * old, images // 4, s.most))
     steps = np.geomspace(old + 1, high, s.starts) if s.starts > 1 else [1.5 * old + 1]
-    return [int(round(step)) for step in steps]
+    return [round(float(step)) for step in steps]
 
 
 def sort_again(

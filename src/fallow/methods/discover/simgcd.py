@@ -100,9 +100,12 @@ class SimGCD(Method):
         heat = teacher_temperature(now.epoch, s.first_teacher, s.last_teacher, s.sharpen)
         own = taught_by_itself(scores, heat, s.sharpness)
         spread = neglect(scores, s.sharpness)
-        alone = nt_xent(*z.chunk(2), s.temperature)
+        one, two = z.chunk(2)
+        alone = nt_xent(one, two, s.temperature)
         together = supcon(z, names, s.class_temperature, used=known)
-        told = F.cross_entropy(scores.float() / s.sharpness, names, ignore_index=-1, reduction="sum")
+        told = F.cross_entropy(
+            scores.float() / s.sharpness, names, ignore_index=-1, reduction="sum"
+        )
         told = told / known.sum().clamp(min=1)
         free, taught = own + s.even * spread + alone, told + together
         return Loss(
