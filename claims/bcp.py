@@ -73,11 +73,13 @@ def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
     by, counts = SETS[name]
     # how long a step takes: all runs have the same number of them
     few = drawn(train, counts[0], by, 0)
+    mark = time.monotonic()
     quick = fitted(plan, known.classes, few, train, 0, {}, steps=12)
+    setup = time.monotonic() - mark - quick.seconds
     step = quick.seconds / max(quick.steps, 1)
     judging = timed_judging(quick.method, test)
     runs = plan.seeds * (2 * len(ROWS) + 1 + (len(MORE) if plan.ablations else 0))
-    left = 60 * minutes - (time.monotonic() - begin) - runs * judging
+    left = 60 * minutes - (time.monotonic() - begin) - runs * (judging + setup)
     steps = int(max(12, min(plan.steps, left / runs / step)))
 
     found: dict[str, list[float]] = {}

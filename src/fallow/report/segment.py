@@ -80,7 +80,10 @@ def segment_page(found: Mapping[str, Any]) -> str:
         element("div", *(_tile(atlas, k, items[k]) for k in shown), class_="tiles")
         if shown
         else None,
-        intro="Every mask over its picture, the most doubtful first; given ones are at the end.",
+        element("p", f"{len(items) - len(shown):,} more are in the folder overlays.", class_="hint")
+        if shown and len(shown) < len(items)
+        else None,
+        intro="Masks over their pictures, the most doubtful first; given ones are at the end.",
         empty="There are no pictures in this page.",
         count=len(items),
     )
@@ -146,7 +149,8 @@ def _card(atlas: Atlas, index: int, item: Mapping[str, Any], place: int) -> Html
         element(
             "p",
             element("b", f"{place}"),
-            element("span", _name(item), class_="name", title=path),
+            # names are cut at their beginning, from right to left: this one still reads forward
+            element("span", element("bdi", _name(item)), class_="name", title=path),
             element("span", f"{float(item['disagreement']):.4f}", class_="number"),
         ),
         class_="spotted above",

@@ -286,7 +286,7 @@ def _result(
         "created": datetime.datetime.now().isoformat(" ", "minutes"),
         "method": slug,
         "headlines": headlines,
-        "notes": [*known.notes, *run.notes],
+        "notes": known.notes,
         "warnings": run.warnings,
         "counts": {"masks given": len(known.labelled), "masks written": len(next_ones)},
         "classes": [
@@ -312,7 +312,11 @@ def _result(
         ],
         "metrics": run.history,
         "settings": run.settings.model_dump(exclude_none=True),
-        "machine": {"processor": platform.machine(), "computing": str(run.choice)},
+        "machine": {
+            "processor": platform.machine(),
+            "computing": str(run.choice),
+            "notes": "; ".join(run.notes),
+        },
         "problems": [{"path": one.path, "reason": one.reason} for one in known.labelled.problems],
         "seconds": round(run.seconds, 1),
     }
