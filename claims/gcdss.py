@@ -172,7 +172,7 @@ def pixels(data: Path, minutes: float, plan: Plan) -> list[Entry]:
                  "fingerprint": everything.fingerprint},
         "budget": {"minutes": minutes, "seconds": time.monotonic() - begin},
         "settings": {**asdict(plan), "regions": "superpixels"},
-        "observed": found,
+        "observed": {row: [brief(one) for one in each] for row, each in found.items()},
     }  # fmt: skip
     compared = PIXELS + (TRAINED if plan.segmenter_minutes > 0 else [])
     return [
@@ -184,6 +184,11 @@ def pixels(data: Path, minutes: float, plan: Plan) -> list[Entry]:
         )
         for claim, ours, theirs, measure in compared
     ]  # fmt: skip
+
+
+def brief(scores: dict[str, Any]) -> dict[str, Any]:
+    """Without the classes one by one, which would be written once for each entry."""
+    return {name: value for name, value in scores.items() if name != "class"}
 
 
 PIXELS = [
