@@ -69,7 +69,8 @@ def test_autoencoder(case):
         for text in case.inputs["param_shapes"].tolist()
     ]
     x = case.tensor("x")
-    vae = Autoencoder(x.shape[1], int(case.number("latent")))
+    hidden = shapes[0][0], shapes[2][0]
+    vae = Autoencoder(x.shape[1], int(case.number("latent")), hidden=hidden)
     parameters = list(vae.parameters())
     assert [tuple(parameter.shape) for parameter in parameters] == shapes
     with torch.no_grad():

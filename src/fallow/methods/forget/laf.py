@@ -129,16 +129,22 @@ class Edited:
 
 
 class Autoencoder(nn.Module):
-    """A variational autoencoder of embeddings: halved, an eighth, a code, and back.
+    """A variational autoencoder of embeddings: two narrower layers, a code, and back.
 
     >>> vae = Autoencoder(256, 16)
     >>> vae(torch.zeros(3, 256), torch.zeros(3, 16))[0].shape
     torch.Size([3, 256])
     """
 
-    def __init__(self, width: int, latent: int, decoder: str = "sigmoid") -> None:
+    def __init__(
+        self,
+        width: int,
+        latent: int,
+        decoder: str = "sigmoid",
+        hidden: tuple[int, int] | None = None,  # none: a half and an eighth
+    ) -> None:
         super().__init__()
-        wide, narrow = max(2, width // 2), max(16, width // 8)
+        wide, narrow = hidden or (max(2, width // 2), max(16, width // 8))
         self.latent, self.decoder = latent, decoder
         self.down = nn.ModuleList([nn.Linear(width, wide), nn.Linear(wide, narrow)])
         self.mean, self.spread = nn.Linear(narrow, latent), nn.Linear(narrow, latent)
