@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from fallow.encoders.base import Encoder
 from fallow.encoders.hub import HubNetwork, TimmNetwork
+from fallow.encoders.moments import Moments
 from fallow.encoders.resnet import ResNet
-from fallow.encoders.untrained import Untrained
 from fallow.encoders.vit import ViT
 from fallow.problems import SettingProblem
 
@@ -183,7 +183,7 @@ def _depth(network: nn.Module) -> int:
         return config.num_hidden_layers if network.family.norm else len(config.depths)
     if isinstance(network, TimmNetwork):
         return len(network.model.feature_info)
-    stages = network.model if isinstance(network, Untrained) else network
+    stages = network.model if isinstance(network, Moments) else network
     if not isinstance(stages, ResNet):
         # any other network says so itself
         return int(network.depth)  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from fallow.encoders import resnet as resnets
 from fallow.encoders import unet as unets
 from fallow.encoders import vit as vits
 from fallow.encoders.base import Encoder, Preprocessing
-from fallow.encoders.untrained import Untrained
+from fallow.encoders.moments import BUILT_IN, Moments, built_in
 from fallow.problems import Problem, SettingProblem, did_you_mean
 
 _TINY = Path(__file__).parent / "tiny"
@@ -51,9 +51,9 @@ def _check(options: dict[str, Any], known: Iterable[str], name: str) -> None:
 
 def _build(name: str, options: dict[str, Any], size: int | None) -> tuple[nn.Module, int]:
     """A randomly initialised built-in network and its native size."""
-    if name == "untrained":
+    if name in BUILT_IN:
         _check(options, [], name)
-        return Untrained(), size or Untrained.size
+        return built_in(name), size or Moments.size
     base, said = _parse(name)
     build: Callable[..., nn.Module]
     if base in unets.NETWORKS:

@@ -78,7 +78,7 @@ def load(folder: str | Path) -> Encoder:
     except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise Problem(f"the encoder in {folder} cannot be built again: {reason}") from error
-    return encoder
+    return encoder.eval()
 
 
 def _read(path: Path) -> bytes:
