@@ -162,7 +162,7 @@ def test_known_good_images_see_a_defect_that_all_share(tmp_path):
 def test_a_window_and_tiles(tmp_path):
     source = folder(tmp_path / "plates")
     for options in ({"window": 1}, {"tiles": "2x1"}, {"tiles": 2, "window": 2}):
-        found = spot(source, settings=QUICK, out=tmp_path / "out", **options)
+        found = spot(source, encoder="untrained", settings=QUICK, out=tmp_path / "out", **options)
         first = {int(Path(p).stem) for p in found.table["path"].to_pylist()[:3]}
         assert first == set(ODD), options
     assert found.patches.shape == (14, 32, 32)  # two inputs of 16 x 16 patches, either way

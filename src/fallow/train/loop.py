@@ -600,7 +600,7 @@ def _fingerprint(method: Method, images: Any) -> str:
 
 def _facts(images: Images, streams: tuple[str, ...]) -> Facts:
     side = int(np.median(np.minimum(images.column("width"), images.column("height"))))
-    names = tuple(images.labels[1])
+    names = tuple(images.labels[1]) if "label" in images.columns else ()
     dimensions = getattr(images, "dimensions", 2)
     return Facts(len(images), side, len(names), names, dimensions, streams)
 

@@ -75,7 +75,7 @@ def draw(
 
     >>> numbers = Numbers(torch.Generator().manual_seed(0))
     >>> [name for name, _ in draw(numbers, (8, 8)).steps]
-    ['flip', 'scale']
+    ['flip', 'rotate']
     """
     steps = [one("flip", numbers, size)] if flip == "always" else []
     left = [item for item in items if item != "flip" or flip == "drawn"]
