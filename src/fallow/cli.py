@@ -75,7 +75,7 @@ def embed(
 @app.command()
 def learn(
     source: Source,
-    method: Annotated[str, typer.Option(help="simclr, swav, ...")] = "simclr",
+    method: Annotated[str | None, typer.Option(help="simclr, swav, ...")] = None,
     labels: Labels = None,
     where: Where = None,
     encoder: Encoder = None,
@@ -98,7 +98,7 @@ def learn(
         where=where,
         minutes=minutes,
         epochs=epochs,
-        out=out or Path(f"{_stem(source)}-{method}"),
+        out=out or Path(f"{_stem(source)}-{method or 'learnt'}"),
         preset=preset,
         settings={**_yaml(settings), **_pairs(set_ or [])},
         seed=seed,

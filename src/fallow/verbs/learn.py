@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 MINUTES = 10.0  # the budget when none is given
 # forward and backward of both 32-px views through a ResNet-18 of width 64, images/s on two cores
-CPU_SPEED = 150.0
+CPU_SPEED = 45.0
 GPU_SPEED = 8000.0
+TINY_SPEED = 250.0  # the same for two views through tiny, on two cores
+GENTLE = 0.03  # a learning rate at which what tiny knows is not lost
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,36 @@ class Plan:
     encoder: str
     batch: int
     reasons: tuple[str, ...]
+    method: str = "simclr"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def from_tiny(images: Images, minutes: float | None) -> Plan:
+    """Go on from the built-in encoder: what pays without a GPU.
+
+    >>> from fallow.images.samples import shapes
+    >>> plan = from_tiny(shapes(300, seed=0, side=32), minutes=2)
+    >>> plan.method, plan.encoder, plan.size, plan.batch
+    ('moco', 'tiny', 64, 128)
+    """
+    count = len(images)
+    passes = TINY_SPEED * 60 * (minutes or MINUTES) / count
+    reasons = (
+        "views of 64 px: what the encoder was made for",
+        f"encoder tiny: about {passes:.0f} passes fit the budget, and without a GPU no such "
+        "budget brings random weights as far",
+        f"batches of {_batch(count)}: there are {count} images",
+        "method moco, gently: it adapts the encoder to these images",
+    )
+    return Plan(64, "tiny", _batch(count), reasons, "moco", {"learning_rate": GENTLE})
+
+
+def _batch(count: int) -> int:
+    return 256 if count >= 2048 else 128 if count >= 256 else max(2, count // 2)
 
 
 def choose(images: Images, minutes: float | None, gpu: bool = False) -> Plan:
-    """View size, encoder and batch for a collection and a budget.
+    """View size, random encoder and batch for a collection and a budget.
 
     >>> from fallow.images.samples import shapes
     >>> plan = choose(shapes(300, seed=0, side=32), minutes=2)
@@ -52,7 +80,7 @@ def choose(images: Images, minutes: float | None, gpu: bool = False) -> Plan:
     sizes = (32, 64, 128, 224) if gpu else (32, 64)
     size = max([s for s in sizes if s <= side] or [32])
     count = len(images)
-    batch = 256 if count >= 2048 else 128 if count >= 256 else max(2, count // 2)
+    batch = _batch(count)
     seconds = 60 * (minutes or MINUTES)
     width, passes = 64, 0.0
     for width in (64, 32, 16):
@@ -87,7 +115,7 @@ def transformer_for(size: int) -> tuple[str, str]:
 def learn(
     source: Any,
     *,
-    method: str = "simclr",
+    method: str | None = None,
     encoder: str | None = None,
     labels: Any = None,
     where: str | None = None,
@@ -102,9 +130,10 @@ def learn(
 ) -> Learnt:
     """Train `method` on the images of `source` for some minutes or epochs.
 
-    With labels the result says how well nearest neighbours predict them, beside the untrained
-    encoder; without, its report shows clusters and neighbours. A run whose `out` folder holds a
-    checkpoint goes on from there.
+    Without a method and an encoder, the built-in encoder goes on learning from these images (with
+    a GPU, a larger one learns from random). With labels the result says how well nearest
+    neighbours predict them, beside the encoder as it was before; without, its report shows
+    clusters and neighbours. A run whose `out` folder holds a checkpoint goes on from there.
 
     >>> from fallow.images.samples import shapes
     >>> run = learn(shapes(32, seed=0, side=24), epochs=1, encoder="resnet8/8")
@@ -116,8 +145,15 @@ def learn(
     import fallow
 
     images = opened(source, labels, where)
-    kind = find("learn", method)
     given = dict(settings or {})
+    gpu = torch.cuda.is_available()
+    asked = minutes or given.get("minutes")
+    if method is None and encoder is None and not gpu:
+        plan = from_tiny(images, asked)
+    else:
+        plan = choose(images, asked, gpu)
+    method = method or plan.method
+    kind = find("learn", method)
     if preset is not None:
         if preset not in kind.presets:
             hint = did_you_mean(preset, kind.presets)
@@ -128,9 +164,9 @@ def learn(
         given |= {"epochs": epochs, "minutes": minutes}
     elif "epochs" not in given and "minutes" not in given:
         given["minutes"] = MINUTES
-    make_settings(kind.Settings, given)  # a mistake must show before any image is read
-    plan = choose(images, given.get("minutes"), torch.cuda.is_available())
-    chosen = make_settings(kind.Settings, {"size": plan.size, "batch": plan.batch} | given)
+    make_settings(kind.Settings, given)  # a mistake must show before any training
+    suited = {"size": plan.size, "batch": plan.batch, **plan.settings}
+    chosen = make_settings(kind.Settings, suited | given)
     name, reasons = plan.encoder, list(plan.reasons)
     if encoder is not None:
         name, reasons[1] = encoder, f"encoder {encoder}: as asked"
@@ -164,8 +200,8 @@ def learn(
     rows = []
     if first and "label" in images.columns:
         read = {key: value for key, value in run.encoder.options.items() if key == "pool"}
-        untrained = fallow.encoder(name, seed=seed, size=chosen.size, **read)
-        rows = scores({"trained": run.encoder, "untrained": untrained}, images, seed=seed)
+        before = fallow.encoder(name, seed=seed, size=chosen.size, **read)
+        rows = scores({"trained": run.encoder, "before": before}, images, seed=seed)
     result = Learnt(run, images, method, reasons, rows)
     if first and run.folder is not None:
         result.save(run.folder)
