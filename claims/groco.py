@@ -21,7 +21,7 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
     found = arms.run(data, minutes, ARMS, plan)
     return [
         found.compare("sorting groups serves k-NN better than SimCLR's loss", "groco", "simclr"),
-        found.compare("... and a linear probe", "groco", "simclr", "probe"),
+        found.compare("sorting groups serves a linear probe better", "groco", "simclr", "probe"),
         *(
             found.compare(f"GroCo as it is beats {other.removeprefix('groco, ')}", "groco", other)
             for other in list(ARMS)[2:]

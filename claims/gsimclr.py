@@ -44,7 +44,7 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
     return [
         found.compare("guided batches hold fewer false negatives", "guided", "shuffled", "spared"),
         found.compare("guided batches serve better than shuffled ones", "guided", "shuffled"),
-        found.compare("... by a linear probe", "guided", "shuffled", "probe"),
+        found.compare("guided batches serve a linear probe better", "guided", "shuffled", "probe"),
         found.compare(
             "batches guided by the classes serve better than shuffled ones",
             "guided by classes",

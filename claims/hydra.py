@@ -29,7 +29,7 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
     gate, none, equal, ours, base = ARMS
     return [
         found.compare("the gate makes arbitrary pairs learnable", gate, none),
-        found.compare("... by a linear probe", gate, none, "probe"),
+        found.compare("the gate helps a linear probe", gate, none, "probe"),
         found.compare("arbitrary pairs with the gate match equal pairs", gate, equal),
         found.compare("arbitrary pairs use more directions", gate, equal, "effective_rank"),
         found.compare("with clusters for labels the gate helps as well", ours, base),

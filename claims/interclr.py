@@ -40,7 +40,9 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
     found = arms.run(data, minutes, ARMS, plan, watch=watch)
     return [
         found.compare("contrast across images improves on its base", "interclr", "intra only"),
-        found.compare("... by a linear probe", "interclr", "intra only", "probe"),
+        found.compare(
+            "contrast across images improves a linear probe", "interclr", "intra only", "probe"
+        ),
         found.compare("online labels serve better than offline", "interclr", "offline labels"),
         found.compare(
             "online labels agree with the classes better than offline",

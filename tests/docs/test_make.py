@@ -42,8 +42,11 @@ SPEED = {
 
 
 @pytest.fixture
-def package(monkeypatch):
+def package(monkeypatch, make):
     """A package fallow.methods with one method in it, made in memory."""
+    # these two ask the real package
+    monkeypatch.setattr(make, "taxonomy", lambda: "placed")
+    monkeypatch.setattr(make, "which", lambda claims: "advised")
     module = types.ModuleType("fallow.methods.learn.some_method")
 
     class Some:
@@ -78,7 +81,12 @@ def test_pages_hold_docstring_settings_and_results(make, package, tmp_path):
         (tmp_path / name / "results" / f"{stem}.json").write_text(json.dumps(content))
     make.main(tmp_path)
     written = sorted(str(p.relative_to(tmp_path / "docs")) for p in tmp_path.rglob("*.md"))
-    assert written == ["evidence.md", "methods/some-method.md", "taxonomy.md"]
+    assert written == [
+        "evidence.md",
+        "methods/some-method.md",
+        "taxonomy.md",
+        "which-method.md",
+    ]
     page = (tmp_path / "docs/methods/some-method.md").read_text()
     assert "# some-method\n\nDo some thing.\n\nAnd say why.\n" in page
     assert "| `codes` | `300` | how many \\| codes |" in page
@@ -94,3 +102,13 @@ def test_what_was_not_measured_is_said(make, package, tmp_path):
     make.main(tmp_path)
     assert "Not measured yet." in (tmp_path / "docs/methods/some-method.md").read_text()
     assert (tmp_path / "docs/evidence.md").read_text().count("None measured yet.") == 2
+
+
+def test_methods_are_placed_and_advised_by_what_was_measured(make):
+    assert "| [swav](methods/swav.md) |" in make.taxonomy()
+    text = make.which({"swav": [CLAIM | {"method": "a", "baseline": "b"}]})
+    assert "## Makes no difference that could be measured" in text
+    assert "| [swav](methods/swav.md) | a is better than b | a | b | +0.012 |" in text
+    assert "## Worth it" not in text
+    assert "`groco`" in text.splitlines()[-1]
+    assert "`swav`" not in text.splitlines()[-1]
