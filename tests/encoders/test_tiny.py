@@ -1,0 +1,53 @@
+"""The built-in encoder: small, the same everywhere, and better than its random self."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import fallow
+from fallow.encoders.names import describe, rebuild
+from fallow.images.samples import shapes
+from fallow.measure import knn_accuracy
+
+FOLDER = Path(fallow.__file__).parent / "encoders" / "tiny"
+
+
+def test_it_is_small_and_says_where_it_comes_from():
+    assert (FOLDER / "model.safetensors").stat().st_size <= 8e6
+    found = fallow.encoder("tiny")
+    assert (found.dimension, found.size, found.training) == (960, 64, False)
+    assert "Tiny ImageNet" in found.provenance["weights"]
+    assert "Tiny ImageNet" in (FOLDER / "README.md").read_text()
+
+
+def test_every_stage_has_its_say():
+    vectors = fallow.encoder("tiny").embed(shapes(8, seed=0, side=64))
+    stages = np.split(vectors, np.cumsum([64, 128, 256]), axis=1)
+    for part in stages:
+        np.testing.assert_allclose(np.linalg.norm(part, axis=1), 1.0, atol=1e-3)
+
+
+def test_it_beats_its_random_self_on_pictures_it_never_saw():
+    images = shapes(300, seed=0, side=64)
+    codes = images.labels[0]
+    teach = np.arange(len(images)) % 3 > 0
+
+    def score(encoder):
+        vectors = encoder.embed(images)
+        return knn_accuracy(vectors[teach], codes[teach], vectors[~teach], codes[~teach], k=5).top1
+
+    tiny = fallow.encoder("tiny")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        fresh = rebuild(describe(tiny))
+    assert score(tiny) > score(fresh) + 0.15
+
+
+def test_gradients_flow_where_a_picture_is_flat():
+    encoder = fallow.encoder("tiny")
+    pixels = torch.zeros(2, 3, 64, 64, requires_grad=True)
+    encoder(pixels).square().sum().backward()
+    assert torch.isfinite(pixels.grad).all()
