@@ -24,7 +24,7 @@ CROPS = {
 }
 SMALL = 32  # images a batch, fewer than there are prototypes
 QUEUE = {
-    "queue of 480": Arm("swav", SHARED | {"crops": 0, "queue": 480, "queue_from_epoch": 1}),
+    "queue of 480": Arm("swav", SHARED | {"crops": 0, "queue": 480, "queue_from_epoch": 0}),
     "no queue": Arm("swav", SHARED | {"crops": 0, "queue": 0}),
 }
 

@@ -490,6 +490,12 @@ def test_map_is_in_order_bounded_and_passes_mistakes_on(folder):
 # fuzz
 
 
+def test_text_that_is_not_utf8_is_one_sentence(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(b'{"path": "\xe1.png", "x": 1}\n')
+    with pytest.raises(SourceProblem, match="a.jsonl cannot be read as a table: .*UTF8"):
+        open(tmp_path / "a.jsonl")
+
+
 @settings(max_examples=120, deadline=None)
 @given(st.sampled_from(["zip", "tar", "tar.gz", "parquet", "arrow", "csv", "jsonl"]), st.data())
 def test_flipped_bytes_in_any_container_never_crash(tmp_path_factory, kind, data):

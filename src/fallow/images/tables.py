@@ -40,6 +40,7 @@ def read_table(data: bytes, name: str) -> pa.Table:
             raise SourceProblem(
                 f"{name} is not a table fallow reads: use {', '.join(TABLE_SUFFIXES)}"
             )
+        table.validate(full=True)  # a JSON parser lets text through that is not UTF-8
         names = table.column_names
     except SourceProblem:
         raise
