@@ -492,7 +492,7 @@ def test_map_is_in_order_bounded_and_passes_mistakes_on(folder):
 
 def test_text_that_is_not_utf8_is_one_sentence(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(b'{"path": "\xe1.png", "x": 1}\n')
-    with pytest.raises(SourceProblem, match="a.jsonl cannot be read as a table: .*UTF8"):
+    with pytest.raises(SourceProblem, match=r"a.jsonl cannot be read as a table: .*UTF8"):
         open(tmp_path / "a.jsonl")
 
 
