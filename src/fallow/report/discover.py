@@ -90,15 +90,7 @@ def discover_page(found: Mapping[str, Any]) -> str:
     )
     _counting(page, found)
     _judged(page, found)
-    problems = found.get("problems") or []
-    page.section(
-        "Unreadable files",
-        table(["file", "reason"], [[one["path"], one["reason"]] for one in problems])
-        if problems
-        else None,
-        empty="Every file could be read.",
-        count=len(problems) or None,
-    )
+    page.unreadable(found.get("problems") or [])
     settings = {
         **{k: found[k] for k in ("method", "mode", "encoder", "seed", "seconds") if k in found},
         **{k: v for k, v in (found.get("settings") or {}).items() if v is not None},

@@ -78,15 +78,7 @@ def discover_pixels_page(found: Mapping[str, Any]) -> str:
     _maps(page, pictures, atlas)
     _measures(page, found.get("measured") or {})
     _confusion(page, found.get("measured") or {}, classes)
-    problems = found.get("problems") or []
-    page.section(
-        "Unreadable files",
-        table(["file", "reason"], [[one["path"], one["reason"]] for one in problems])
-        if problems
-        else None,
-        empty="Every file could be read.",
-        count=len(problems) or None,
-    )
+    page.unreadable(found.get("problems") or [])
     settings = {
         **{
             k: found[k] for k in ("method", "threshold", "encoder", "seconds", "seed") if k in found

@@ -71,15 +71,7 @@ def distil_page(found: Mapping[str, Any]) -> str:
         "of the colours: low means that both halves show the same.",
         empty="It was not measured.",
     )
-    problems = found.get("problems") or []
-    page.section(
-        "Unreadable files",
-        table(["file", "reason"], [[one["path"], one["reason"]] for one in problems])
-        if problems
-        else None,
-        empty="Every file could be read.",
-        count=len(problems) or None,
-    )
+    page.unreadable(found.get("problems") or [])
     page.section("Settings", facts(found["settings"]) if found.get("settings") else None,
                  empty="Everything ran with the defaults.")  # fmt: skip
     return page.html()

@@ -204,6 +204,16 @@ class Page:
         """What a reader must know before scrolling."""
         self._lead.append(join(content))
 
+    def unreadable(self, problems: Sequence[Mapping[str, Any]]) -> None:
+        """The section of files that could not be read, each with its reason."""
+        rows = [[one["path"], one["reason"]] for one in problems]
+        self.section(
+            "Unreadable files",
+            table(["file", "reason"], rows) if rows else None,
+            empty="Every file could be read.",
+            count=len(rows) or None,
+        )
+
     def section(
         self,
         title: str,

@@ -87,15 +87,7 @@ def protect_page(found: Mapping[str, Any]) -> str:
         empty="There are no copies.",
         count=len(items) or None,
     )
-    problems = found.get("problems") or []
-    page.section(
-        "Unreadable files",
-        table(["file", "reason"], [[one["path"], one["reason"]] for one in problems])
-        if problems
-        else None,
-        empty="Every file could be read.",
-        count=len(problems) or None,
-    )
+    page.unreadable(found.get("problems") or [])
     settings = {
         **{k: found[k] for k in ("encoder", "budget", "steps", "seconds", "patterns from")
            if k in found},

@@ -114,15 +114,7 @@ def segment_page(found: Mapping[str, Any]) -> str:
         "Training", element("div", *charts, class_="charts") if charts else None,
         empty="There are no curves.",
     )  # fmt: skip
-    problems = found.get("problems") or []
-    page.section(
-        "Unreadable files",
-        table(["file", "reason"], [[one["path"], one["reason"]] for one in problems])
-        if problems
-        else None,
-        empty="Every file could be read.",
-        count=len(problems) or None,
-    )
+    page.unreadable(found.get("problems") or [])
     page.section("Settings", facts(found["settings"]) if found.get("settings") else None,
                  empty="Everything ran with the defaults.")  # fmt: skip
     page.section("Machine", facts(found["machine"]) if found.get("machine") else None,

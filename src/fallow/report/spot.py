@@ -67,15 +67,7 @@ def spot_page(found: Mapping[str, Any]) -> str:
         "false-positive rate of 0.3. Undefined: a class is missing.",
         empty="Nothing was measured: there are neither labels nor masks.",
     )
-    problems = found.get("problems") or []
-    page.section(
-        "Unreadable files",
-        table(["file", "reason"], [[one["path"], one["reason"]] for one in problems])
-        if problems
-        else None,
-        empty="Every file could be read.",
-        count=len(problems) or None,
-    )
+    page.unreadable(found.get("problems") or [])
     settings = {
         **{k: found[k] for k in ("mode", "encoder", "compared with", "seconds") if k in found},
         **found.get("sight", {}),
