@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from benchmarks.photos import archive
 
-from claims.record import Entry, entry
+from claims.record import Entry, entry, over_sets
 
 # name -> the column whose values are drawn as wholes, and how many pictures keep their masks
 SETS: dict[str, tuple[str | None, tuple[int, int]]] = {
@@ -54,12 +54,7 @@ class Plan:
 
 def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
     plan = plan or Plan()
-    begin = time.monotonic()
-    entries: list[Entry] = []
-    for number, name in enumerate(plan.sets):
-        left = minutes - (time.monotonic() - begin) / 60
-        entries += one_set(data, name, left / (len(plan.sets) - number), plan)
-    return entries
+    return over_sets(plan.sets, minutes, lambda name, share: one_set(data, name, share, plan))
 
 
 def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:

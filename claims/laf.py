@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from benchmarks.photos import archive
 
-from claims.record import Entry, entry
+from claims.record import Entry, entry, over_sets
 
 SIZES = {"cifar10_subset": 32, "tiny_imagenet50": 32, "clothing_cc0": 32}
 TASKS = ("class", "random")
@@ -55,12 +55,7 @@ class Plan:
 
 def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
     plan = plan or Plan()
-    begin = time.monotonic()
-    entries: list[Entry] = []
-    for number, name in enumerate(plan.sets):
-        left = minutes - (time.monotonic() - begin) / 60
-        entries += one_set(data, name, left / (len(plan.sets) - number), plan)
-    return entries
+    return over_sets(plan.sets, minutes, lambda name, share: one_set(data, name, share, plan))
 
 
 def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from benchmarks.photos import archive
 from torch import Tensor, nn
 
-from claims.record import Entry, entry
+from claims.record import Entry, entry, over_sets
 
 # name -> what selects one kind of product among the archive's images
 SETS = {
@@ -71,12 +71,7 @@ class Outcome:
 
 def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
     plan = plan or Plan()
-    begin = time.monotonic()
-    entries: list[Entry] = []
-    for number, name in enumerate(plan.sets):
-        left = minutes - (time.monotonic() - begin) / 60
-        entries += one_set(data, name, left / (len(plan.sets) - number), plan)
-    return entries
+    return over_sets(plan.sets, minutes, lambda name, share: one_set(data, name, share, plan))
 
 
 def trained() -> str | None:

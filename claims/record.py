@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
@@ -58,6 +59,18 @@ def entry(
         settings=settings,
         observed=observed or {},
     )
+
+
+def over_sets(
+    names: Sequence[str], minutes: float, one_set: Callable[[str, float], list[Entry]]
+) -> list[Entry]:
+    """The entries of every data set, each given an equal share of the minutes that are left."""
+    begin = time.monotonic()
+    entries: list[Entry] = []
+    for number, name in enumerate(names):
+        left = minutes - (time.monotonic() - begin) / 60
+        entries += one_set(name, left / (len(names) - number))
+    return entries
 
 
 def interval(differences: Sequence[float]) -> tuple[float, float]:

@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.photos import archive
 from torch import nn
 
-from claims.record import Entry, entry
+from claims.record import Entry, entry, over_sets
 from fallow.losses.segmentation import masked_cross_entropy
 from fallow.methods.segment.semiovs import SemiOVS
 from fallow.train import Loss, Now
@@ -66,12 +66,7 @@ class Scene:
 
 def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
     plan = plan or Plan()
-    begin = time.monotonic()
-    entries: list[Entry] = []
-    for number, name in enumerate(plan.sets):
-        left = minutes - (time.monotonic() - begin) / 60
-        entries += one_set(data, name, left / (len(plan.sets) - number), plan)
-    return entries
+    return over_sets(plan.sets, minutes, lambda name, share: one_set(data, name, share, plan))
 
 
 def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
