@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.record import Line, alternate, line
+from benchmarks.record import Line, alternate, line, most_held
 
 ALONE = True  # no peer to install
 
@@ -52,7 +51,7 @@ def run(data: Path, python: str | None, quick: bool) -> list[Line]:
     begin = time.perf_counter()
     whole(vectors, known, amount)
     seconds = time.perf_counter() - begin
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = most_held()
     work = f"{amount.starts} starts until they rest, {shape}: seconds allowed over used"
     lines.append(line(work, "-", "", [(SECONDS, seconds)], 1.0, peak))
     begin = time.perf_counter()

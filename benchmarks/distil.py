@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import resource
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.record import ROOT, Line, alternate, line
+from benchmarks.record import ROOT, Line, alternate, line, most_held
 
 ALONE = True  # no peer to install
 
@@ -232,9 +231,9 @@ def _peak_here() -> None:
         return torch.cat([pixels, pixels.flip(-1)]), labels
 
     mtt.slope(net, start.clone().requires_grad_(), *feed(0))  # what libraries allocate once
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = most_held()
     getattr(mtt, form)(net, start, target, feed, steps, pixels, torch.tensor(0.01))
-    print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024))
+    print(json.dumps(most_held() - before))
 
 
 if __name__ == "__main__":

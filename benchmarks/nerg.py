@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.record import ROOT, Line, alternate, line
+from benchmarks.record import ROOT, Line, alternate, line, most_held
 
 ALONE = True  # no peer to install
 
@@ -185,8 +185,6 @@ def peak(amount: Amount) -> float:
 
 
 def _peak_here() -> None:
-    import resource
-
     regions, labelled, width, neighbours = map(int, sys.argv[1:])
     amount = Amount(neighbours=neighbours)
     warm(amount)
@@ -195,9 +193,9 @@ def _peak_here() -> None:
     known = random.standard_normal((labelled, width), np.float32)
     for row in vectors:  # in place: the peak is to be the neighbours', not that of making vectors
         row /= np.linalg.norm(row)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = most_held()
     near(vectors, known, amount)
-    print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024))
+    print(json.dumps(most_held() - before))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import tempfile
 import time
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from benchmarks.peer import Peer
 from benchmarks.photos import crops
-from benchmarks.record import Line, alternate, line
+from benchmarks.record import Line, alternate, line, most_held
 
 BATCH = 256
 
@@ -29,7 +28,7 @@ def run(data: Path, python: str, quick: bool) -> list[Line]:
             fallow = second_epoch(pictures)
             pairs = alternate(fallow, lambda: peer.ask(do="epoch")["rate"], repeats)
             work = f"second epoch from {count:,} JPEGs of 256 px, images/s"
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            peak = most_held()
             return [line(work, "ImageFolder + DataLoader", peer.version, pairs, 10, peak)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peer import Peer
-from benchmarks.record import Line, alternate, line
+from benchmarks.record import Line, alternate, line, most_held
 from benchmarks.views import pin
 
 WIRES = {11: 1, 13: 3, 32: 1}  # values a row: how many of them are positives
@@ -54,7 +53,7 @@ def run(data: Path, python: str, quick: bool) -> list[Line]:
 
                 pairs = alternate(ours, theirs, amount.pairs)
                 work = f"{name}, {wires} values, batch {amount.batch}: steps/s"
-                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+                peak = most_held()
                 lines.append(line(work, "diffsort", peer.version, pairs, target, peak))
     return lines
 

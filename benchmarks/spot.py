@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.photos import archive
-from benchmarks.record import ROOT, Line, alternate, line
+from benchmarks.record import ROOT, Line, alternate, line, most_held
 
 ALONE = True  # no peer to install
 
@@ -172,12 +172,6 @@ def _peak_here() -> None:
     before = most_held()
     scored(z, bool(bf16))
     print(json.dumps(most_held() - before))
-
-
-def most_held() -> float:
-    """Peak megabytes of this program alone; getrusage also counts what started it."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import numpy as np
 
 from benchmarks.peer import Peer
 from benchmarks.photos import squares
-from benchmarks.record import Line, alternate, line
+from benchmarks.record import Line, alternate, line, most_held
 from benchmarks.views import pin
 from fallow.views.structure import structure_filter
 
@@ -74,7 +73,7 @@ def run(data: Path, python: str, quick: bool) -> list[Line]:
                 amount.slow_pairs if work.volume else amount.pairs,
             )
             what = f"volumes/s, {side}^3" if work.volume else f"pictures/s, {side} x {side}"
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            peak = most_held()
             lines.append(line(what, work.peer, about["version"], pairs, work.target, peak))
     return [*lines, *growth(data, amount)]
 

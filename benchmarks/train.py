@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import tempfile
 import time
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 
 from benchmarks.peer import Peer
 from benchmarks.photos import archive, extract
-from benchmarks.record import Line, alternate, line
+from benchmarks.record import Line, alternate, line, most_held
 
 RATE, TEMPERATURE = 0.06, 0.5  # of lightly's example and of its loss
 
@@ -64,7 +63,7 @@ def run(data: Path, python: str, quick: bool) -> list[Line]:
                 (True, "lightly, bf16 and channels last", 1.3),
             ):
                 pairs = alternate(ours, lambda fast=fast: theirs(fast), amount.pairs)  # type: ignore[misc]
-                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+                peak = most_held()
                 lines.append(line(work, name, peer.version, pairs, target, peak))
 
             shares = [(one.share, 1.0) for one in runs]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import numpy as np
 
 from benchmarks.peer import Peer
 from benchmarks.photos import squares
-from benchmarks.record import Line, alternate, line
+from benchmarks.record import Line, alternate, line, most_held
 
 SIZES = {32: 32, 96: 96, 224: 256}  # view -> source
 TARGETS = {  # times the rate of the peer; the first three peers share a column
@@ -63,7 +62,7 @@ def run(data: Path, python: str, quick: bool) -> list[Line]:
 
                     pairs = alternate(lambda f=fallow: f(), theirs, amount.pairs)  # type: ignore[misc]
                 work = f"SimCLR views/s per core, {size} px from {side} px"
-                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+                peak = most_held()
                 lines.append(line(work, name, about["version"], pairs, targets[size], peak))
     return lines
 

@@ -201,6 +201,7 @@ def train(
 
     encoder = fallow.encoder(plan.encoder, seed=seed, size=plan.size)
     kept: dict[str, Any] = {"history": [], "seed": seed}
+    warned: list[str] = []
     steps, seconds = 0, 0.0
     if arm.method is not None:
         kind = find("learn", arm.method) if isinstance(arm.method, str) else arm.method
@@ -209,13 +210,16 @@ def train(
         fitted = fit(kind, bank, encoder=encoder, settings=settings, seed=seed, each_epoch=watch)
         kept |= {"history": fitted.history, "method": fitted.method}
         encoder, steps, seconds = fitted.encoder, fitted.steps, fitted.seconds
+        warned = fitted.warnings
     vectors = encoder.embed(bank)
     scores = judged(vectors, bank, encoder.embed(test), test)
     return Outcome(
         **scores,
         epochs=steps * plan.batch / len(bank),
         minutes=seconds / 60,
-        seen=late(kept["history"]) | observe(Trained(encoder, vectors=vectors, **kept)),
+        seen=late(kept["history"])
+        | {"warnings": warned}
+        | observe(Trained(encoder, vectors=vectors, **kept)),
     )
 
 

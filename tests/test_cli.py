@@ -67,6 +67,8 @@ def test_mistyped_method_setting_and_encoder(tmp_path):
     assert "did you mean simclr" in refused(*learn, "--method", "simcrl")
     assert "did you mean temperature" in refused(*learn, "--set", "temprature=1")
     assert "name=value" in refused(*learn, "--set", "temperature")
+    assert "cannot read the value" in refused(*learn, "--set", "temperature={")
+    assert "'auto', 'on' or 'off'" in refused(*learn, "--set", "compile=maybe")
     assert "resnet18" in refused(*learn, "--encoder", "resnet19")
     assert not (tmp_path / "run").exists()
 

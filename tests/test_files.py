@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from fallow.files import atomic_write, cache_dir, fingerprint, locked
+from fallow.files import atomic_write, cache_dir, fingerprint, locked, plain_yaml
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -18,6 +18,12 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
         file.write(b"new")
     assert target.read_bytes() == b"new"
     assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def test_yaml_reads_words_as_words_and_truth_as_truth():
+    text = "{a: off, b: on, c: no, d: Yes, e: true, f: False, g: 3, h: null}"
+    words = {"a": "off", "b": "on", "c": "no", "d": "Yes"}
+    assert plain_yaml(text) == words | {"e": True, "f": False, "g": 3, "h": None}
 
 
 def test_cache_dir_follows_the_environment(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from fallow.files import plain_yaml
 from fallow.problems import Problem, SettingProblem
 
 # typer carries its own click in some versions and uses the installed one in others
@@ -100,7 +101,7 @@ def learn(
         epochs=epochs,
         out=out or Path(f"{_stem(source)}-{method or 'learnt'}"),
         preset=preset,
-        settings={**_yaml(settings), **_pairs(set_ or [])},
+        settings=_settings(settings, set_),
         seed=seed,
         tell=typer.echo,
         progress_bar=sys.stderr.isatty(),
@@ -158,7 +159,7 @@ def spot(
         tiles=tiles,
         out=out or Path(f"{_stem(source)}-spot"),
         preset=preset,
-        settings={**_yaml(settings), **_pairs(set_ or [])},
+        settings=_settings(settings, set_),
         in_steps=in_steps,
         seed=seed,
         tell=typer.echo,
@@ -233,7 +234,7 @@ def segment(
         epochs=epochs,
         out=out or Path(f"{_stem(source)}-segment"),
         preset=preset,
-        settings={**_yaml(settings), **_pairs(set_ or [])},
+        settings=_settings(settings, set_),
         seed=seed,
         tell=typer.echo,
         progress_bar=sys.stderr.isatty(),
@@ -273,7 +274,7 @@ def forget(
         retrain=retrain,
         out=out or Path(f"{_stem(str(model))}-forgotten"),
         preset=preset,
-        settings={**_yaml(settings), **_pairs(set_ or [])},
+        settings=_settings(settings, set_),
         seed=seed,
         tell=typer.echo,
     )
@@ -334,7 +335,7 @@ def protect(
         minutes=minutes,
         epochs=epochs,
         preset=preset,
-        settings={**_yaml(settings), **_pairs(set_ or [])},
+        settings=_settings(settings, set_),
         verify=Verification(epochs=verify_epochs) if verify else False,
         seed=seed,
         tell=typer.echo,
@@ -375,7 +376,7 @@ def distil(
         minutes=minutes,
         out=out or Path(f"{_stem(source)}-distil"),
         preset=preset,
-        settings={**_yaml(settings), **_pairs(set_ or [])},
+        settings=_settings(settings, set_),
         seed=seed,
         tell=typer.echo,
     )
@@ -440,7 +441,7 @@ def discover(
         sure=sure,
         out=out if accept else out or Path(f"{_stem(source)}-discover"),
         preset=preset,
-        settings={**_yaml(settings), **_pairs(set_ or [])},
+        settings=_settings(settings, set_),
         seed=seed,
         tell=typer.echo,
         progress_bar=sys.stderr.isatty(),
@@ -498,13 +499,18 @@ def _stem(source: str) -> str:
     return Path(source.rstrip("/")).name.split(".")[0] or "images"
 
 
+def _settings(path: Path | None, words: list[str] | None) -> dict[str, Any]:
+    """Of a file, and over them those of --set."""
+    return {**_yaml(path), **_pairs(words or [])}
+
+
 def _yaml(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     import yaml
 
     try:
-        found = yaml.safe_load(path.read_text())
+        found = plain_yaml(path.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise SettingProblem(f"cannot read settings from {path}: {error}") from None
     if not isinstance(found, dict):
@@ -520,7 +526,10 @@ def _pairs(words: list[str]) -> dict[str, Any]:
         name, equals, value = word.partition("=")
         if not equals:
             raise SettingProblem(f"--set wants name=value, not {word!r}")
-        found[name.strip()] = yaml.safe_load(value)
+        try:
+            found[name.strip()] = plain_yaml(value)
+        except yaml.YAMLError:
+            raise SettingProblem(f"cannot read the value in --set {word!r}") from None
     return found
 
 

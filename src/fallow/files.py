@@ -10,7 +10,7 @@ import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 
 def cache_dir() -> Path:
@@ -43,6 +43,25 @@ def inside(name: str) -> str:
     """
     parts = [re.sub(r'[<>:"|?*\\\x00-\x1f]', "_", part) for part in PurePosixPath(name).parts]
     return "/".join(part for part in parts if part not in ("/", "..", ".")) or "image"
+
+
+def plain_yaml(text: str) -> Any:
+    """What YAML says, but `on`, `off`, `yes` and `no` are words: settings and classes have them.
+
+    >>> plain_yaml("compile: off"), plain_yaml("true")
+    ({'compile': 'off'}, True)
+    """
+    import yaml
+
+    truth = "tag:yaml.org,2002:bool"
+
+    class Plain(yaml.SafeLoader):
+        yaml_implicit_resolvers = {  # noqa: RUF012
+            first: [rule for rule in rules if rule[0] != truth or first in "tTfF"]
+            for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
+    return yaml.load(text, Plain)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from fallow.files import fingerprint
+from fallow.files import fingerprint, plain_yaml
 from fallow.images.collection import Images, read_bytes
 from fallow.images.decode import Unreadable, decode_mask
 from fallow.images.stores import Arrays, FileProblem, Store
@@ -165,7 +165,7 @@ def _yaml(path: Path) -> Any:
     import yaml
 
     try:
-        return yaml.safe_load(path.read_text())
+        return plain_yaml(path.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise SettingProblem(f"cannot read classes from {path}: {error}") from None
 

@@ -17,18 +17,12 @@ from fallow.encoders.heads import dino_head
 from fallow.encoders.vit import transformer_of
 from fallow.losses.distillation import centred, masked_distillation, self_distillation, silence
 from fallow.train import Batch, Loss, Method, Now
-from fallow.train import Settings as BaseSettings
 from fallow.train.distributed import all_reduce_sum, world_size
 from fallow.train.masking import blocks, numpy_generator
-from fallow.train.method import Optimiser
-from fallow.train.optimisers import clip_each
 from fallow.train.schedules import cosine_momentum, ramp
+from fallow.train.selfdistilled import ADVICE, CentredSettings, hold_prototypes
 from fallow.train.teacher import Centre, follow, twin
 from fallow.views import Recipe, dino
-
-ADVICE = (
-    "lower teacher_temperature, use fewer prototypes, raise the batch, or lower teacher_momentum"
-)
 
 
 class IBOT(Method):
@@ -40,40 +34,14 @@ class IBOT(Method):
     )
     needs_transformer = True
 
-    class Settings(BaseSettings):
-        prototypes: int = Field(1024, gt=1, description="how many answers there are")
-        hidden: int = Field(512, gt=0, description="width of the head")
-        bottleneck: int = Field(128, gt=0, description="dimension the prototypes live in")
-        gain: bool = Field(False, description="whether prototypes learn their length")
+    class Settings(CentredSettings):
         mask_probability: float = Field(0.5, ge=0, le=1, description="views with hidden patches")
         mask_share: float = Field(0.3, ge=0, lt=1, description="their mean share of hidden patches")
         mask_spread: float = Field(0.2, ge=0, lt=1, description="how far from it the share varies")
         patch_weight: float = Field(1.0, ge=0, description="of the patches' loss beside the views'")
-        temperature: float = Field(0.1, gt=0, description="softness of the student's answers")
-        teacher_temperature: float = Field(
-            0.04, gt=0, description="lower against a uniform teacher"
+        patch_temperature: float = Field(
+            0.04, gt=0, description="the teacher's for patches, from first_temperature too"
         )
-        patch_temperature: float = Field(0.04, gt=0, description="the teacher's for patches")
-        first_temperature: float = Field(0.04, gt=0, description="both at the start")
-        temperature_warmup: float = Field(
-            0.0, ge=0, le=1, description="share of the budget from the first temperature"
-        )
-        teacher_momentum: float = Field(
-            0.99, ge=0, le=1, description="share of itself a teacher keeps; rises to 1"
-        )
-        centre_momentum: float = Field(0.9, ge=0, lt=1)
-        freeze_epochs: float = Field(1.0, ge=0, description="epochs with fixed prototypes")
-        clip_each: float | None = Field(3.0, gt=0, description="largest gradient norm of a tensor")
-        crops: int = Field(4, ge=0, description="small local views beside the two global ones")
-        boundary: float = Field(
-            0.25, gt=0.05, lt=1, description="share of the image that parts local from global views"
-        )
-        optimiser: Optimiser = "adamw"
-        learning_rate: float = 1e-3
-        final_rate: float = 0.01
-        warmup: float = 0.1
-        weight_decay: float = 0.04
-        final_weight_decay: float | None = 0.4
 
     presets: ClassVar = {
         "paper": {  # ViT-S/16
@@ -163,12 +131,7 @@ class IBOT(Method):
         return torch.from_numpy(masks).flatten(1)
 
     def before_step(self, now: Now) -> None:
-        s = self.settings
-        if s.clip_each is not None:
-            clip_each(self.parameters(), s.clip_each)
-        if now.step < s.freeze_epochs * now.steps_per_epoch:
-            for parameter in self.head[-1].parameters():
-                parameter.grad = None  # neither momentum nor decay may move it
+        hold_prototypes(self, self.head[-1], self.settings, now)
 
     def after_step(self, now: Now) -> None:
         self.centre.move()

@@ -19,9 +19,8 @@ from fallow.encoders.vit import ViT, transformer_of
 from fallow.losses.distillation import balanced, cross_entropy, neglect, silence
 from fallow.losses.precision import at_least_float32
 from fallow.train import Batch, Loss, Method, Now
-from fallow.train import Settings as BaseSettings
-from fallow.train.method import Optimiser
 from fallow.train.schedules import cosine_momentum
+from fallow.train.selfdistilled import SelfDistilledSettings
 from fallow.train.teacher import follow, twin
 from fallow.views import Recipe, msn
 
@@ -35,28 +34,16 @@ class MSN(Method):
     predicts = "the balanced prototypes of a whole view, from a view with missing patches"
     needs_transformer = True
 
-    class Settings(BaseSettings):
+    class Settings(SelfDistilledSettings):
         prototypes: int = Field(128, gt=1, description="1024 in the paper for 1000 classes")
-        hidden: int = Field(512, gt=0, description="width of the head")
         projection: int = Field(128, gt=0, description="dimension the prototypes live in")
         dropped: float = Field(0.15, ge=0, lt=1, description="share of patches that are left out")
-        temperature: float = Field(0.1, gt=0, description="softness of the student's shares")
         sharpening: float = Field(0.25, gt=0, description="the teacher's temperature, relative")
         iterations: int = Field(3, ge=0, description="Sinkhorn rounds that balance the teacher")
         spread_weight: float = Field(1.0, ge=0, description="of using all prototypes equally")
-        teacher_momentum: float = Field(
-            0.99, ge=0, le=1, description="share of itself a teacher keeps; rises to 1"
-        )
-        crops: int = Field(4, ge=0, description="small focal views beside the large ones")
         boundary: float = Field(
-            0.3, gt=0.05, lt=1, description="share of the image that parts focal from large views"
+            0.3, gt=0.05, lt=1, description="share of the image that parts local from large views"
         )
-        optimiser: Optimiser = "adamw"
-        learning_rate: float = 1e-3
-        final_rate: float = 0.01
-        warmup: float = 0.1
-        weight_decay: float = 0.04
-        final_weight_decay: float | None = 0.4
         clip: float | None = 3.0
 
     presets: ClassVar = {
