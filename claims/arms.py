@@ -29,6 +29,7 @@ class Plan:
     archive: str = "cifar10_subset"
     encoder: str = "resnet8/16"  # small enough for some epochs in minutes on a CPU
     images: int = 5000
+    asked: int | None = None  # of the test images; none: all
     size: int = 32
     batch: int = 128
     seeds: int = 3
@@ -138,7 +139,7 @@ def run(
     begin = time.monotonic()
     everything = fallow.open(archive(data, plan.archive))
     bank = everything.where("split = 'train'").sample(plan.images, seed=0)
-    test = everything.where("split = 'test'")
+    test = asked(everything, plan)
     see = watch(bank) if watch else None
     mark = time.monotonic()
     floors = {
@@ -168,6 +169,12 @@ def run(
             print(f"{name}, seed {seed}: k-NN {one.knn:.4f}, probe {one.probe:.4f}", flush=True)
     spent = (time.monotonic() - begin) / 60
     return Trials(plan, chosen, outcomes, floors, bank, minutes, spent)
+
+
+def asked(everything: Any, plan: Plan) -> Any:
+    """The test images."""
+    test = everything.where("split = 'test'")
+    return test if plan.asked is None else test.sample(plan.asked, seed=0)
 
 
 def tuned(plan: Plan, arm: Arm, bank: Any) -> Arm:

@@ -29,10 +29,10 @@ SHARE, EPOCHS = 0.1, 20  # of the labels, and of fine-tuning on them
 def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
     import fallow
 
-    plan = plan or Plan(encoder="vit-nano/4")
+    plan = plan or Plan(encoder="vit-pico/4", images=3000, asked=2000)
     everything = fallow.open(archive(data, plan.archive))
     bank = everything.where("split = 'train'").sample(plan.images, seed=0)
-    test = everything.where("split = 'test'")
+    test = arms.asked(everything, plan)
     # a fifth of the time for embedding, probes and fine-tuning
     plan = replace(plan, minutes=0.8 * minutes / (plan.seeds * (len(ARMS) - 1)))
     found = arms.run(data, minutes, ARMS, plan, observe=tuned_on_few(plan, bank, test))

@@ -24,6 +24,7 @@ class Layout(NamedTuple):
 
 
 LAYOUTS = {
+    "vit-pico": Layout(96, 4, 3),
     "vit-nano": Layout(128, 6, 4),
     "vit-tiny": Layout(192, 12, 3),
     "vit-small": Layout(384, 12, 6),

@@ -1,14 +1,16 @@
-"""Volumes: scans of many slices, from arrays or NIfTI files, in the place of pictures."""
+"""Volumes: scans of many slices, from arrays, NIfTI or DICOM, in the place of pictures."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fallow.images.dicom import dicom_series, is_dicom, read_series
 from fallow.problems import MissingPackage, SourceProblem
 from fallow.views.volumes import Crop
 
@@ -110,34 +112,49 @@ class Volumes:
         return VolumeStream(self, crop, seed)
 
 
+def holds_volumes(source: Any) -> bool:
+    """Whether a source is a folder of scans."""
+    if not isinstance(source, str | PathLike) or not Path(source).is_dir():
+        return False
+    return any(path.name.endswith(NIFTI) or is_dicom(path) for path in Path(source).rglob("*"))
+
+
 def open_volumes(
     folder: str | Path, masks: str | Path | Mapping[str, np.ndarray] | None = None
 ) -> Volumes:
-    """All NIfTI files of a folder, slices first; masks are files of the same names elsewhere.
+    """All NIfTI files and DICOM series of a folder, slices first; masks have the same names.
 
-    Mask values stay as they are: `fallow.segment` turns them into codes.
+    A series is named after its folder. Mask values stay as they are: `fallow.segment` turns them
+    into codes.
     """
-    nibabel = _nibabel()
-    paths = sorted(path for path in Path(folder).rglob("*") if path.name.endswith(NIFTI))
-    mask_files: dict[str, Path] = {}
+    scans = _scans(Path(folder))
+    drawn: dict[str, list[Path]] = {}
     if masks is not None and not isinstance(masks, Mapping):
-        where = Path(masks)
-        mask_files = {
-            plain_name(path): path for path in sorted(where.rglob("*")) if path.name.endswith(NIFTI)
+        where = Path(masks).resolve()
+        drawn = _scans(Path(masks))
+        scans = {
+            name: files for name, files in scans.items() if where not in files[0].resolve().parents
         }
-        paths = [path for path in paths if where.resolve() not in path.resolve().parents]
-    if not paths:
-        raise SourceProblem(f"there are no volumes (.nii, .nii.gz) in {folder}")
-    arrays, found, headers = [], [], []
+    if not scans:
+        raise SourceProblem(f"there are no volumes (.nii, .nii.gz, .dcm) in {folder}")
+    arrays, affines = zip(*(_read(files) for files in scans.values()), strict=True)
+    found = [
+        np.rint(_read(drawn[name])[0]).astype(np.int32) if name in drawn else None for name in scans
+    ]
+    return Volumes(arrays, found, list(scans), name=Path(folder).name, headers=affines)
+
+
+def _scans(folder: Path) -> dict[str, list[Path]]:
+    """The files of every scan, by name."""
+    paths = sorted(folder.rglob("*"))
+    series = dicom_series(folder) if any(is_dicom(path) for path in paths) else {}
     for path in paths:
-        array, affine = _read(nibabel, path)
-        arrays.append(array)
-        headers.append(affine)
-        mask = mask_files.get(plain_name(path))
-        found.append(None if mask is None else np.rint(_read(nibabel, mask)[0]).astype(np.int32))
-    return Volumes(
-        arrays, found, [plain_name(path) for path in paths], name=Path(folder).name, headers=headers
-    )
+        if not path.name.endswith(NIFTI):
+            continue
+        if (name := plain_name(path)) in series:
+            raise SourceProblem(f"two scans in {folder} are called {name}: rename one")
+        series[name] = [path]
+    return series
 
 
 def write_volume(path: Path, codes: np.ndarray, affine: Any) -> None:
@@ -166,7 +183,12 @@ def plain_name(path: Path) -> str:
     return _TAIL.sub("", name)
 
 
-def _read(nibabel: Any, path: Path) -> tuple[np.ndarray, Any]:
+def _read(files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
+    """A scan and where its voxels lie."""
+    path = files[0]
+    if not path.name.endswith(NIFTI):
+        return read_series(files)
+    nibabel = _nibabel()
     try:
         image = nibabel.load(path)
         values = np.asarray(image.dataobj)

@@ -16,7 +16,13 @@ import pyarrow as pa
 
 from fallow.files import inside
 from fallow.images.masks import Classes, Masked, read_masks, without_masks
-from fallow.images.volumes import NIFTI, Volumes, open_volumes, read_volume_masks, write_volume
+from fallow.images.volumes import (
+    Volumes,
+    holds_volumes,
+    open_volumes,
+    read_volume_masks,
+    write_volume,
+)
 from fallow.methods import find
 from fallow.problems import SettingProblem, SourceProblem, did_you_mean
 from fallow.result import Result, writable
@@ -208,20 +214,13 @@ def _known(
 
     if isinstance(source, Volumes):
         return read_volume_masks(source, classes, ignore)
-    if _holds_volumes(source):
+    if holds_volumes(source):
         return read_volume_masks(open_volumes(source, masks), classes, ignore)
     images, note = stretched(opened(source, None, where))
     found = read_masks(images, masks, classes, ignore)
     if note:
         found.notes.append(note)
     return found
-
-
-def _holds_volumes(source: Any) -> bool:
-    if not isinstance(source, (str, os.PathLike)):
-        return False
-    folder = Path(source)
-    return folder.is_dir() and any(path.name.endswith(NIFTI) for path in folder.rglob("*.nii*"))
 
 
 def _sizes(known: Masked, gpu: bool) -> dict[str, Any]:

@@ -1,0 +1,210 @@
+"""k-NN accuracy against minutes: every method of learn, its own choice, and lightly's, in turn.
+
+One run of each on the same pictures for the whole budget, all cores and nothing else; what had been
+learnt at each mark is a copy of the weights made in passing and judged afterwards. Every method
+starts from the same random network, the one `learn` chooses for such a folder; *own choice* is
+`learn` told nothing but the minutes.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.peer import Peer
+from benchmarks.photos import archive
+from benchmarks.record import Line, line
+
+NEIGHBOURS, TEMPERATURE = 200, 0.1
+TARGET = 55.0  # of `learn` with no other setting, at the last mark
+METHODS: dict[str, dict[str, Any]] = {
+    **{slug: {} for slug in ("simclr", "moco", "byol", "swav", "groco", "gsimclr", "interclr")},
+    **{slug: {} for slug in ("amcl", "hydra", "supcon")},
+}
+PEERS = ("simclr", "swav")
+WIDTHS = (16, 32, 64)  # of SimCLR's ResNet-18, for the curve over sizes
+
+
+@dataclass(frozen=True)
+class Amount:
+    minutes: float = 10.0
+    marks: tuple[float, ...] = (2.5, 5.0, 10.0)
+    images: int | None = None  # none: all
+
+
+QUICK = Amount(minutes=0.1, marks=(0.05, 0.1), images=600)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """k-NN of test pictures among the training ones, weighted, 200 neighbours."""
+
+    bank: Any
+    test: Any
+
+    def vectors(self, bank: np.ndarray, test: np.ndarray) -> float:
+        from fallow.measure import knn_accuracy
+
+        (labels, names), (truth, other) = self.bank.labels, self.test.labels
+        place = {name: number for number, name in enumerate(names)}
+        wanted = np.array([place[other[code]] for code in truth])
+        neighbours = min(NEIGHBOURS, len(bank))
+        return 100 * knn_accuracy(bank, labels, test, wanted, neighbours, TEMPERATURE).top1
+
+    def encoder(self, encoder: Any) -> float:
+        return self.vectors(encoder.embed(self.bank), encoder.embed(self.test))
+
+
+def run(data: Path, python: str, quick: bool) -> list[Line]:
+    import fallow
+
+    amount = QUICK if quick else Amount()
+    everything = fallow.open(archive(data, "cifar10_subset"))
+    bank, test = (everything.where(f"split = '{part}'") for part in ("train", "test"))
+    if amount.images:
+        bank, test = bank.sample(amount.images, seed=0), test.sample(amount.images, seed=0)
+    judge = Judge(bank, test)
+    found: dict[str, dict[float, float]] = {}
+    peers, version = lightly(data, python, judge, amount)
+    found |= peers
+    found["own choice"] = chosen(judge, amount)
+    for slug, settings in METHODS.items():
+        encoder = from_random(bank, amount)
+        found[slug] = learnt(slug, encoder, {"size": 32, "batch": 256} | settings, judge, amount)
+    for width in WIDTHS:
+        encoder = fallow.encoder(f"resnet18/{width}", seed=0, size=32)
+        told = {"size": 32, "batch": 256}
+        found[f"simclr, ResNet-18 of width {width}"] = learnt(
+            "simclr", encoder, told, judge, amount
+        )
+    return list(lines(found, floors(judge), version, amount))
+
+
+def lines(
+    found: Mapping[str, Mapping[float, float]],
+    floors: Mapping[str, float],
+    version: str,
+    amount: Amount,
+) -> Iterator[Line]:
+    """Every accuracy beside lightly's SimCLR after the same minutes."""
+    peer = "lightly, simclr"
+    for name, marks in found.items():
+        for mark, accuracy in marks.items():
+            work = f"k-NN % after {mark:g} minutes: {name}"
+            yield line(work, peer, version, [(accuracy, found[peer][mark])], None)
+    last = amount.marks[-1]
+    yield line(f"k-NN % after {last:g} minutes: own choice", "what is wanted", "",
+               [(found["own choice"][last], TARGET)], 1.0)  # fmt: skip
+    for name, accuracy in floors.items():
+        yield line(f"k-NN % of {name}", peer, version, [(accuracy, found[peer][last])], None)
+
+
+def floors(judge: Judge) -> dict[str, float]:
+    """What no training reaches."""
+    import fallow
+    from fallow.verbs.probe import raw_pixels
+
+    pixels = [raw_pixels(images, 32) for images in (judge.bank, judge.test)]
+    return {
+        "raw pixels": judge.vectors(*pixels),
+        "an untrained ResNet-18": judge.encoder(fallow.encoder("resnet18", seed=0, size=32)),
+        "tiny, as it ships": judge.encoder(fallow.encoder("tiny")),
+    }
+
+
+# --- fallow ---
+
+
+def from_random(bank: Any, amount: Amount) -> Any:
+    """The network `learn` chooses where it does not start from tiny."""
+    import fallow
+    from fallow.verbs.learn import choose
+
+    return fallow.encoder(choose(bank, amount.minutes).encoder, seed=0, size=32)
+
+
+def chosen(judge: Judge, amount: Amount) -> dict[float, float]:
+    """`learn` with its own method, encoder, views and batch."""
+    import fallow
+    from fallow.verbs.learn import from_tiny
+
+    plan = from_tiny(judge.bank, amount.minutes)
+    told = {"size": plan.size, "batch": plan.batch, **plan.settings}
+    encoder = fallow.encoder(plan.encoder, seed=0, size=plan.size)
+    return learnt(plan.method, encoder, told, judge, amount)
+
+
+def learnt(
+    slug: str, encoder: Any, settings: Mapping[str, Any], judge: Judge, amount: Amount
+) -> dict[float, float]:
+    """Train for the whole budget; k-NN accuracy in percent at every mark."""
+    from fallow.methods import find
+    from fallow.train import fit, make_settings
+
+    kind = find("learn", slug)
+    copies: dict[float, Any] = {}
+    begun = [0.0]
+
+    class Watched(kind):  # type: ignore[misc, valid-type]
+        """The method, copied in passing."""
+
+        def before_training(self, pack: Any, seed: int) -> None:
+            begun[0] = time.perf_counter()
+            super().before_training(pack, seed)
+
+        def after_step(self, now: Any) -> None:
+            super().after_step(now)
+            gone = (time.perf_counter() - begun[0]) / 60
+            for mark in amount.marks[:-1]:
+                if gone >= mark and mark not in copies:
+                    copies[mark] = copy.deepcopy(self.encoder)
+
+    told = {**settings, "minutes": amount.minutes}
+    told["batch"] = min(told["batch"], len(judge.bank) // 2)
+    run = fit(Watched, judge.bank, encoder=encoder, settings=make_settings(kind.Settings, told))
+    copies[amount.marks[-1]] = run.encoder
+    found = {mark: judge.encoder(one) for mark, one in copies.items()}
+    print(slug, {mark: round(value, 1) for mark, value in found.items()}, flush=True)
+    return found
+
+
+# --- lightly ---
+
+
+def lightly(
+    data: Path, python: str, judge: Judge, amount: Amount
+) -> tuple[dict[str, dict[float, float]], str]:
+    """The same minutes of lightly's SimCLR and SwAV, judged in the same way."""
+    found: dict[str, dict[float, float]] = {}
+    with tempfile.TemporaryDirectory() as folder, Peer(python, "learning.py") as peer:
+        place = Path(folder)
+        for name, images in (("bank", judge.bank), ("test", judge.test)):
+            export(images, place / name)
+        for method in PEERS:
+            asked = {"do": "train", "method": method, "folder": folder, "workers": 2}
+            asked |= {"batch": min(256, len(judge.bank) // 2), "threads": os.cpu_count() or 1}
+            answer = peer.ask(**asked, minutes=amount.minutes, marks=amount.marks)
+            found[f"lightly, {method}"] = {
+                mark: judge.vectors(*(np.load(place / f"{method}-{mark:g}-{part}.npy")
+                                      for part in ("bank", "test")))
+                for mark in amount.marks
+            }  # fmt: skip
+            print(method, found[f"lightly, {method}"], answer, flush=True)
+        return found, peer.version
+
+
+def export(images: Any, folder: Path) -> None:
+    """One PNG for each image, numbered in order, so that the peer's rows are ours."""
+    from PIL import Image
+
+    (folder / "all").mkdir(parents=True)
+    for row in range(len(images)):
+        Image.fromarray(images[row]).save(folder / "all" / f"{row:06d}.png")
