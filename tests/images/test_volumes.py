@@ -63,11 +63,18 @@ def test_nifti_comes_back_as_written(tmp_path):
     assert np.array_equal(found.arrays[0], mask)
     assert np.array_equal(found.masks[1], mask)
     assert np.array_equal(found.headers[0], affine)
+    nested = open_volumes(tmp_path, tmp_path / "masks")  # masks beside the scans are not scans
+    assert nested.names == ["s1", "s2"]
+    (tmp_path / "scans" / "again").mkdir()
+    write_volume(tmp_path / "scans" / "again" / "s1.nii", mask, affine)
+    with pytest.raises(SourceProblem, match=r"two scans .* are called s1"):
+        open_volumes(tmp_path / "scans")
 
 
 def test_without_nibabel_the_extra_is_named(tmp_path, monkeypatch):
     import sys
 
+    (tmp_path / "a.nii").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "nibabel", None)
     with pytest.raises(MissingPackage, match=r"fallow\[scans\]"):
         open_volumes(tmp_path)

@@ -2,7 +2,15 @@
 
 from fallow.encoders.base import Encoder, Preprocessing
 from fallow.encoders.export import export_onnx
-from fallow.encoders.names import encoder
+from fallow.encoders.names import encoder, from_random
 from fallow.encoders.saving import load, save
 
-__all__ = ["Encoder", "Preprocessing", "encoder", "export_onnx", "load", "save"]
+__all__ = [
+    "Encoder",
+    "Preprocessing",
+    "encoder",
+    "export_onnx",
+    "from_random",
+    "load",
+    "save",
+]

@@ -87,9 +87,9 @@ def encoder(
 
     From random, the same for the same seed: "resnet8", "resnet14", "resnet18", "resnet34" and
     "resnet50", narrower as "resnet18/32" and for small images as "resnet18:small" (what a size
-    up to 64 means anyway); "vit-pico", "vit-nano", "vit-tiny", "vit-small" and "vit-base" with their
-    patch, as "vit-tiny/4"; "unet" and "vnet" to segment with, as "unet/16"; and "untrained", a quick one
-    whose random features are of some use.
+    up to 64 means anyway); "vit-pico", "vit-nano", "vit-tiny", "vit-small" and "vit-base" with
+    their patch, as "vit-tiny/4"; "unet" and "vnet" to segment with, as "unet/16"; and "untrained",
+    a quick one whose random features are of some use.
     With weights: "tiny", "hf:NAME", "timm:NAME". `size`, `mean` and `std` change the input.
 
     >>> import numpy as np
@@ -160,6 +160,15 @@ def _saved_folder(name: str) -> Path | None:
     if path.exists():
         raise Problem(f"{name} holds no saved encoder: an encoder.json is missing there.")
     return None
+
+
+def from_random(name: str) -> bool:
+    """Whether a name stands for weights that nothing was learnt with yet.
+
+    >>> from_random("resnet18/32"), from_random("tiny"), from_random("hf:facebook/dinov2-small")
+    (True, False, False)
+    """
+    return _is_built_in(name) and _saved_folder(name) is None
 
 
 def _is_built_in(name: str) -> bool:

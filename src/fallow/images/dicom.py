@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,11 @@ def is_dicom(path: Path) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
-def dicom_series(root: Path) -> dict[str, list[Path]]:
-    """Files of each series below a folder, by the path of its own folder; numbered where several
-    share one."""
+def dicom_series(paths: Iterable[Path], root: Path) -> dict[str, list[Path]]:
+    """Files of each series by their folder below `root`; numbered where several share one."""
     pydicom = _pydicom()
     folders: dict[Path, dict[str, list[Path]]] = {}
-    for path in sorted(path for path in root.rglob("*") if is_dicom(path)):
+    for path in paths:
         header = _read(pydicom, path, stop_before_pixels=True)
         series = folders.setdefault(path.parent, {})
         series.setdefault(str(header.get("SeriesInstanceUID", "")), []).append(path)

@@ -127,14 +127,11 @@ def open_volumes(
     A series is named after its folder. Mask values stay as they are: `fallow.segment` turns them
     into codes.
     """
-    scans = _scans(Path(folder))
     drawn: dict[str, list[Path]] = {}
-    if masks is not None and not isinstance(masks, Mapping):
-        where = Path(masks).resolve()
-        drawn = _scans(Path(masks))
-        scans = {
-            name: files for name, files in scans.items() if where not in files[0].resolve().parents
-        }
+    where = None if masks is None or isinstance(masks, Mapping) else Path(masks).resolve()
+    if where is not None:
+        drawn = _scans(where)
+    scans = _scans(Path(folder), besides=where)
     if not scans:
         raise SourceProblem(f"there are no volumes (.nii, .nii.gz, .dcm) in {folder}")
     arrays, affines = zip(*(_read(files) for files in scans.values()), strict=True)
@@ -144,17 +141,18 @@ def open_volumes(
     return Volumes(arrays, found, list(scans), name=Path(folder).name, headers=affines)
 
 
-def _scans(folder: Path) -> dict[str, list[Path]]:
-    """The files of every scan, by name."""
-    paths = sorted(folder.rglob("*"))
-    series = dicom_series(folder) if any(is_dicom(path) for path in paths) else {}
+def _scans(folder: Path, besides: Path | None = None) -> dict[str, list[Path]]:
+    """The files of every scan, by name; masks may lie among them."""
+    paths = sorted(path for path in folder.rglob("*") if besides not in path.resolve().parents)
+    slices = [path for path in paths if is_dicom(path)]
+    scans = dicom_series(slices, folder) if slices else {}
     for path in paths:
         if not path.name.endswith(NIFTI):
             continue
-        if (name := plain_name(path)) in series:
+        if (name := plain_name(path)) in scans:
             raise SourceProblem(f"two scans in {folder} are called {name}: rename one")
-        series[name] = [path]
-    return series
+        scans[name] = [path]
+    return scans
 
 
 def write_volume(path: Path, codes: np.ndarray, affine: Any) -> None:

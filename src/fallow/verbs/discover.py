@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from fallow.problems import SettingProblem, SourceProblem, did_you_mean
 from fallow.result import Result, writable
-from fallow.verbs.embed import UNTRAINED, chosen_encoder, opened
+from fallow.verbs.embed import chosen_encoder, opened
 
 if TYPE_CHECKING:
     from fallow.images import Images
@@ -452,15 +452,11 @@ def _trained(
     """Train on all images, with the labels that are known, and sort by what was learnt."""
     import torch
 
-    import fallow
     from fallow.train import fit, make_settings
     from fallow.verbs.learn import choose
 
     plan = choose(asked.images, given.get("minutes"), torch.cuda.is_available())
-    network, note = chosen_encoder(encoder)
-    if note == UNTRAINED:  # its filters cannot learn
-        network, note = fallow.encoder(plan.encoder, seed=seed, size=plan.size), ""
-        tell(f"encoder {plan.encoder} from random weights: none is pre-trained")
+    network, _ = chosen_encoder(encoder)
     size = given.get("size", network.size)
     chosen = make_settings(kind.Settings, {"size": size, "batch": plan.batch} | given)
     column = [asked.names[code] if code >= 0 else None for code in asked.known.tolist()]
@@ -478,8 +474,7 @@ def _trained(
     )
     seen = _finite(asked.images, run.encoder.embed(asked.images), network.name)
     found = run.method.discover(seen.vectors, asked.known[seen.rows], seed)  # type: ignore[operator]
-    warned = " ".join([note, *run.warnings]).strip()
-    return seen, found, network.name, warned
+    return seen, found, network.name, " ".join(run.warnings)
 
 
 # --- result ---

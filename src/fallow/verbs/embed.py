@@ -91,18 +91,15 @@ def opened(source: Any, labels: Any = None, where: str | None = None) -> Images:
     return images.where(where) if where else images
 
 
-def chosen_encoder(encoder: Any) -> tuple[Any, str]:
-    """The encoder asked for and a sentence to print with its findings, often empty."""
+def chosen_encoder(encoder: Any = None) -> tuple[Any, str]:
+    """The encoder asked for, by default tiny, and a sentence to print with its findings, if any."""
     import fallow
+    from fallow.encoders import from_random
 
-    if isinstance(encoder, str):
-        return fallow.encoder(encoder), ""
-    if encoder is not None:
+    name = "tiny" if encoder is None else encoder
+    if not isinstance(name, str):
         return encoder, ""
-    try:
-        return fallow.encoder("tiny"), ""
-    except fallow.Problem:
-        return fallow.encoder("untrained"), UNTRAINED
+    return fallow.encoder(name), UNTRAINED if from_random(name) else ""
 
 
 UNTRAINED = "The encoder is untrained: likeness here means colour, texture and layout, not meaning."

@@ -99,8 +99,9 @@ def segment(
 
     `masks` is a folder of masks called like the pictures; without it the pictures' own column
     `mask` counts. Values of the masks are the classes unless `classes` names them ({name: value},
-    a list, or a YAML file); `ignore` lists values not to be judged. Volumes (.nii) are treated as
-    such, with the extra `scans`. Everything is written into `out`, by default `<name>-segment`.
+    a list, or a YAML file); `ignore` lists values not to be judged. Volumes (NIfTI, DICOM) are
+    treated as such, with the extra `scans`. Everything is written into `out`, by default
+    `<name>-segment`.
 
     `more` are foreign pictures, labelled once before training: by `labeller` (a run of segment, a
     folder of masks, or "hf:NAME" of a CLIPSeg), by the masks that came with them, or by a CLIPSeg
