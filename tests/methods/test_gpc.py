@@ -11,8 +11,8 @@ import fallow
 from fallow.images.samples import shapes
 from fallow.measure import discovery_accuracy
 from fallow.methods import find, slugs
-from fallow.methods.discover import gcd, gpc
-from fallow.methods.discover.gpc import GPC, concentration, even_shares
+from fallow.methods.discover import even_shares, gcd, gpc
+from fallow.methods.discover.gpc import GPC, concentration
 from fallow.methods.discover.simgcd import SimGCD
 from fallow.problems import Problem
 from fallow.train import fit, make_settings

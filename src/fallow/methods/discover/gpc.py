@@ -11,35 +11,29 @@ from torch import Tensor
 
 from fallow.encoders import Encoder
 from fallow.encoders.heads import dino_head
-from fallow.encoders.parts import train_last
 from fallow.inventory import mixture
 from fallow.inventory.discovered import Discovery, discovered
 from fallow.inventory.semi import semi_kmeans
 from fallow.inventory.space import unit
 from fallow.losses.contrastive import nt_xent, supcon
 from fallow.losses.prototypes import prototype_contrast
+from fallow.methods.discover import Discoverer
+from fallow.methods.discover import Settings as BaseSettings
 from fallow.problems import Problem, SettingProblem
-from fallow.train import Batch, Loss, Method, Now, make_settings
-from fallow.train import Settings as BaseSettings
+from fallow.train import Batch, Loss, Now, make_settings
 from fallow.train.clusters import vectors
 from fallow.train.distributed import from_first
-from fallow.train.order import weighted
-from fallow.views import Recipe, moco
 
 if TYPE_CHECKING:
     from fallow.images import Images
 
 
-class GPC(Method):
+class GPC(Discoverer):
     """Learn a semi-supervised Gaussian mixture and features for each other (Zhao et al. 2023)."""
 
-    family = "discovery"
     predicts = "the class, known or new, of a view of an image"
 
     class Settings(BaseSettings):
-        classes: int | None = Field(
-            None, gt=1, description="how many there are, known ones included; none: counted"
-        )
         dimensions: int = Field(
             16, gt=0, description="main axes the mixture works on; few, for its test to mean much"
         )
@@ -60,13 +54,6 @@ class GPC(Method):
         wait: int = Field(1, ge=0, description="epochs without prototypes")
         refresh: int = Field(1, ge=1, description="epochs between two looks at all images")
         tightness: float = Field(1.0, gt=0, description="mean temperature of the prototypes")
-        temperature: float = Field(1.0, gt=0, description="of the contrast of two views")
-        class_temperature: float = Field(0.07, gt=0, description="of the contrast of classes")
-        balance: float = Field(0.35, ge=0, le=1, description="share of the labels' contrast")
-        hidden: int = Field(512, gt=0, description="width of the projection head")
-        last: int | None = Field(
-            None, gt=0, description="blocks of the encoder that learn; none: all"
-        )
 
     presets: ClassVar = {
         # the authors' script for fine-grained birds, with a transformer they got pre-trained
@@ -83,14 +70,10 @@ class GPC(Method):
         },
     }
 
-    shares: Tensor  # N, chances to be drawn, by row of the pack
     assigned: Tensor  # N, -1 before the first look
     prototypes: Tensor  # most F, unit rows
     density: Tensor  # most
     count: Tensor
-
-    def recipe(self) -> Recipe:
-        return moco(self.settings.size)
 
     def build(self, encoder: Encoder) -> None:
         s = self.settings
@@ -100,26 +83,18 @@ class GPC(Method):
             raise SettingProblem(
                 f"{self.facts.classes} classes are labelled, so most must be above {s.most}"
             )
-        if s.last is not None:
-            train_last(encoder, s.last)
+        super().build(encoder)
         self.head = dino_head(encoder.dimension, output=128, hidden=s.hidden)
         room = min(s.most, self.facts.count)
-        self.register_buffer("shares", torch.ones(self.facts.count, dtype=torch.float64))
         self.register_buffer("assigned", torch.full((self.facts.count,), -1))
         self.register_buffer("prototypes", torch.zeros(room, encoder.dimension))
         self.register_buffer("density", torch.ones(room))
         self.register_buffer("count", torch.zeros((), dtype=torch.long))
 
-    def compose(self, now: Now, count: int, batch: int, seed: int) -> np.ndarray:
-        return weighted(self.shares[:count].cpu().numpy(), batch, seed=seed, epoch=now.epoch)
-
     def before_epoch(self, now: Now, images: Images) -> None:
         """Look at all images: sort them with the features of now, and make prototypes of that."""
-        from fallow.train.loop import source_side
-
-        s = self.settings
-        known = images.labels[0][images.pack(side=source_side(self.recipe())).rows]
-        self.shares[: len(known)] = torch.from_numpy(even_shares(known))
+        super().before_epoch(now, images)
+        s, known = self.settings, self.known(images)
         if now.epoch < s.wait or (now.epoch - s.wait) % s.refresh:
             return
         seen = unit(vectors(self, images))  # N F
@@ -331,14 +306,3 @@ def concentration(
     density = density.clip(*np.percentile(density, (10, 90)))
     mean = density.mean()
     return tightness * density / mean if mean > 0 else np.full(len(density), tightness)
-
-
-def even_shares(known: np.ndarray) -> np.ndarray:
-    """Chances to be drawn: labelled images together as often as the others together.
-
-    >>> even_shares(np.array([0, 1, -1, -1, -1, -1])).tolist()
-    [1.0, 1.0, 0.5, 0.5, 0.5, 0.5]
-    """
-    labelled = known >= 0
-    rest = max(1, int((~labelled).sum()))
-    return np.where(labelled, 1.0, max(1, int(labelled.sum())) / rest)

@@ -12,37 +12,27 @@ from torch import Tensor
 
 from fallow.encoders import Encoder
 from fallow.encoders.heads import mlp, prototypes
-from fallow.encoders.parts import train_last
 from fallow.inventory.discovered import Discovery, discovered
 from fallow.inventory.space import unit
 from fallow.losses.contrastive import nt_xent, supcon
 from fallow.losses.distillation import neglect, self_distillation
+from fallow.methods.discover import Discoverer
+from fallow.methods.discover import Settings as BaseSettings
 from fallow.problems import SettingProblem
-from fallow.train import Batch, Loss, Method, Now
-from fallow.train import Settings as BaseSettings
-from fallow.views import Recipe, moco
+from fallow.train import Batch, Loss, Now
 
 
-class SimGCD(Method):
+class SimGCD(Discoverer):
     """Parametric classification for category discovery (Wen et al. 2023); the count is given."""
 
-    family = "discovery"
     predicts = "one view's class from the other view's, and the label where there is one"
 
     class Settings(BaseSettings):
-        classes: int | None = Field(None, gt=1, description="how many there are, old and new")
         even: float = Field(1.0, ge=0, description="weight of using all classes alike")
         sharpness: float = Field(0.1, gt=0, description="temperature of the classifier")
         first_teacher: float = Field(0.07, gt=0, description="the teacher's temperature at first")
         last_teacher: float = Field(0.04, gt=0, description="and after `sharpen` epochs")
         sharpen: int = Field(30, ge=1, description="epochs in which the teacher sharpens")
-        temperature: float = Field(1.0, gt=0, description="of the contrast of two views")
-        class_temperature: float = Field(0.07, gt=0, description="of the contrast of classes")
-        balance: float = Field(0.35, ge=0, le=1, description="share of what labels say")
-        hidden: int = Field(512, gt=0, description="width of the projection head")
-        last: int | None = Field(
-            None, gt=0, description="blocks of the encoder that learn; none: all"
-        )
 
     presets: ClassVar = {
         "paper": {
@@ -58,11 +48,6 @@ class SimGCD(Method):
         },
     }
 
-    shares: Tensor  # N, chances to be drawn, by row of the pack
-
-    def recipe(self) -> Recipe:
-        return moco(self.settings.size)
-
     def build(self, encoder: Encoder) -> None:
         s = self.settings
         if s.classes is None or s.classes < max(2, self.facts.classes):
@@ -70,23 +55,9 @@ class SimGCD(Method):
                 f"simgcd must be told how many classes there are, at least the "
                 f"{self.facts.classes} labelled ones: set classes, or let gpc count them"
             )
-        if s.last is not None:
-            train_last(encoder, s.last)
+        super().build(encoder)
         self.head = mlp([encoder.dimension, s.hidden, s.hidden, 256], activation="gelu")
         self.classifier = prototypes(encoder.dimension, s.classes)
-        self.register_buffer("shares", torch.ones(self.facts.count, dtype=torch.float64))
-
-    def before_epoch(self, now: Now, images) -> None:  # type: ignore[no-untyped-def]
-        from fallow.methods.discover.gpc import even_shares
-        from fallow.train.loop import source_side
-
-        known = images.labels[0][images.pack(side=source_side(self.recipe())).rows]
-        self.shares[: len(known)] = torch.from_numpy(even_shares(known))
-
-    def compose(self, now: Now, count: int, batch: int, seed: int) -> np.ndarray:
-        from fallow.train.order import weighted
-
-        return weighted(self.shares[:count].cpu().numpy(), batch, seed=seed, epoch=now.epoch)
 
     def scores(self, features: Tensor) -> Tensor:
         """Cosines with the classes' prototypes."""  # B F -> B K
