@@ -64,6 +64,12 @@ def test_rate_rises_then_falls_to_the_final_share():
     assert values == pytest.approx([0.0, 0.5, 1.0, 0.505, 0.01], abs=1e-6)
 
 
+def test_the_rate_may_fall_as_a_power_of_what_is_left():
+    settings = settings_for("simclr", learning_rate=1.0, batch=256, warmup=0.0, schedule="power")
+    values = [rate(settings, p) for p in (0.0, 0.25, 0.9, 1.0)]
+    assert values == pytest.approx([1.0, 0.75**0.9, 0.1**0.9, 0.0])
+
+
 def test_weight_decay_is_constant_or_moves_along_half_a_cosine():
     fixed = settings_for("simclr", weight_decay=0.04)
     assert [decay(fixed, p) for p in (0.0, 0.5, 1.0)] == [0.04] * 3

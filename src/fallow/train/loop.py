@@ -133,12 +133,13 @@ def _streams(
 
 
 def rate(settings: Settings, progress: float) -> float:
-    """The learning rate at some progress: linear warm-up, then half a cosine."""
+    """The learning rate at some progress: linear warm-up, then half a cosine or a power."""
     peak = schedules.scaled_rate(settings.learning_rate, settings.batch)
     warm = settings.warmup
     if progress < warm:
         return schedules.ramp(progress, peak * settings.start_rate, peak, warm)
-    return schedules.half_cosine(progress - warm, 1 - warm, peak, peak * settings.final_rate)
+    falls = {"cosine": schedules.half_cosine, "power": schedules.power}[settings.schedule]
+    return falls(progress - warm, 1 - warm, peak, peak * settings.final_rate)
 
 
 def decay(settings: Settings, progress: float) -> float:

@@ -112,6 +112,9 @@ class Settings(BaseModel):
     accumulate: int = Field(1, ge=1, description="parts a batch is cut into to save memory")
     optimiser: Optimiser = "sgd"
     learning_rate: float = Field(0.06, gt=0, description="at batch 256; scales with the batch")
+    schedule: Literal["cosine", "power"] = Field(
+        "cosine", description="how the rate falls: half a cosine, or (1 - progress) to the 0.9"
+    )
     start_rate: float = Field(0.0, ge=0, description="share of the learning rate to warm up from")
     final_rate: float = Field(0.0, ge=0, description="share of the learning rate left at the end")
     warmup: float = Field(0.05, ge=0, lt=1, description="share of the budget with a rising rate")

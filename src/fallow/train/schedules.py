@@ -15,6 +15,17 @@ def half_cosine(position: float, total: float, start: float, end: float = 0.0) -
     return end + (start - end) * (1 + math.cos(math.pi * position / total)) / 2
 
 
+def power(
+    position: float, total: float, start: float, end: float = 0.0, exponent: float = 0.9
+) -> float:
+    """From `start` at 0 to `end` at `total`, as a power of what is left: nearly a straight line.
+
+    >>> [round(power(t, 2, 1.0), 3) for t in (0, 1, 2)]
+    [1.0, 0.536, 0.0]
+    """
+    return end + (start - end) * max(0.0, 1 - position / total) ** exponent
+
+
 def warm_up_cosine(
     position: float, total: float, peak: float, warm: float = 0.0, end: float = 0.0
 ) -> float:

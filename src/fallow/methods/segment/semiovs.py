@@ -220,14 +220,13 @@ class SemiOVS(SegmentMethod):
             "zoom": (0.5, 2.0),
             "optimiser": "sgd",
             "learning_rate": 0.032,  # 0.001 at 8
+            "schedule": "power",
             "weight_decay": 1e-4,
             "warmup": 0.0,
         },
     }
     # the authors keep copies by their validation score; nobody needs masks for agreement
-    presets["paper-prevmatch"] = (
-        presets["paper"] | {"copies": 8} | {"copies": 8, "copy_when": "validation"}
-    )
+    presets["paper-prevmatch"] = presets["paper"] | {"copies": 8, "copy_when": "validation"}
 
     def recipe(self) -> Mapping[str, Recipe]:
         s = self.settings
