@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from benchmarks.photos import archive
 
-from claims.record import Entry, entry, over_sets
+from claims.record import Entry, budget, entry, over_sets
 
 # name -> the column whose values are drawn as wholes, and how many pictures keep their masks
 SETS: dict[str, tuple[str | None, tuple[int, int]]] = {
@@ -90,7 +90,7 @@ def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
     about = {
         "data": {"name": name, "images": len(train), "fingerprint": images.fingerprint,
                  "masks drawn by": by or "picture"},
-        "budget": {"minutes": minutes, "seconds": time.monotonic() - begin, "steps": steps},
+        "budget": budget(minutes, begin, steps=steps),
         "settings": asdict(plan),
         "observed": {"dice": found, "mean": {row: mean(each) for row, each in found.items()}},
     }  # fmt: skip

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from benchmarks.photos import archive
 
-from claims.record import Entry, entry
+from claims.record import Entry, budget, entry
 
 SIDE = 85  # of the pictures; views of 64 are cut from it
 ROWS = ("filtered", "unfiltered", "supervised", "all masks")
@@ -123,10 +123,7 @@ def one_set(few: Few, plan: Plan, steps: int, minutes: float) -> list[Entry]:
             "name": few.name, "images": len(few.train), "labelled": few.about.labelled,
             "test": len(few.test), "fingerprint": few.fingerprint,
         },
-        "budget": {
-            "minutes_asked": minutes, "minutes_spent": (time.monotonic() - begin) / 60,
-            "steps": steps,
-        },
+        "budget": budget(minutes, begin, steps=steps),
         "settings": asdict(plan) | {"side": SIDE, "classes": few.about.classes},
         "observed": {row: [asdict(one) for one in each] for row, each in found.items()},
     }  # fmt: skip

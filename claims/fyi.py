@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.photos import archive
 
-from claims.record import Entry, entry
+from claims.record import Entry, budget, entry
 
 PHOTOS, DIGITS = "cifar10_subset", "digits"
 COPIES = {"fyi": "mirror", "random flips": "random", "host": "none"}
@@ -143,7 +143,7 @@ def compare(plan: Plan, cell: Cell, loaded: tuple[Any, Any, Any], minutes: float
         found.setdefault("random real", []).append(
             judged(plan, cell, real, held, mirror, began, seed, plan.networks)
         )
-    spent = (time.monotonic() - begin) / 60
+    spent = budget(minutes, begin, steps=steps)
     observed = {
         row: {key: [asdict(one)[key] for one in rows] for key in ("accuracy", "asymmetry")}
         for row, rows in found.items()
@@ -159,7 +159,7 @@ def compare(plan: Plan, cell: Cell, loaded: tuple[Any, Any, Any], minutes: float
         entry(
             claim, ours, theirs,
             data=about,
-            budget={"minutes_asked": minutes, "minutes_spent": spent, "steps": steps},
+            budget=spent,
             seeds=[(a.accuracy, b.accuracy)
                    for a, b in zip(found[ours], found[theirs], strict=True)],
             settings=asdict(replace(plan, cells=(cell,))) | {"evaluation_mirrors": mirror},

@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks.photos import archive
 
 from claims.musc import trained
-from claims.record import Entry, entry
+from claims.record import Entry, budget, entry
 
 IGNORE = 255
 NAMES = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car",
@@ -49,7 +49,7 @@ class Plan:
 def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
     plan = plan or Plan()
     begin = time.monotonic()
-    entries = digits(plan)
+    entries = digits(plan, minutes)
     left = minutes - (time.monotonic() - begin) / 60
     return entries + pixels(data, left, plan)
 
@@ -57,7 +57,7 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
 # --- digits ---
 
 
-def digits(plan: Plan) -> list[Entry]:
+def digits(plan: Plan, minutes: float) -> list[Entry]:
     from fallow.images.samples import digits as images
 
     begin = time.monotonic()
@@ -67,7 +67,7 @@ def digits(plan: Plan) -> list[Entry]:
             found.setdefault(row, []).append(scores)
     about = {
         "data": {"name": "digits", "images": len(images()), "fingerprint": images().fingerprint},
-        "budget": {"seconds": time.monotonic() - begin},
+        "budget": budget(minutes, begin),
         "settings": {"known": 7, "labelled": 0.4, "neighbours": 10, "novel": 3},
         "observed": found,
     }
@@ -170,7 +170,7 @@ def pixels(data: Path, minutes: float, plan: Plan) -> list[Entry]:
     about = {
         "data": {"name": "camvid", "images": len(everything), "drawn": counts,
                  "fingerprint": everything.fingerprint},
-        "budget": {"minutes": minutes, "seconds": time.monotonic() - begin},
+        "budget": budget(minutes, begin),
         "settings": {**asdict(plan), "regions": "superpixels"},
         "observed": {row: [brief(one) for one in each] for row, each in found.items()},
     }  # fmt: skip

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from benchmarks.photos import archive
 
-from claims.record import Entry, entry
+from claims.record import Entry, budget, entry
 
 ALLOWED = 0.15  # of the true number of classes
 
@@ -80,14 +80,14 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
         for seed, one in enumerate(drawn[name]):
             for row, outcome in taught(one, seed, max(0.2, left / max(runs, 1)), plan).items():
                 found[name].setdefault(row, []).append(outcome)
-    spent = (time.monotonic() - begin) / 60
+    spent = budget(minutes, begin)
     entries: list[Entry] = []
     for name, each in drawn.items():
         first = each[0]
         about = {
             "data": {"name": name, "images": len(first.images), "classes": first.classes,
                      "old": first.old, "fingerprint": first.images.fingerprint},
-            "budget": {"minutes_asked": minutes, "minutes_spent": spent},
+            "budget": spent,
             "settings": asdict(plan),
             "observed": {row: [asdict(one) for one in many] for row, many in found[name].items()},
         }  # fmt: skip

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from benchmarks.photos import archive
 from torch import Tensor, nn
 
-from claims.record import Entry, entry, over_sets
+from claims.record import Entry, budget, entry, over_sets
 
 # name -> what selects one kind of product among the archive's images
 SETS = {
@@ -116,7 +116,7 @@ def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
     about = {
         "data": {"name": name, "images": len(test), "drawn": count,
                  "fingerprint": test.fingerprint},
-        "budget": {"minutes": minutes, "seconds": time.monotonic() - begin},
+        "budget": budget(minutes, begin),
         "settings": asdict(plan),
         "observed": {row: [asdict(one) for one in each] for row, each in found.items()},
     }  # fmt: skip

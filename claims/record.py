@@ -69,8 +69,13 @@ def over_sets(
     entries: list[Entry] = []
     for number, name in enumerate(names):
         left = minutes - (time.monotonic() - begin) / 60
-        entries += one_set(name, left / (len(names) - number))
+        entries += one_set(name, max(left / (len(names) - number), 0.1))
     return entries
+
+
+def budget(minutes: float, begin: float, **more: Any) -> dict[str, Any]:
+    """What was asked for and what was spent since `begin` on the monotonic clock."""
+    return {"minutes_asked": minutes, "minutes_spent": (time.monotonic() - begin) / 60, **more}
 
 
 def interval(differences: Sequence[float]) -> tuple[float, float]:

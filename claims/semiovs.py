@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.photos import archive
 from torch import nn
 
-from claims.record import Entry, entry, over_sets
+from claims.record import Entry, budget, entry, over_sets
 from fallow.losses.segmentation import masked_cross_entropy
 from fallow.methods.segment.semiovs import SemiOVS
 from fallow.train import Loss, Now
@@ -94,7 +94,7 @@ def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
     about = {
         "data": {"name": name, "images": len(scene.train), "test": len(scene.test),
                  "foreign": len(scene.foreign), "fingerprint": scene.train.fingerprint},
-        "budget": {"minutes": minutes, "seconds": time.monotonic() - begin, "steps": steps},
+        "budget": budget(minutes, begin, steps=steps),
         "settings": asdict(plan) | {"labelled": [few, more]},
         "observed": {"mean_iou": found, "labels_of_foreign_images": quality},
     }  # fmt: skip

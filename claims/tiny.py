@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from benchmarks.photos import archive
 
-from claims.record import Entry, entry
+from claims.record import Entry, budget, entry
 
 BASELINES = ("random network", "raw pixels", "colour histogram", "HOG")
 
@@ -72,7 +72,7 @@ def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
             scores[side].append(judge(make(seed), codes, teach, ask, plan, seed))
             one = scores[side][-1]
             print(f"{name}, seed {seed}, {side}: {one['knn']:.3f}, {one['probe']:.3f}", flush=True)
-    spent = {"minutes_asked": minutes, "minutes_spent": (time.monotonic() - begin) / 60}
+    spent = budget(minutes, begin)
     return [
         entry(
             f"{name}: {plan.encoder} beats {side} by {text}",

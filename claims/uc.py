@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from benchmarks.photos import archive
 from torch import Tensor, nn
 
-from claims.record import Entry, entry
+from claims.record import Entry, budget, entry, over_sets
 
 SIDES = {"cifar10_subset": 32, "tiny_imagenet50": 64, "clothing_cc0": 64}
 ROWS = ("clean", "random signs", "error-minimising", "uc")
@@ -52,12 +52,7 @@ class Plan:
 
 def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
     plan = plan or Plan()
-    begin = time.monotonic()
-    entries: list[Entry] = []
-    for number, name in enumerate(plan.sets):
-        left = minutes - (time.monotonic() - begin) / 60
-        entries += one_set(data, name, max(left / (len(plan.sets) - number), 0.1), plan)
-    return entries
+    return over_sets(plan.sets, minutes, lambda name, share: one_set(data, name, share, plan))
 
 
 @dataclass(frozen=True)
@@ -94,15 +89,10 @@ def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
         copies = made(train, method, members, plan, seed)
         results.append(strangers(train, test, copies, plan, epochs, seed))
         about.append(facts(train, copies["uc"], members))
-    budget = {
-        "minutes_asked": minutes,
-        "minutes_spent": (time.monotonic() - begin) / 60,
-        "stranger_epochs": epochs,
-    }
     shared = {
         "data": {"name": name, "images": len(train.pixels), "asked": len(test.pixels),
                  "fingerprint": everything.fingerprint},
-        "budget": budget,
+        "budget": budget(minutes, begin, stranger_epochs=epochs),
         "settings": asdict(plan) | {"side": SIDES[name], "uc": method.settings.model_dump()},
         "observed": {"accuracies": results, "of the copies": about},
     }  # fmt: skip

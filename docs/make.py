@@ -103,7 +103,7 @@ def claim_grid(entries: list[dict[str, Any]]) -> str:
             f"{one['interval_90'][0]:+.4f} to {one['interval_90'][1]:+.4f}",
             str(len(one["seeds"])),
             f"{one['data'].get('name', '')} ({one['data'].get('images', '?')} images)",
-            f"{one['budget'].get('minutes_spent', 0):.0f} min",
+            f"{one['budget']['minutes_spent']:.0f} min",
         )
         for one in entries
     ]
