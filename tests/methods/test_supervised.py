@@ -56,7 +56,9 @@ def test_a_finished_run_holds_a_classifier(tmp_path):
     run = train("supervised", images, out=tmp_path / "run")
     loaded = load_classifier(tmp_path / "run")
     assert loaded.names == images.labels[1]
-    np.testing.assert_array_equal(scores(loaded, images), scores(run.method.classifier, images))
+    # training may have chosen another memory layout, which sums in another order
+    ours, again = scores(run.method.classifier, images), scores(loaded, images)
+    np.testing.assert_allclose(again, ours, rtol=1e-5)
     assert fallow.encoder(str(tmp_path / "run")).dimension == 32
 
 

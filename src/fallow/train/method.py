@@ -199,6 +199,7 @@ class Method(nn.Module):
     predicts: ClassVar[str] = ""  # what is predicted from what, in half a sentence
     needs_transformer: ClassVar[bool] = False  # it works on patches
     wants_masks: ClassVar[bool] = False  # it trains on masks where images have them
+    learns_labels: ClassVar[bool] = False  # it must not see those it is judged by
 
     def __init__(self, encoder: Encoder, settings: Options, facts: Facts) -> None:
         super().__init__()

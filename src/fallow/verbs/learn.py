@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from fallow.methods import find
-from fallow.problems import SettingProblem, did_you_mean
+from fallow.problems import Problem, SettingProblem, did_you_mean
 from fallow.result import Result, writable
 from fallow.train import Run, fit, launch, make_settings
 from fallow.verbs.embed import opened
-from fallow.verbs.probe import scores
+from fallow.verbs.probe import scores, split_of
 
 if TYPE_CHECKING:
     from fallow.encoders import Encoder
@@ -133,7 +133,8 @@ def learn(
     Without a method and an encoder, the built-in encoder goes on learning from these images (with
     a GPU, a larger one learns from random). With labels the result says how well nearest
     neighbours predict them, beside the encoder as it was before; without, its report shows
-    clusters and neighbours. A run whose `out` folder holds a checkpoint goes on from there.
+    clusters and neighbours. A method that learns from labels does not see images whose `split` is
+    test. A run whose `out` folder holds a checkpoint goes on from there.
 
     >>> from fallow.images.samples import shapes
     >>> run = learn(shapes(32, seed=0, side=24), epochs=1, encoder="resnet8/8")
@@ -165,6 +166,9 @@ def learn(
     elif "epochs" not in given and "minutes" not in given:
         given["minutes"] = MINUTES
     make_settings(kind.Settings, given)  # a mistake must show before any training
+    taught, held = images, split_of(images)
+    if kind.learns_labels and held is not None:
+        taught = images.select(~held[1])
     suited = {"size": plan.size, "batch": plan.batch, **plan.settings}
     chosen = make_settings(kind.Settings, suited | given)
     name, reasons = plan.encoder, list(plan.reasons)
@@ -182,7 +186,7 @@ def learn(
         tell(line)
     run = fit(
         kind,
-        images,
+        taught,
         encoder=fallow.encoder(name, seed=seed, size=chosen.size),
         settings=chosen,
         out=out,
@@ -197,12 +201,17 @@ def learn(
         },
         progress_bar=progress_bar,
     )
-    rows = []
-    if first and "label" in images.columns:
+    rows, unscored = [], ""
+    if kind.learns_labels and held is None:
+        unscored = f"{method} was taught all labels; a column split (train, test) keeps some aside"
+    elif first and "label" in images.columns:
         read = {key: value for key, value in run.encoder.options.items() if key == "pool"}
         before = fallow.encoder(name, seed=seed, size=chosen.size, **read)
-        rows = scores({"trained": run.encoder, "before": before}, images, seed=seed)
-    result = Learnt(run, images, method, reasons, rows)
+        try:
+            rows = scores({"trained": run.encoder, "before": before}, images, seed=seed)
+        except Problem as problem:  # the run is whole; only its labels do not tell
+            unscored = str(problem)
+    result = Learnt(run, images, method, reasons, rows, unscored)
     if first and run.folder is not None:
         result.save(run.folder)
     return result
@@ -218,6 +227,7 @@ class Learnt(Result):
         method: str,
         reasons: Sequence[str],
         rows: Sequence[Mapping[str, Any]],
+        unscored: str = "",
     ) -> None:
         self.run, self.images = run, images
         headlines = [
@@ -230,6 +240,8 @@ class Learnt(Result):
         headlines += [
             f"{row['name']}: k-NN {row['knn']:.3f}, probe {row['probe']:.3f}" for row in rows
         ]
+        if unscored:
+            headlines.append(f"not scored: {unscored}")
         headlines += [f"warning: {text}" for text in run.warnings]
         if run.folder is not None:
             headlines.append(f"encoder: {run.folder / 'encoder'}")

@@ -49,7 +49,13 @@ def probe(
         where = where or about.get("where")
     images = opened(source, labels, where)
     rows = scores({"encoder": encoder}, images, seed=seed)
-    return Result(pa.Table.from_pylist(rows), headlines=sentences(rows), findings={"scores": rows})
+    headlines = sentences(rows)
+    if _was_taught(run) and split_of(images) is None:
+        headlines.append(
+            "warning: the run was taught labels, maybe those of the images asked: use others, or "
+            "train with a column split (train, test)"
+        )
+    return Result(pa.Table.from_pylist(rows), headlines=headlines, findings={"scores": rows})
 
 
 def sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -96,11 +102,8 @@ def halves(images: Images, codes: np.ndarray, seed: int) -> tuple[np.ndarray, np
     >>> int(teach.sum() + ask.sum()), bool((teach & ask).any())
     (60, False)
     """
-    if "split" in images.columns:
-        split = images.column("split")
-        teach, ask = split == "train", split == "test"
-        if teach.any() and ask.any():
-            return teach, ask
+    if (parts := split_of(images)) is not None:
+        return parts
     draw = np.random.default_rng(seed)
     ask = np.zeros(len(codes), bool)
     for code in np.unique(codes):
@@ -109,6 +112,15 @@ def halves(images: Images, codes: np.ndarray, seed: int) -> tuple[np.ndarray, np
     if not ask.any():
         raise Problem("every class has a single image: a probe needs two of some class")
     return ~ask, ask
+
+
+def split_of(images: Images) -> tuple[np.ndarray, np.ndarray] | None:
+    """Which images are for training and which for testing, where a column says so."""
+    if "split" not in images.columns:
+        return None
+    split = images.column("split")
+    teach, ask = split == "train", split == "test"
+    return (teach, ask) if teach.any() and ask.any() else None
 
 
 def raw_pixels(images: Images, side: int = RAW_SIDE) -> np.ndarray:
@@ -122,6 +134,17 @@ def raw_pixels(images: Images, side: int = RAW_SIDE) -> np.ndarray:
             values = pixels.numpy().astype(np.float32).ravel()
             vectors[row] = values - values.mean()
     return vectors
+
+
+def _was_taught(run: Any) -> bool:
+    """Whether a run's method learnt from labels."""
+    from fallow.methods import find, slugs
+
+    path = Path(run) / "run.json" if isinstance(run, str | Path) else None
+    if path is None or not path.is_file():
+        return False
+    slug = json.loads(path.read_text())["method"].lower()
+    return slug in slugs("learn") and find("learn", slug).learns_labels
 
 
 def _trained_on(run: Any) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class Hydra(Method):
     """
 
     family = "contrastive"
+    learns_labels = True
     predicts = "a match of two classes in the dimensions of their gate, from images of both"
 
     class Settings(BaseSettings):

@@ -21,6 +21,7 @@ class SupCon(Method):
     """Contrast by labels (Khosla et al. 2020); an image without one is a class of its own."""
 
     family = "contrastive"
+    learns_labels = True
     predicts = "which images of the batch share the label, from a view of one of them"
 
     class Settings(BaseSettings):

@@ -21,6 +21,7 @@ class Supervised(Method):
     """Cross-entropy on labels; the run keeps a classifier, not only its encoder."""
 
     family = "supervised"
+    learns_labels = True
     predicts = "the label, from a crop of the image"
 
     class Settings(BaseSettings):
