@@ -6,15 +6,17 @@ k-NN and a linear probe on the frozen vectors, and fine-tuning all weights on a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import numpy as np
 from benchmarks.photos import archive
 
 from claims import arms
-from claims.arms import Arm, Observe, Plan, Trained
+from claims.arms import Arm, Observe, Outcome, Plan, Trained, Trials
 from claims.record import Entry
 
 MECHANISMS = ("mocov3", "dino", "ibot", "msn", "mae", "simmim", "data2vec", "ijepa")
@@ -24,6 +26,9 @@ ARMS = {
     **{slug: Arm(slug) for slug in MECHANISMS},
 }
 SHARE, EPOCHS = 0.1, 20  # of the labels, and of fine-tuning on them
+VIEWS = ("mocov3", "dino", "msn")  # iBOT predicts both
+MASKED = ("mae", "simmim", "data2vec", "ijepa")
+MEASURES = {"knn": "k-NN", "probe": "a linear probe", "finetune": "a tenth of the labels"}
 
 
 def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
@@ -35,15 +40,46 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
     test = arms.asked(everything, plan)
     # a fifth of the time for embedding, probes and fine-tuning
     plan = replace(plan, minutes=0.8 * minutes / (plan.seeds * (len(ARMS) - 1)))
-    found = arms.run(data, minutes, ARMS, plan, observe=tuned_on_few(plan, bank, test))
-    measures = (("knn", "k-NN"), ("probe", "a linear probe"), ("finetune", "a tenth of the labels"))
+    return entries(arms.run(data, minutes, ARMS, plan, observe=tuned_on_few(plan, bank, test)))
+
+
+def entries(found: Trials) -> list[Entry]:
+    """Every mechanism beside random and supervised; the survey's pattern, by means of families."""
+    whole = with_family(with_family(found, "views", VIEWS), "masks", MASKED)
+    pattern = (
+        ("views", "masks", "knn"),
+        ("views", "masks", "probe"),
+        ("masks", "views", "finetune"),
+    )
     return [
-        found.compare(f"{slug} serves {text} better than {other}", slug, other, measure)
-        for other in ("random", "supervised")
-        for slug in (*MECHANISMS, "supervised")
-        for measure, text in measures
-        if slug != other
-    ]
+        *(
+            whole.compare(f"predicting {ours} serves {MEASURES[measure]} better than {theirs}",
+                          ours, theirs, measure)
+            for ours, theirs, measure in pattern
+        ),
+        *(
+            whole.compare(f"{slug} serves {text} better than {other}", slug, other, measure)
+            for other in ("random", "supervised")
+            for slug in (*MECHANISMS, "supervised")
+            for measure, text in MEASURES.items()
+            if slug != other
+        ),
+    ]  # fmt: skip
+
+
+def with_family(found: Trials, name: str, members: Sequence[str]) -> Trials:
+    """One arm more: what the members reach on average, seed by seed."""
+    seeds = zip(*(found.outcomes[slug] for slug in members), strict=True)
+    means = [
+        Outcome(
+            *(mean(getattr(one, key) for one in each)
+              for key in ("knn", "probe", "epochs", "minutes")),
+            seen={"finetune": mean(one.seen["finetune"] for one in each), "of": list(members)},
+        )
+        for each in seeds
+    ]  # fmt: skip
+    return replace(found, arms={**found.arms, name: Arm(None)},
+                   outcomes={**found.outcomes, name: means})  # fmt: skip
 
 
 def tuned_on_few(plan: Plan, bank: Any, test: Any) -> Observe:

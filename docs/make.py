@@ -11,6 +11,7 @@ import json
 import pkgutil
 from importlib import import_module
 from pathlib import Path
+from statistics import mean
 from types import ModuleType
 from typing import Any
 
@@ -25,9 +26,11 @@ def main(root: Path = ROOT) -> None:
         "taxonomy.md": taxonomy(),
         "which-method.md": which(claims),
     }
+    if "mechanisms" in claims:
+        pages["mechanisms.md"] = mechanisms(claims["mechanisms"])
     for module in methods():
         slug = module.__name__.rpartition(".")[2].replace("_", "-")
-        pages[f"methods/{slug}.md"] = page(slug, method_class(module), claims.get(slug, []))
+        pages[f"methods/{slug}.md"] = page(slug, module, claims.get(slug, []))
     if "tiny" in claims:
         pages["../src/fallow/encoders/tiny/README.md"] = card(claims["tiny"])
     for name, text in pages.items():
@@ -52,36 +55,36 @@ def methods() -> list[ModuleType]:
         if not found.ispkg
     ]
     modules = [import_module(name) for name in sorted(names)]
-    return [module for module in modules if any(_own(module))]
+    return [module for module in modules if settings_of(module)]
 
 
-def method_class(module: ModuleType) -> type:
-    return _own(module)[0]
+def settings_of(module: ModuleType) -> Any:
+    """The settings of the method a module defines, as a class or as functions."""
+    method = method_of(module)
+    return getattr(module if method is None else method, "Settings", None)
 
 
-def _own(module: ModuleType) -> list[type]:
-    return [
-        thing
-        for _, thing in inspect.getmembers(module, inspect.isclass)
-        if thing.__module__ == module.__name__ and hasattr(thing, "Settings")
-    ]
+def method_of(module: ModuleType) -> type | None:
+    """The class that is the module's method; none if it is made of functions."""
+    for _, thing in inspect.getmembers(module, inspect.isclass):
+        if thing.__module__ == module.__name__ and hasattr(thing, "Settings"):
+            return thing
+    return None
 
 
-def page(slug: str, method: type, entries: list[dict[str, Any]]) -> str:
+def page(slug: str, module: ModuleType, entries: list[dict[str, Any]]) -> str:
     """One method: what it does, its settings, what was measured.
 
-    >>> class Nothing:
-    ...     "Do nothing."
-    ...
-    ...     class Settings:
-    ...         model_fields = {}
-    >>> print(page("nothing", Nothing, []).splitlines()[1])
-    # nothing
+    >>> from fallow.methods.learn import mae
+    >>> print(page("mae", mae, []).splitlines()[1])
+    # mae
     """
-    parts = [NOTE + f"# {slug}", inspect.cleandoc(method.__doc__ or ""), "## Settings"]
+    settings = settings_of(module)
+    words = [inspect.getdoc(one) or "" for one in (module, method_of(module)) if one is not None]
+    parts = [NOTE + f"# {slug}", *words, "## Settings"]
     rows = [
         (f"`{name}`", f"`{field.get_default(call_default_factory=True)!r}`", explanation(field))
-        for name, field in method.Settings.model_fields.items()  # type: ignore[attr-defined]
+        for name, field in settings.model_fields.items()
     ]
     parts.append(grid(("setting", "default", "what it does"), rows))
     parts.append("## Measured")
@@ -186,11 +189,58 @@ def card(entries: list[dict[str, Any]]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def mechanisms(entries: list[dict[str, Any]]) -> str:
+    """Every mechanism's mean over the seeds, and whether the survey's pattern holds here."""
+    from fallow.methods import find, slugs
+
+    outcomes: dict[str, list[dict[str, Any]]] = {}
+    for one in entries:
+        outcomes |= one["observed"]["outcomes"]
+    families = [name for name in outcomes if "of" in outcomes[name][0]["seen"]]
+    rows = []
+    for name, seeds in outcomes.items():
+        family = find("learn", name).family if name in slugs("learn") else "-"
+        measured = [
+            mean(one[key] for one in seeds) for key in ("knn", "probe")
+        ] + [mean(one["seen"]["finetune"] for one in seeds)]  # fmt: skip
+        if name not in families:
+            epochs = mean(one["epochs"] for one in seeds)
+            rows.append((name, family, *(f"{100 * value:.1f}" for value in measured),
+                         f"{epochs:.1f}"))  # fmt: skip
+    rows.sort(key=lambda row: -float(row[3]))
+    told = [one for one in entries if one["method"] in families]
+    first = entries[0]
+    each = mean(one["minutes"] for one in outcomes["mae"])
+    parts = [
+        NOTE + "# The mechanisms beside each other",
+        f"One small transformer ({first['settings']['encoder']}), {first['data']['images']:,} "
+        f"images of {first['data']['name']}, {each:.1f} minutes a run on one core, "
+        f"{len(first['seeds'])} seeds, everyone at its defaults. Accuracy in percent: k-NN and a "
+        "linear probe on frozen vectors, and after all weights were trained on a tenth of the "
+        "labels. *Random* was not trained; *supervised* saw all labels.",
+        grid(("method", "family", "k-NN", "probe", "fine-tuned", "epochs"), rows),
+        "## What the survey says",
+        "Predicting other views serves frozen features, predicting masked parts serves "
+        "fine-tuning. Here, as means of both sides (iBOT belongs to both and is left out):",
+        claim_grid(told),
+        "A tie or a contradiction says that the pattern does not hold in such minutes on such "
+        "images, not that it is wrong: the published runs are ten thousand times as long.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
 def which(claims: dict[str, list[dict[str, Any]]]) -> str:
     """Advice for `learn` that rests on the claims and on nothing else."""
     from fallow.methods import slugs
 
-    measured = {slug: claims[slug] for slug in slugs("learn") if slug in claims}
+    measured = {
+        slug: [
+            *claims.get(slug, []),
+            *(one for one in claims.get("mechanisms", []) if one["method"] == slug),
+        ]
+        for slug in slugs("learn")
+    }
+    measured = {slug: entries for slug, entries in measured.items() if entries}
     parts = [
         NOTE + "# Which method should I use?",
         "Start with `fallow learn FOLDER` and nothing else: without a GPU it goes on from the "
