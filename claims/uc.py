@@ -35,7 +35,7 @@ class Plan:
     """What all rows share; UC's own settings are fallow's defaults but for these."""
 
     sets: tuple[str, ...] = tuple(SIDES)
-    images: int = 2000  # that strangers learn from, at most
+    images: int = 1500  # that strangers learn from, at most
     asked: int = 1000
     surrogate: str = "resnet8/16"
     clusters: int = 10

@@ -111,6 +111,7 @@ def trained_by_stranger(
     if len(pictures) < 2:
         raise Problem("a stranger's model needs at least two pictures to learn from")
     from fallow.encoders.resnet import resnet
+    from fallow.train.tune import fast_bf16
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     stem = "small" if pictures.shape[2] <= SMALL else "imagenet"
@@ -118,6 +119,8 @@ def trained_by_stranger(
         torch.manual_seed(seed)
         body = resnet("resnet8", width=width, stem=stem)
         model = nn.Sequential(body, nn.Linear(body.dimension, classes)).to(device)
+    model = model.to(memory_format=torch.channels_last)
+    quick = torch.autocast(device.type, torch.bfloat16, enabled=fast_bf16(device))
     generator = torch.Generator().manual_seed(seed)
     answers = torch.from_numpy(np.asarray(labels)).long().to(device)
     seen = pictures.to(device)
@@ -134,15 +137,17 @@ def trained_by_stranger(
             x = crop_and_flip(x, generator)
         for group in optimiser.param_groups:
             group["lr"] = half_cosine(step, epochs * per_epoch, rate)
-        loss = F.cross_entropy(model(x), answers[rows])
+        with quick:
+            scores = model(x)
+        loss = F.cross_entropy(scores.float(), answers[rows])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
     model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), quick:
         guesses = [model(_input(part.to(device))).argmax(1).cpu() for part in test.split(256)]
     return float((torch.cat(guesses).numpy() == np.asarray(truth)).mean())
 
 
 def _input(pictures: Tensor) -> Tensor:
-    return pictures.float() / 127.5 - 1
+    return (pictures.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
