@@ -119,7 +119,7 @@ def trained_by_stranger(
         torch.manual_seed(seed)
         body = resnet("resnet8", width=width, stem=stem)
         model = nn.Sequential(body, nn.Linear(body.dimension, classes)).to(device)
-    model = model.to(memory_format=torch.channels_last)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     quick = torch.autocast(device.type, torch.bfloat16, enabled=fast_bf16(device))
     generator = torch.Generator().manual_seed(seed)
     answers = torch.from_numpy(np.asarray(labels)).long().to(device)
