@@ -124,27 +124,27 @@ def evidence(
         "Verdicts are computed from paired seeds: *shown* if the 90 % interval of the difference "
         "lies above 0, *contradicted* if below, else *tie*.",
         "## Claims",
-        claim_grid([one for entries in claims.values() for one in entries])
-        if claims
-        else "None measured yet.",
-        "## Speed and memory",
     ]
-    rows = [
-        (
-            one["work"],
-            f"{one['peer']} {one['peer_version']}".strip(),
-            f"{one['ratio']:.2f}",
-            "-" if one["target"] is None else f"{one['target']:g}",
-            str(len(one["pairs"])),
-            "-" if one["peak_memory_mb"] is None else f"{one['peak_memory_mb']:.0f}",
-            f"{one['machine']['processor']}, {one['machine']['cores']} cores",
-        )
-        for entries in benchmarks.values()
-        for one in entries
-    ]
+    for name, entries in claims.items():
+        parts += [f"### {name}", claim_grid(entries)]
+    parts.append("## Speed and memory")
     head = ("work", "beside", "ratio", "target", "pairs", "peak MB", "machine")
-    parts.append(grid(head, rows) if rows else "None measured yet.")
+    for name, entries in benchmarks.items():
+        parts += [f"### {name}", grid(head, [speed(one) for one in entries])]
     return "\n\n".join(parts) + "\n"
+
+
+def speed(one: dict[str, Any]) -> tuple[str, ...]:
+    """A benchmark's line as cells."""
+    return (
+        one["work"],
+        f"{one['peer']} {one['peer_version']}".strip(),
+        f"{one['ratio']:.2f}",
+        "-" if one["target"] is None else f"{one['target']:g}",
+        str(len(one["pairs"])),
+        "-" if one["peak_memory_mb"] is None else f"{one['peak_memory_mb']:.0f}",
+        f"{one['machine']['processor']}, {one['machine']['cores']} cores",
+    )
 
 
 def card(entries: list[dict[str, Any]]) -> str:
