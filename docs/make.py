@@ -214,8 +214,9 @@ def mechanisms(entries: list[dict[str, Any]]) -> str:
     parts = [
         NOTE + "# The mechanisms beside each other",
         f"One small transformer ({first['settings']['encoder']}), {first['data']['images']:,} "
-        f"images of {first['data']['name']}, {each:.1f} minutes a run on one core, "
-        f"{len(first['seeds'])} seeds, everyone at its defaults. Accuracy in percent: k-NN and a "
+        f"images of {first['data']['name']}, {each:.1f} minutes a run "
+        f"({first['machine']['processor']}), {len(first['seeds'])} seeds, every method at its "
+        "defaults for the same views and batch. Accuracy in percent: k-NN and a "
         "linear probe on frozen vectors, and after all weights were trained on a tenth of the "
         "labels. *Random* was not trained; *supervised* saw all labels.",
         grid(("method", "family", "k-NN", "probe", "fine-tuned", "epochs"), rows),
@@ -224,7 +225,7 @@ def mechanisms(entries: list[dict[str, Any]]) -> str:
         "fine-tuning. Here, as means of both sides (iBOT belongs to both and is left out):",
         claim_grid(told),
         "A tie or a contradiction says that the pattern does not hold in such minutes on such "
-        "images, not that it is wrong: the published runs are ten thousand times as long.",
+        "images, not that it is wrong: published runs are longer by orders of magnitude.",
     ]
     return "\n\n".join(parts) + "\n"
 
