@@ -30,7 +30,7 @@ def main(root: Path = ROOT) -> None:
         pages["mechanisms.md"] = mechanisms(claims["mechanisms"])
     for module in methods():
         slug = module.__name__.rpartition(".")[2].replace("_", "-")
-        pages[f"methods/{slug}.md"] = page(slug, module, claims.get(slug, []))
+        pages[f"methods/{slug}.md"] = page(slug, module, entries_of(slug, claims))
     if "tiny" in claims:
         pages["../src/fallow/encoders/tiny/README.md"] = card(claims["tiny"])
     for name, text in pages.items():
@@ -230,17 +230,17 @@ def mechanisms(entries: list[dict[str, Any]]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def entries_of(slug: str, claims: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """A method's own claims, and how it stood beside a random network among the mechanisms."""
+    among = [one for one in claims.get("mechanisms", []) if one["baseline"] == "random"]
+    return [*claims.get(slug, []), *(one for one in among if one["method"] == slug)]
+
+
 def which(claims: dict[str, list[dict[str, Any]]]) -> str:
     """Advice for `learn` that rests on the claims and on nothing else."""
     from fallow.methods import slugs
 
-    measured = {
-        slug: [
-            *claims.get(slug, []),
-            *(one for one in claims.get("mechanisms", []) if one["method"] == slug),
-        ]
-        for slug in slugs("learn")
-    }
+    measured = {slug: entries_of(slug, claims) for slug in slugs("learn")}
     measured = {slug: entries for slug, entries in measured.items() if entries}
     parts = [
         NOTE + "# Which method should I use?",
