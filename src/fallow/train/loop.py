@@ -348,7 +348,8 @@ class _Session:
         self.method.after_step(now)
         self.model_seconds += time.perf_counter() - start
         warning = self.watch.see(loss, value)
-        seen = {"loss": value, "rate": self.optimiser.param_groups[0]["lr"], "epoch": now.epoch}
+        passed = round((now.step + 1) / now.steps_per_epoch, 4)  # epochs, so that curves are smooth
+        seen = {"loss": value, "rate": self.optimiser.param_groups[0]["lr"], "epoch": passed}
         seen |= {name: float(part) for name, part in loss.parts.items()}
         seen |= {name: x for name, x in self.watch.means().items() if x is not None}
         self.step += 1
