@@ -150,6 +150,28 @@ def test_simgcd_learns_and_sorts():
     assert (found.member[known >= 0] == known[known >= 0]).all()
 
 
+def test_simgcd_begins_at_centres_known_classes_in_their_places():
+    method = train(SimGCD, images=halfway(), classes=4, epochs=1).method
+    centres = torch.nn.functional.normalize(torch.randn(4, method.encoder.dimension))
+    middle = np.arange(method.encoder.dimension, dtype=np.float32)
+    method.begin_at(middle, 3 * centres.numpy(), np.array([0, 2]))
+    torch.testing.assert_close(method.classifier.weight[[0, 2, 1, 3]], centres)
+    features = torch.from_numpy(middle) + 2 * centres
+    scores = method.scores(features, method.centre.value)
+    torch.testing.assert_close(scores[:, [0, 2, 1, 3]], centres @ centres.T)
+
+
+def test_simgcd_finds_something_new_at_once_and_random_prototypes_do_not():
+    images = halfway()
+    old = int(images.labels[0].max()) + 1
+    new = {}
+    for start in ("centres", "random"):
+        run = train(SimGCD, images=images, classes=4, epochs=1, start=start)
+        found = run.method.discover(run.encoder.embed(images), images.labels[0])
+        new[start] = int((found.member >= old).sum())
+    assert new["centres"] > new["random"]
+
+
 def test_simgcd_must_know_how_many():
     with pytest.raises(Problem, match="must be told how many"):
         train(SimGCD)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from fallow.encoders import Encoder
 from fallow.encoders.heads import mlp, prototypes
 from fallow.inventory.discovered import Discovery, discovered
+from fallow.inventory.semi import semi_kmeans
 from fallow.inventory.space import unit
 from fallow.losses.contrastive import nt_xent, supcon
 from fallow.losses.distillation import neglect, self_distillation
@@ -20,6 +21,12 @@ from fallow.methods.discover import Discoverer
 from fallow.methods.discover import Settings as BaseSettings
 from fallow.problems import SettingProblem
 from fallow.train import Batch, Loss, Now
+from fallow.train.clusters import vectors
+from fallow.train.distributed import from_first
+from fallow.train.teacher import Centre
+
+if TYPE_CHECKING:
+    from fallow.images import Images
 
 
 class SimGCD(Discoverer):
@@ -28,6 +35,10 @@ class SimGCD(Discoverer):
     predicts = "one view's class from the other view's, and the label where there is one"
 
     class Settings(BaseSettings):
+        start: Literal["centres", "random"] = Field(
+            "centres",
+            description="prototypes at first; random (paper) finds nothing new in minutes",
+        )
         even: float = Field(1.0, ge=0, description="weight of using all classes alike")
         sharpness: float = Field(0.1, gt=0, description="temperature of the classifier")
         first_teacher: float = Field(0.07, gt=0, description="the teacher's temperature at first")
@@ -44,6 +55,7 @@ class SimGCD(Discoverer):
             "final_rate": 1e-3,
             "weight_decay": 5e-5,
             "hidden": 2048,
+            "start": "random",
             "last": 1,
         },
     }
@@ -58,15 +70,40 @@ class SimGCD(Discoverer):
         super().build(encoder)
         self.head = mlp([encoder.dimension, s.hidden, s.hidden, 256], activation="gelu")
         self.classifier = prototypes(encoder.dimension, s.classes)
+        self.centre = Centre(encoder.dimension)
 
-    def scores(self, features: Tensor) -> Tensor:
-        """Cosines with the classes' prototypes."""  # B F -> B K
-        return self.classifier(F.normalize(features, dim=1))
+    def before_epoch(self, now: Now, images: Images) -> None:
+        super().before_epoch(now, images)
+        if now.step == 0 and self.settings.start == "centres":
+            self.begin_at(*from_first(self.clustered(images)))
+
+    def clustered(self, images: Images) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Mean of the images as they are seen now, centres (K F) around it, known classes."""
+        seen = vectors(self, images)
+        middle = seen.mean(0)
+        count = int(self.classifier.out_features)  # type: ignore[arg-type]
+        found = semi_kmeans(unit(seen - middle), self.known(images), count)
+        return middle, found.centres, found.classes
+
+    @torch.no_grad()
+    def begin_at(self, middle: np.ndarray, centres: np.ndarray, classes: np.ndarray) -> None:
+        """Known classes' prototypes at their centres, the others at those of new clusters."""
+        self.centre.value.copy_(torch.from_numpy(middle))
+        others = np.setdiff1d(np.arange(len(centres)), classes)
+        rows = torch.from_numpy(unit(centres)[np.argsort(np.r_[classes, others])])
+        directions = self.classifier.parametrizations.weight.original1  # type: ignore[union-attr, operator, index]
+        directions.copy_(rows)  # type: ignore[operator]
+
+    def scores(self, features: Tensor, middle: Tensor) -> Tensor:
+        """Cosines with the classes' prototypes, seen from the middle."""  # B F -> B K
+        return self.classifier(F.normalize(features - middle, dim=1))
 
     def loss(self, batch: Batch, now: Now) -> Loss:
         s = self.settings
         features = self.encoder(batch.groups[0])  # 2B F
-        z, scores = self.head(features), self.scores(features)
+        z, scores = self.head(features), self.scores(features, self.centre.value)
+        if s.start == "centres":
+            self.centre.see(features)
         names, known = batch.labels.repeat(2), (batch.labels >= 0).repeat(2)
         heat = teacher_temperature(now.epoch, s.first_teacher, s.last_teacher, s.sharpen)
         own = taught_by_itself(scores, heat, s.sharpness)
@@ -90,11 +127,18 @@ class SimGCD(Discoverer):
             embedding=features[: len(batch)],
         )
 
+    def after_step(self, now: Now) -> None:
+        if self.settings.start == "centres":
+            self.centre.move()
+
     def discover(self, seen: np.ndarray, known: np.ndarray, seed: int = 0) -> Discovery:
         """Sort images by the trained encoder's vectors (N F)."""
         device = next(self.classifier.parameters()).device
         with torch.no_grad():
-            scores = self.scores(torch.from_numpy(seen).to(device))
+            features = torch.from_numpy(seen).to(device)
+            # the encoder's norms work otherwise than in training: the middle is where it is now
+            moved = features.mean(0) if self.settings.start == "centres" else self.centre.value
+            scores = self.scores(features, moved)
             chances = (scores / self.settings.sharpness).softmax(1).double().cpu().numpy()
         member = np.where(known >= 0, known, chances.argmax(1))
         used = len(np.unique(np.r_[np.arange(int(known.max()) + 1), member]))
