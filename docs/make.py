@@ -80,7 +80,8 @@ def page(slug: str, module: ModuleType, entries: list[dict[str, Any]]) -> str:
     # mae
     """
     settings = settings_of(module)
-    words = [inspect.getdoc(one) or "" for one in (module, method_of(module)) if one is not None]
+    told = (module.__doc__, getattr(method_of(module), "__doc__", None))
+    words = [inspect.cleandoc(text) for text in told if text]
     parts = [NOTE + f"# {slug}", *words, "## Settings"]
     rows = [
         (f"`{name}`", f"`{field.get_default(call_default_factory=True)!r}`", explanation(field))
@@ -127,10 +128,14 @@ def evidence(
     ]
     for name, entries in claims.items():
         parts += [f"### {name}", claim_grid(entries)]
+    if not claims:
+        parts.append("None measured yet.")
     parts.append("## Speed and memory")
     head = ("work", "beside", "ratio", "target", "pairs", "peak MB", "machine")
     for name, entries in benchmarks.items():
         parts += [f"### {name}", grid(head, [speed(one) for one in entries])]
+    if not benchmarks:
+        parts.append("None measured yet.")
     return "\n\n".join(parts) + "\n"
 
 

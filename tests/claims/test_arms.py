@@ -75,9 +75,16 @@ def test_mechanisms_are_judged_three_ways(data, monkeypatch):
     monkeypatch.setattr(mechanisms, "MECHANISMS", ("mae",))
     sides = {name: mechanisms.ARMS[name] for name in ("random", "supervised", "mae")}
     monkeypatch.setattr(mechanisms, "ARMS", sides)
+    monkeypatch.setattr(mechanisms, "VIEWS", ("supervised",))
+    monkeypatch.setattr(mechanisms, "MASKED", ("mae", "random"))
     monkeypatch.setattr(mechanisms, "EPOCHS", 1)
     plan = Plan(encoder="vit-nano/4", images=48, size=16, batch=16, seeds=3)
     entries = mechanisms.run(data, 0.05, plan)
-    assert len(entries) == 2 * 3 + 3
+    assert len(entries) == 3 + 2 * 3 + 3
+    views, masks = zip(*entries[0].seeds, strict=True)
+    alone = {(one.method, one.baseline): one for one in entries if one.settings["measure"] == "knn"}
+    assert views == tuple(a for a, _ in alone["supervised", "random"].seeds)
+    means = [(a + b) / 2 for a, b in alone["mae", "random"].seeds]
+    assert masks == pytest.approx(means)
     assert {one.settings["measure"] for one in entries} == {"knn", "probe", "finetune"}
     assert all(0 <= value <= 1 for one in entries for pair in one.seeds for value in pair)
