@@ -25,10 +25,8 @@ from benchmarks.record import Line, line
 
 NEIGHBOURS, TEMPERATURE = 200, 0.1
 TARGET = 55.0  # of `learn` with no other setting, at the last mark
-METHODS: dict[str, dict[str, Any]] = {
-    **{slug: {} for slug in ("simclr", "moco", "byol", "swav", "groco", "gsimclr", "interclr")},
-    **{slug: {} for slug in ("amcl", "hydra", "supcon")},
-}
+METHODS = tuple("simclr moco byol swav groco gsimclr interclr amcl hydra supcon".split())
+SHARED = {"size": 32, "batch": 256}
 PEERS = ("simclr", "swav")
 WIDTHS = (16, 32, 64)  # of SimCLR's ResNet-18, for the curve over sizes
 
@@ -65,6 +63,7 @@ class Judge:
 
 def run(data: Path, python: str, quick: bool) -> list[Line]:
     import fallow
+    from fallow.verbs.learn import choose
 
     amount = QUICK if quick else Amount()
     everything = fallow.open(archive(data, "cifar10_subset"))
@@ -76,15 +75,14 @@ def run(data: Path, python: str, quick: bool) -> list[Line]:
     peers, version = lightly(data, python, judge, amount)
     found |= peers
     found["own choice"] = chosen(judge, amount)
-    for slug, settings in METHODS.items():
-        encoder = from_random(bank, amount)
-        found[slug] = learnt(slug, encoder, {"size": 32, "batch": 256} | settings, judge, amount)
-    for width in WIDTHS:
-        encoder = fallow.encoder(f"resnet18/{width}", seed=0, size=32)
-        told = {"size": 32, "batch": 256}
-        found[f"simclr, ResNet-18 of width {width}"] = learnt(
-            "simclr", encoder, told, judge, amount
-        )
+    name = choose(bank, amount.minutes).encoder
+    runs = [(slug, slug, name) for slug in METHODS]
+    # the curve over sizes; the chosen one has just been measured
+    sizes = [size for width in WIDTHS if (size := f"resnet18/{width}") != name]
+    runs += [(f"simclr, {size}", "simclr", size) for size in sizes]
+    for work, slug, start in runs:
+        encoder = fallow.encoder(start, seed=0, size=SHARED["size"])
+        found[work] = learnt(slug, encoder, SHARED, judge, amount)
     return list(lines(found, floors(judge), version, amount))
 
 
@@ -121,14 +119,6 @@ def floors(judge: Judge) -> dict[str, float]:
 
 
 # --- fallow ---
-
-
-def from_random(bank: Any, amount: Amount) -> Any:
-    """The network `learn` chooses where it does not start from tiny."""
-    import fallow
-    from fallow.verbs.learn import choose
-
-    return fallow.encoder(choose(bank, amount.minutes).encoder, seed=0, size=32)
 
 
 def chosen(judge: Judge, amount: Amount) -> dict[float, float]:
