@@ -25,7 +25,8 @@ from benchmarks.record import Line, line
 
 NEIGHBOURS, TEMPERATURE = 200, 0.1
 TARGET = 55.0  # of `learn` with no other setting, at the last mark
-METHODS = tuple("simclr moco byol swav groco gsimclr interclr amcl hydra supcon".split())
+METHODS = ("simclr", "moco", "byol", "swav", "groco", "gsimclr", "interclr", "amcl", "hydra",
+           "supcon")  # fmt: skip
 SHARED = {"size": 32, "batch": 256}
 PEERS = ("simclr", "swav")
 WIDTHS = (16, 32, 64)  # of SimCLR's ResNet-18, for the curve over sizes
