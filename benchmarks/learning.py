@@ -1,19 +1,22 @@
 """k-NN accuracy against minutes: every method of learn, its own choice, and lightly's, in turn.
 
-One run of each on the same pictures for the whole budget, all cores and nothing else; what had been
-learnt at each mark is a copy of the weights made in passing and judged afterwards. Every method
-starts from the same random network, the one `learn` chooses for such a folder; *own choice* is
-`learn` told nothing but the minutes.
+One run of each on the same pictures for the whole budget, with all cores it is given and nothing
+else on them; what had been learnt at each mark is a copy of the weights made in passing and judged
+afterwards. Every method starts from the same random network, the one `learn` chooses for such a
+folder; *own choice* is `learn` told nothing but the minutes. It takes hours: what has been measured
+is kept until all of it is, and asked for again it goes on where it was stopped.
 """
 
 from __future__ import annotations
 
 import copy
-import os
+import json
+import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +24,9 @@ import numpy as np
 
 from benchmarks.peer import Peer
 from benchmarks.photos import archive
-from benchmarks.record import Line, line
+from benchmarks.record import RESULTS, Line, cores, line, write_json
 
+PARTS = RESULTS / "parts"  # what a run that was stopped had measured
 NEIGHBOURS, TEMPERATURE = 200, 0.1
 TARGET = 55.0  # of `learn` with no other setting, at the last mark
 METHODS = ("simclr", "moco", "byol", "swav", "groco", "gsimclr", "interclr", "amcl", "hydra",
@@ -72,19 +76,32 @@ def run(data: Path, python: str, quick: bool) -> list[Line]:
     if amount.images:
         bank, test = bank.sample(amount.images, seed=0), test.sample(amount.images, seed=0)
     judge = Judge(bank, test)
-    found: dict[str, dict[float, float]] = {}
-    peers, version = lightly(data, python, judge, amount)
-    found |= peers
-    found["own choice"] = chosen(judge, amount)
     name = choose(bank, amount.minutes).encoder
-    runs = [(slug, slug, name) for slug in METHODS]
-    # the curve over sizes; the chosen one has just been measured
+    runs: dict[str, Callable[[], dict[float, float]]] = {
+        "own choice": lambda: chosen(judge, amount)
+    }
+    runs |= {slug: partial(learnt, slug, name, SHARED, judge, amount) for slug in METHODS}
+    # the curve over sizes; the chosen one is among the methods
     sizes = [size for width in WIDTHS if (size := f"resnet18/{width}") != name]
-    runs += [(f"simclr, {size}", "simclr", size) for size in sizes]
-    for work, slug, start in runs:
-        encoder = fallow.encoder(start, seed=0, size=SHARED["size"])
-        found[work] = learnt(slug, encoder, SHARED, judge, amount)
+    runs |= {f"simclr, {size}": partial(learnt, "simclr", size, SHARED, judge, amount)
+             for size in sizes}  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder, Peer(python, "learning.py") as peer:
+        version = peer.version
+        lightly = {f"lightly, {method}": partial(learnt_by, peer, method, folder, judge, amount)
+                   for method in PEERS}  # fmt: skip
+        found = {work: kept(work, measure, amount) for work, measure in (lightly | runs).items()}
+    shutil.rmtree(PARTS, ignore_errors=True)
     return list(lines(found, floors(judge), version, amount))
+
+
+def kept(
+    work: str, measure: Callable[[], dict[float, float]], amount: Amount
+) -> dict[float, float]:
+    """What was measured before an interruption, or is now and is written down for the next."""
+    place = PARTS / f"{work.replace(', ', '-').replace('/', '-')}-{amount.minutes:g}.json"
+    if not place.exists():
+        write_json(place, sorted(measure().items()))
+    return dict(json.loads(place.read_text()))
 
 
 def lines(
@@ -124,19 +141,18 @@ def floors(judge: Judge) -> dict[str, float]:
 
 def chosen(judge: Judge, amount: Amount) -> dict[float, float]:
     """`learn` with its own method, encoder, views and batch."""
-    import fallow
     from fallow.verbs.learn import from_tiny
 
     plan = from_tiny(judge.bank, amount.minutes)
     told = {"size": plan.size, "batch": plan.batch, **plan.settings}
-    encoder = fallow.encoder(plan.encoder, seed=0, size=plan.size)
-    return learnt(plan.method, encoder, told, judge, amount)
+    return learnt(plan.method, plan.encoder, told, judge, amount)
 
 
 def learnt(
-    slug: str, encoder: Any, settings: Mapping[str, Any], judge: Judge, amount: Amount
+    slug: str, start: str, settings: Mapping[str, Any], judge: Judge, amount: Amount
 ) -> dict[float, float]:
     """Train for the whole budget; k-NN accuracy in percent at every mark."""
+    import fallow
     from fallow.methods import find
     from fallow.train import fit, make_settings
 
@@ -160,6 +176,7 @@ def learnt(
 
     told = {**settings, "minutes": amount.minutes}
     told["batch"] = min(told["batch"], len(judge.bank) // 2)
+    encoder = fallow.encoder(start, seed=0, size=told["size"])
     run = fit(Watched, judge.bank, encoder=encoder, settings=make_settings(kind.Settings, told))
     copies[amount.marks[-1]] = run.encoder
     found = {mark: judge.encoder(one) for mark, one in copies.items()}
@@ -170,26 +187,25 @@ def learnt(
 # --- lightly ---
 
 
-def lightly(
-    data: Path, python: str, judge: Judge, amount: Amount
-) -> tuple[dict[str, dict[float, float]], str]:
-    """The same minutes of lightly's SimCLR and SwAV, judged in the same way."""
-    found: dict[str, dict[float, float]] = {}
-    with tempfile.TemporaryDirectory() as folder, Peer(python, "learning.py") as peer:
-        place = Path(folder)
-        for name, images in (("bank", judge.bank), ("test", judge.test)):
+def learnt_by(
+    peer: Peer, method: str, folder: str, judge: Judge, amount: Amount
+) -> dict[float, float]:
+    """The same minutes of lightly's SimCLR or SwAV, judged in the same way."""
+    place = Path(folder)
+    for name, images in (("bank", judge.bank), ("test", judge.test)):
+        if not (place / name).exists():
             export(images, place / name)
-        for method in PEERS:
-            asked = {"do": "train", "method": method, "folder": folder, "workers": 2}
-            asked |= {"batch": min(256, len(judge.bank) // 2), "threads": os.cpu_count() or 1}
-            answer = peer.ask(**asked, minutes=amount.minutes, marks=amount.marks)
-            found[f"lightly, {method}"] = {
-                mark: judge.vectors(*(np.load(place / f"{method}-{mark:g}-{part}.npy")
-                                      for part in ("bank", "test")))
-                for mark in amount.marks
-            }  # fmt: skip
-            print(method, found[f"lightly, {method}"], answer, flush=True)
-        return found, peer.version
+    answer = peer.ask(
+        do="train", method=method, folder=folder, workers=cores(), threads=cores(),
+        batch=min(256, len(judge.bank) // 2), minutes=amount.minutes, marks=amount.marks,
+    )  # fmt: skip
+    found = {
+        mark: judge.vectors(*(np.load(place / f"{method}-{mark:g}-{part}.npy")
+                              for part in ("bank", "test")))
+        for mark in amount.marks
+    }  # fmt: skip
+    print(f"lightly, {method}", found, answer, flush=True)
+    return found
 
 
 def export(images: Any, folder: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from benchmarks.record import cores
 from fallow.problems import Problem
 
 SCRIPTS = Path(__file__).resolve().parent / "peers"
@@ -23,7 +24,7 @@ class Peer(AbstractContextManager["Peer"]):
     """
 
     def __init__(self, python: str, script: str, *, core: int | None = None) -> None:
-        threads = os.cpu_count() or 1 if core is None else 1
+        threads = cores() if core is None else 1
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith("PYTHON")
         } | thread_settings(threads)
