@@ -33,7 +33,7 @@ METHODS = ("simclr", "moco", "byol", "swav", "groco", "gsimclr", "interclr", "am
            "supcon")  # fmt: skip
 SHARED = {"size": 32, "batch": 256}
 PEERS = ("simclr", "swav")
-WIDTHS = (16, 32, 64)  # of SimCLR's ResNet-18, for the curve over sizes
+WIDTHS = (8, 16, 32)  # of SimCLR's ResNet-18, for the curve over sizes
 
 
 @dataclass(frozen=True)
