@@ -56,9 +56,8 @@ class Judge:
     def vectors(self, bank: np.ndarray, test: np.ndarray) -> float:
         from fallow.measure import knn_accuracy
 
-        (labels, names), (truth, other) = self.bank.labels, self.test.labels
-        place = {name: number for number, name in enumerate(names)}
-        wanted = np.array([place[other[code]] for code in truth])
+        labels, names = self.bank.labels
+        wanted = self.test.labels_in(names)
         neighbours = min(NEIGHBOURS, len(bank))
         return 100 * knn_accuracy(bank, labels, test, wanted, neighbours, TEMPERATURE).top1
 

@@ -254,12 +254,10 @@ def pixels(images: Any, side: int) -> np.ndarray:
 
 
 def judged(bank: np.ndarray, banked: Any, queries: np.ndarray, queried: Any) -> dict[str, float]:
-    """k-NN and linear probe from the bank's labels; class numbers joined by name."""
+    """k-NN and linear probe from the bank's labels."""
     from fallow.measure import knn_accuracy, logistic_probe
 
     labels, names = banked.labels
-    truth, other = queried.labels
-    place = {name: number for number, name in enumerate(names)}
-    wanted = np.array([place[other[code]] for code in truth])
+    wanted = queried.labels_in(names)
     near = knn_accuracy(bank, labels, queries, wanted, NEIGHBOURS, TEMPERATURE)
     return {"knn": near.top1, "probe": logistic_probe(bank, labels, queries, wanted).top1}

@@ -113,7 +113,7 @@ def rows(
 ) -> list[dict[str, Any]]:
     """Measures of all eight models on one draw."""
     from fallow.methods.forget import laf
-    from fallow.verbs.forget import Judge, codes_of, parts_of, pool_of, shelves_of
+    from fallow.verbs.forget import Judge, parts_of, pool_of, shelves_of
 
     device = torch.device("cpu")
     doomed = doomed_rows(images, task, plan, seed)
@@ -122,7 +122,7 @@ def rows(
     shelves = shelves_of(parts, original.preprocessing)
     pools = {name: pool_of(shelf, original, device) for name, shelf in shelves.items()}
     codes = {
-        name: codes_of(part, original.names)[shelves[name].rows]
+        name: part.labels_in(original.names)[shelves[name].rows]
         for name, part in parts.each.items()
     }
     judge = Judge(parts, shelves, device, seed)

@@ -12,7 +12,6 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import numpy as np
 from benchmarks.photos import archive
 
 from claims import arms
@@ -108,8 +107,7 @@ def tuned_on_few(plan: Plan, bank: Any, test: Any) -> Observe:
         start = copy.deepcopy(trained.encoder)
         fitted = fit(kind, few, encoder=start, settings=settings, seed=trained.seed)
         named = scores(fitted.method.classifier, test).argmax(1)
-        place = {name: number for number, name in enumerate(few.labels[1])}
-        truth = np.array([place.get(test.labels[1][code], -1) for code in test.labels[0]])
+        truth = test.labels_in(few.labels[1])
         return {"finetune": float((named == truth).mean())}
 
     return observe

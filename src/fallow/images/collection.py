@@ -118,6 +118,19 @@ class Images:
         codes = pc.index_in(values, pa.array(known, present.type)).fill_null(-1)
         return codes.to_numpy().astype(np.int64), [str(value) for value in known]
 
+    def labels_in(self, names: Sequence[str]) -> np.ndarray:
+        """Labels as places in `names`, -1 where missing or not among them.
+
+        Two collections number their own names; what was learnt from one is asked in its numbers.
+
+        >>> from fallow.images.samples import digits
+        >>> digits().where("label = '8' or label = '9'").labels_in(["9", "7"])[:4]
+        array([-1,  0, -1,  0])
+        """
+        codes, own = self.labels
+        place = {name: number for number, name in enumerate(names)}
+        return np.array([place.get(name, -1) for name in own] + [-1], np.int64)[codes]
+
     def address(self, index: int) -> str:
         """Where image `index` lies: a path, a URL, or `archive.zip::name`."""
         return self.store.address(self._paths[index])

@@ -127,7 +127,7 @@ def forget(
     shelves = shelves_of(parts, subject.preprocessing)
     pools = {name: pool_of(shelf, subject, device) for name, shelf in shelves.items()}
     _check_embedding(subject, pools["kept"])
-    codes = {name: codes_of(images, subject.names) for name, images in parts.each.items()}
+    codes = {name: images.labels_in(subject.names) for name, images in parts.each.items()}
     _tell_apart(subject, parts, codes)
 
     tell(f"forgetting {len(shelves['forgotten']):,} of {parts.total:,} images")
@@ -380,14 +380,6 @@ def _tell_apart(subject: Any, parts: Parts, codes: Mapping[str, np.ndarray]) -> 
             f"only images of one class ({subject.names[known[0]]}) would be kept: nothing would "
             "be left to tell apart"
         )
-
-
-def codes_of(images: Images, names: Sequence[str]) -> np.ndarray:
-    """Labels as places in `names`; -1 for missing ones and ones the model does not know."""
-    own, theirs = images.labels
-    place = {name: number for number, name in enumerate(names)}
-    table = np.array([place.get(name, -1) for name in theirs] + [-1], np.int64)
-    return table[own]
 
 
 # --- images ---
