@@ -27,7 +27,7 @@ def photo(height, width):
         ("resnet18/8:small", 64, 32),
         ("vit-nano/8", 128, 64),
         ("vit-tiny/4", 192, 32),
-        ("untrained", 448, 64),
+        ("untrained", 1472, 64),
     ],
 )
 def test_names(name, dimension, size):

@@ -18,15 +18,15 @@ FOLDER = Path(fallow.__file__).parent / "encoders" / "tiny"
 def test_it_is_small_and_says_where_it_comes_from():
     assert (FOLDER / "model.safetensors").stat().st_size <= 8e6
     found = fallow.encoder("tiny")
-    assert (found.dimension, found.size, found.training) == (960, 64, False)
+    assert (found.dimension, found.size, found.training) == (1984, 64, False)
     assert "Tiny ImageNet" in found.provenance["weights"]
     assert "Tiny ImageNet" in (FOLDER / "README.md").read_text()
 
 
 def test_every_stage_has_its_say():
     vectors = fallow.encoder("tiny").embed(shapes(8, seed=0, side=64))
-    stages = np.split(vectors, np.cumsum([64, 128, 256]), axis=1)
-    for part in stages:
+    stages = np.split(vectors, np.cumsum([64, 128, 256, 512]), axis=1)
+    for part in stages:  # and the second once more, by place
         np.testing.assert_allclose(np.linalg.norm(part, axis=1), 1.0, atol=1e-3)
 
 
@@ -51,3 +51,13 @@ def test_gradients_flow_where_a_picture_is_flat():
     pixels = torch.zeros(2, 3, 64, 64, requires_grad=True)
     encoder(pixels).square().sum().backward()
     assert torch.isfinite(pixels.grad).all()
+
+
+def test_the_vector_says_where_things_are():
+    left = np.zeros((64, 64, 3), np.uint8)
+    left[16:48, 4:28] = (200, 40, 40)
+    pictures = fallow.open([left, left[:, ::-1].copy()])
+    first, second = fallow.encoder("tiny").embed(pictures)
+    what, where = first[:960] @ second[:960], first[960:] @ second[960:]
+    assert what / 4 > 0.95  # of four parts of length 1
+    assert where < 0.8

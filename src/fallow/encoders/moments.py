@@ -14,13 +14,15 @@ from fallow.train.tune import fast_bf16
 
 # name -> layout; both are 32 channels wide at first, for pictures of 64 px
 BUILT_IN = {"untrained": "resnet14", "tiny": "resnet18"}
+PLACES = 4  # places along a side that the second stage is looked at in
 
 
 class Moments(nn.Module):
-    """Mean and spread of every stage make the vector, each stage's part of length 1.
+    """Mean and spread of every stage make the vector, and the second stage by place.
 
-    Early stages tell colour and texture, late ones things; the larger values of the late ones
-    would otherwise drown what the early ones say.
+    Early stages tell colour and texture, late ones things, and what is where tells a shirt from
+    trousers. Each part has length 1: the larger values of the late ones would otherwise drown what
+    the early ones say.
     """
 
     size = 64
@@ -30,7 +32,8 @@ class Moments(nn.Module):
         self.model = model
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         stages = len(model.stage_names)
-        self.dimension = 2 * sum(model.dimension // 2**k for k in range(stages))
+        widths = [model.dimension // 2**k for k in reversed(range(stages))]
+        self.dimension = 2 * sum(widths) + PLACES**2 * widths[1]
 
     def patches(self, x: Tensor, layers: Sequence[int], norm: bool = True) -> list[Tensor]:
         """Feature maps of the chosen stages, each B h w C."""
@@ -47,6 +50,7 @@ class Moments(nn.Module):
             features = features.float()
             spread = (features.var((2, 3), correction=0) + 1e-6).sqrt()  # smooth where it is 0
             parts.append(F.normalize(torch.cat([features.mean((2, 3)), spread], 1)))
+        parts.append(F.normalize(F.adaptive_avg_pool2d(stages[1].float(), PLACES).flatten(1)))
         return torch.cat(parts, 1)  # B D
 
 
@@ -54,6 +58,6 @@ def built_in(name: str) -> Moments:
     """The network of a name in BUILT_IN, with random weights.
 
     >>> built_in("tiny").dimension
-    960
+    1984
     """
     return Moments(resnet(BUILT_IN[name], width=32, stem="imagenet"))
