@@ -156,16 +156,17 @@ def fitted(
     if not len(bare):
         bare = train  # all have masks; this stream is not looked at then
     per_epoch = max(1, len(bare) // min(plan.batch, len(bare)))
-    settings = BCP.Settings(
-        classes=len(classes),
-        epochs=steps / per_epoch,
-        size=plan.size,
-        batch=plan.batch,
-        learning_rate=plan.learning_rate,
-        precision="32",
-        compile="off",
-        **({"pretrain": plan.pretrain} | changes),
-    )
+    given = {
+        "classes": len(classes),
+        "epochs": steps / per_epoch,
+        "size": plan.size,
+        "batch": plan.batch,
+        "learning_rate": plan.learning_rate,
+        "precision": "32",
+        "compile": "off",
+        "pretrain": plan.pretrain,
+    } | changes
+    settings = BCP.Settings(**BCP.suited(given, [kept.mask(row) for row in range(len(kept))]))
     return fit(
         BCP,
         {"unlabelled": without_masks(bare), "labelled": kept},

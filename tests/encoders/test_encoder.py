@@ -84,7 +84,7 @@ def test_everything_embed_accepts_agrees():
     collection = found.embed(Collection(), batch=2)
     assert np.isnan(collection[2]).all()
     np.testing.assert_allclose(np.delete(collection, 2, 0), expected, atol=1e-5)
-    assert found.embed([]).shape == (0, 448)
+    assert found.embed([]).shape == (0, 1472)
     mixed = found.embed([images[0], photo(31, 200), images[1]])
     np.testing.assert_allclose(mixed[[0, 2]], expected[:2], atol=1e-5)
 
