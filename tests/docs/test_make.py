@@ -106,9 +106,23 @@ def test_what_was_not_measured_is_said(make, package, tmp_path):
 
 def test_methods_are_placed_and_advised_by_what_was_measured(make):
     assert "| [swav](methods/swav.md) |" in make.taxonomy()
-    text = make.which({"swav": [CLAIM | {"method": "a", "baseline": "b"}]})
+    text = make.which({"swav": [CLAIM | {"method": "a", "baseline": "b"}]}, [])
     assert "## Makes no difference that could be measured" in text
     assert "| [swav](methods/swav.md) | a is better than b | a | b | +0.012 |" in text
     assert "## Worth it" not in text
     assert "`groco`" in text.splitlines()[-1]
     assert "`swav`" not in text.splitlines()[-1]
+
+
+def test_runs_of_minutes_are_a_table_with_the_best_first(make):
+    one = {"machine": SPEED["machine"]}
+    lines = [
+        one | {"work": f"k-NN % after {minutes:g} minutes: {name}", "fallow": 10 * value + minutes}
+        for name, value in (("worse", 1), ("better", 2))
+        for minutes in (2.5, 5.0)
+    ]
+    lines.append(one | {"work": "k-NN % of raw pixels", "fallow": 35.66})
+    text = make.over_time(lines)
+    assert "on 2 cores (some processor); without training: raw pixels 35.7." in text
+    assert text.splitlines()[-2:] == ["| better | 22.5 | 25.0 |", "| worse | 12.5 | 15.0 |"]
+    assert "## After minutes" in make.which({}, lines)
