@@ -296,8 +296,9 @@ def over_time(lines: list[dict[str, Any]]) -> str:
     return "\n\n".join([
         f"k-NN accuracy in percent on CIFAR-10, one run each on {cores} ({machine['processor']}); "
         f"without training: {', '.join(floors)}. One run: differences of a point or two say "
-        "nothing. *Own choice* is `learn` told nothing but the minutes: it goes on from the encoder "
-        "that comes with fallow, which has seen labelled photographs; all others start at random.",
+        "nothing. *Own choice* is `learn` told nothing but the minutes: it goes on from the "
+        "encoder that comes with fallow, which has seen labelled photographs; all others start at "
+        "random.",
         grid(("run", *(f"{mark:g} minutes" for mark in minutes)),
              [(name, *(f"{run[mark]:.1f}" for mark in minutes)) for name, run in rows]),
     ])  # fmt: skip

@@ -46,7 +46,7 @@ def package(monkeypatch, make):
     """A package fallow.methods with one method in it, made in memory."""
     # these two ask the real package
     monkeypatch.setattr(make, "taxonomy", lambda: "placed")
-    monkeypatch.setattr(make, "which", lambda claims: "advised")
+    monkeypatch.setattr(make, "which", lambda claims, learning: "advised")
     module = types.ModuleType("fallow.methods.learn.some_method")
 
     class Some:
