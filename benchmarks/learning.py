@@ -67,8 +67,10 @@ class Judge:
 
 def run(data: Path, python: str, quick: bool) -> list[Line]:
     import fallow
+    from fallow.train.loop import Interrupted
     from fallow.verbs.learn import choose
 
+    found: dict[str, dict[float, float]] = {}
     amount = QUICK if quick else Amount()
     everything = fallow.open(archive(data, "cifar10_subset"))
     bank, test = (everything.where(f"split = '{part}'") for part in ("train", "test"))
@@ -88,8 +90,12 @@ def run(data: Path, python: str, quick: bool) -> list[Line]:
         version = peer.version
         lightly = {f"lightly, {method}": partial(learnt_by, peer, method, folder, judge, amount)
                    for method in PEERS}  # fmt: skip
-        found = {work: kept(work, measure, amount) for work, measure in (lightly | runs).items()}
-    shutil.rmtree(PARTS, ignore_errors=True)
+        try:
+            for work, measure in (lightly | runs).items():
+                found[work] = kept(work, measure, amount)
+            shutil.rmtree(PARTS, ignore_errors=True)
+        except (KeyboardInterrupt, Interrupted):
+            print(f"stopped in {work}: what was measured is written; asked again, it goes on")
     return list(lines(found, floors(judge), version, amount))
 
 
