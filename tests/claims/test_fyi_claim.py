@@ -9,7 +9,7 @@ from claims.fyi import CELLS, DIGITS, Plan, run
 
 def test_every_comparison_becomes_an_entry(tmp_path):
     cell = next(cell for cell in CELLS if cell.data == DIGITS)
-    plan = Plan(cells=(replace(cell, most=3),), width=8, real=8, networks=1, epochs=2, fewest=2)
+    plan = Plan(cells=(replace(cell, most=3),), width=8, real=8, networks=1, longest=2, fewest=2)
     entries = run(tmp_path, 0.01, plan)
     assert [(one.method, one.baseline) for one in entries] == [
         ("host", "fyi"),
