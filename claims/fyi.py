@@ -63,7 +63,7 @@ class Plan:
     width: int = 32
     real: int = 64
     networks: int = 2  # trained on each set
-    judged: int = 600  # epochs of each at 1 per class, a tenth at 10: the published 1000 take hours
+    judged: int = 600  # epochs times images per class; the published 1000 epochs take hours
     longest: int = 200  # epochs, at most
     seeds: int = 3
     fewest: int = 12  # steps, also where the minutes are too few for that
