@@ -42,6 +42,11 @@ class Amount:
     marks: tuple[float, ...] = (2.5, 5.0, 10.0)
     images: int | None = None  # none: all
 
+    @property
+    def parts(self) -> Path:
+        """Where runs of so many minutes are kept: a quick look does not touch a long run's."""
+        return PARTS / f"{self.minutes:g}"
+
 
 QUICK = Amount(minutes=0.1, marks=(0.05, 0.1), images=600)
 
@@ -93,7 +98,7 @@ def run(data: Path, python: str, quick: bool) -> list[Line]:
         try:
             for work, measure in (lightly | runs).items():
                 found[work] = kept(work, measure, amount)
-            shutil.rmtree(PARTS, ignore_errors=True)
+            shutil.rmtree(amount.parts, ignore_errors=True)
         except (KeyboardInterrupt, Interrupted):
             print(f"stopped in {work}: what was measured is written; asked again, it goes on")
     return list(lines(found, floors(judge), version, amount))
@@ -103,7 +108,7 @@ def kept(
     work: str, measure: Callable[[], dict[float, float]], amount: Amount
 ) -> dict[float, float]:
     """What was measured before an interruption, or is now and is written down for the next."""
-    place = PARTS / f"{work.replace(', ', '-').replace('/', '-')}-{amount.minutes:g}.json"
+    place = amount.parts / f"{work.replace(', ', '-').replace('/', '-')}.json"
     if not place.exists():
         write_json(place, sorted(measure().items()))
     return dict(json.loads(place.read_text()))

@@ -129,10 +129,12 @@ def test_true_labels_weigh_one_and_pseudo_labels_half():
 def test_the_teacher_labels_in_training_mode_unless_told_otherwise():
     for mode in ("train", "eval"):
         method = build(teacher_mode=mode).train()
+        norm = method.teacher.encoder.network.blocks[0][1] = torch.nn.BatchNorm2d(4)
         seen = []
         method.teacher.register_forward_hook(lambda m, *_: seen.append(m.training))  # noqa: B023
         method.labels(torch.randn(2, 3, 32, 32))
         assert seen == [mode == "train"]
+        assert bool((norm.running_mean != 0).any()) == (mode == "train")
         assert method.teacher.training
 
 

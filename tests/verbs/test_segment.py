@@ -94,8 +94,8 @@ def test_the_saved_segmenter_gives_the_same_probabilities(folder):
     network, about = load_segmenter(folder / "out" / "segmenter")
     assert about["values"] == [0, 255]
     x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    one, two = (net(x).softmax(1) for net in (network, found.method.student.eval()))
-    assert torch.allclose(one, two, atol=1e-4)  # norms of a picture sum in the order it lies
+    student = found.method.student.eval().to(memory_format=torch.contiguous_format)
+    assert torch.allclose(network(x), student(x), atol=1e-6)
 
 
 def test_cells_turn_the_component_filter_off(folder):
