@@ -141,12 +141,12 @@ def run(
     bank = everything.where("split = 'train'").sample(plan.images, seed=0)
     test = asked(everything, plan)
     see = watch(bank) if watch else None
-    mark = time.monotonic()
-    floors = {
-        "raw pixels": judged(pixels(bank, plan.size), bank, pixels(test, plan.size), test),
-        "untrained": [untrained(plan, bank, test, seed) for seed in range(plan.seeds)],
+    floors: dict[str, Any] = {
+        "raw pixels": judged(pixels(bank, plan.size), bank, pixels(test, plan.size), test)
     }
-    judging = (time.monotonic() - mark) / (plan.seeds + 1)
+    mark = time.monotonic()
+    floors["untrained"] = [untrained(plan, bank, test, seed) for seed in range(plan.seeds)]
+    judging = (time.monotonic() - mark) / plan.seeds
     few = bank.sample(min(6 * plan.batch, len(bank)), seed=0)
     chosen = {name: tuned(plan, arm, bank) for name, arm in arms.items()}
     costs: dict[str, float] = {}

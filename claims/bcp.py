@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from benchmarks.photos import archive
 
-from claims.masks import SETS
+from claims.masks import SETS, labelled_rows, timed
 from claims.record import Entry, budget, entry, over_sets
 
 # how many pictures keep their masks: an extreme and a comfortable count
@@ -48,7 +48,7 @@ class Plan:
     pretrain: float = 1 / 3
     seeds: int = 3
     ablations: bool = True
-    steps: int = 900  # at most; fewer where the minutes are short
+    steps: int = 1500  # at most; fewer where the minutes are short
 
 
 def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
@@ -72,14 +72,11 @@ def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
     by, counts = about.group, COUNTS[name]
     # how long a step takes: all runs have the same number of them
     few = drawn(train, counts[0], by, 0)
-    mark = time.monotonic()
-    quick = fitted(plan, known.classes, few, train, 0, {}, steps=12)
-    setup = time.monotonic() - mark - quick.seconds
-    step = quick.seconds / max(quick.steps, 1)
-    judging = timed_judging(quick.method, test)
+    quick = timed(lambda steps: fitted(plan, known.classes, few, train, 0, {}, steps=steps))
+    judging = timed_judging(quick.run.method, test)
     runs = plan.seeds * (2 * len(ROWS) + 1 + (len(MORE) if plan.ablations else 0))
-    left = 60 * minutes - (time.monotonic() - begin) - runs * (judging + setup)
-    steps = int(max(12, min(plan.steps, left / runs / step)))
+    left = 60 * minutes - (time.monotonic() - begin) - runs * (judging + quick.setup)
+    steps = int(max(12, min(plan.steps, left / runs / quick.step)))
 
     found: dict[str, list[float]] = {}
     for seed in range(plan.seeds):
@@ -116,23 +113,9 @@ def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
 
 
 def drawn(train: Any, count: int, by: str | None, seed: int) -> Any:
-    """`count` pictures; of whole groups in random order where there are groups."""
-    random = np.random.default_rng(seed)
-    if by is None:
-        return train.select(np.sort(random.permutation(len(train))[:count]))
-    groups = train.column(by)
-    order = random.permutation(np.unique(groups))
-    rows = np.concatenate([np.flatnonzero(groups == group) for group in order])
-    # frames of a video are alike: of the first videos every one is spread over its length
-    wanted: list[int] = []
-    for group in order:
-        mine = np.flatnonzero(groups == group)
-        share = min(len(mine), max(2, count // 4), count - len(wanted))
-        wanted += mine[np.linspace(0, len(mine) - 1, share).astype(int)].tolist()
-        if len(wanted) >= count:
-            break
-    rest = [row for row in rows.tolist() if row not in set(wanted)]
-    return train.select(np.sort([*wanted, *rest][:count]))
+    """`count` pictures; of whole groups where there are groups."""
+    groups = np.arange(len(train)) if by is None else train.column(by)
+    return train.select(np.sort(labelled_rows(groups, count, seed)))
 
 
 def fitted(

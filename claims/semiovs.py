@@ -22,6 +22,7 @@ import numpy as np
 from benchmarks.photos import archive
 from torch import nn
 
+from claims.masks import Timed, labelled_rows, timed
 from claims.record import Entry, budget, entry, over_sets
 from fallow.losses.segmentation import masked_cross_entropy
 from fallow.methods.segment.semiovs import SemiOVS
@@ -41,13 +42,13 @@ class Plan:
 
     sets: tuple[str, ...] = ("camvid", "nuclei_cc0")
     encoder: str = "unet/8"
-    size: int = 48
+    size: int = 64
     batch: int = 4
     learning_rate: float = 4.0
     few: int = 4  # labelled images, the decisive count
     more: int = 16  # and a comfortable one
     worse: float = 0.3  # share of the foreign images' area with a wrong label
-    most_steps: int = 300
+    most_steps: int = 1500
     least_steps: int = 8
     seeds: int = 3
 
@@ -73,10 +74,13 @@ def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
     begin = time.monotonic()
     scene = SCENES[name](data, plan)
     few, more = (min(count, len(scene.train) // 2) for count in (plan.few, plan.more))
-    seconds = trial(plan, scene, few)
+    quick = trial(plan, scene, few)
+    mark = time.monotonic()
+    mean_iou(quick.run.method, scene.test, scene.classes)
     rows = 8 * plan.seeds + 2  # the labeller's many steps are cheap
-    left = 60 * minutes - (time.monotonic() - begin)
-    steps = int(min(plan.most_steps, max(plan.least_steps, left / (rows * seconds))))
+    once = quick.setup + time.monotonic() - mark
+    left = 60 * minutes - (time.monotonic() - begin) - rows * once
+    steps = int(min(plan.most_steps, max(plan.least_steps, left / (rows * quick.step))))
     external = scene.label(steps)
     worse = spoiled(external, plan.worse, scene.classes)
     found: dict[str, list[float]] = {}
@@ -138,8 +142,8 @@ def rows_of(
             streams["foreign"] = foreign
         return fitted(SemiOVS, plan, streams, scene.classes, seed, steps, **values)
 
-    def score(method: Any) -> float:
-        return mean_iou(method, scene.test, scene.classes)
+    def score(run: Any) -> float:
+        return mean_iou(run.method, scene.test, scene.classes)
 
     none = trained(few)
     found = {
@@ -161,15 +165,14 @@ def rows_of(
     }  # fmt: skip
     found["gain, few"] = found["external"] - found["none"]
     found["gain, more"] = found["external, more"] - found["none, more"]
-    return found, mean_iou(none, scene.foreign, scene.classes)
+    return found, mean_iou(none.method, scene.foreign, scene.classes)
 
 
 def drawn(scene: Scene, count: int, seed: int) -> np.ndarray:
     """Which training images are labelled; the first of more are the same ones."""
-    random = np.random.default_rng(seed)
     if not scene.neighbours:
-        return random.permutation(len(scene.train))[:count]
-    start = int(random.integers(len(scene.train)))
+        return labelled_rows(np.arange(len(scene.train)), count, seed)
+    start = int(np.random.default_rng(seed).integers(len(scene.train)))
     return (start + np.arange(count)) % len(scene.train)
 
 
@@ -222,16 +225,13 @@ def fitted(
         **values,
     )
     encoder = fallow.encoder(plan.encoder, seed=seed)
-    return fit(kind, streams, encoder=encoder, settings=settings, seed=seed).method
+    return fit(kind, streams, encoder=encoder, settings=settings, seed=seed)
 
 
-def trial(plan: Plan, scene: Scene, count: int) -> float:
-    """Seconds a step of the largest row takes, with what comes before and after."""
+def trial(plan: Plan, scene: Scene, count: int) -> Timed:
+    """What a step of the largest row takes."""
     streams = parts(scene, drawn(scene, count, 0)) | {"foreign": scene.foreign}
-    fitted(SemiOVS, plan, streams, scene.classes, 0, 2)  # compiles, and fills caches
-    begin = time.monotonic()
-    fitted(SemiOVS, plan, streams, scene.classes, 0, 6)
-    return (time.monotonic() - begin) / 6
+    return timed(lambda steps: fitted(SemiOVS, plan, streams, scene.classes, 0, steps))
 
 
 def predicted(method: Any, image: np.ndarray) -> np.ndarray:
@@ -299,7 +299,7 @@ def camvid(data: Path, plan: Plan) -> Scene:
         bare = {"unlabelled": without_masks(others), "labelled": others}
         # it costs a fraction of the others' steps and is trained once: it may learn in peace
         teacher = fitted(Supervised, plan, bare, len(CAMVID), plan.seeds, LONGER * steps)
-        masks = {row: predicted(teacher, foreign[row]) for row in range(len(foreign))}
+        masks = {row: predicted(teacher.method, foreign[row]) for row in range(len(foreign))}
         return with_masks(foreign, masks)
 
     return Scene(train, test, foreign, len(CAMVID), label, neighbours=True)

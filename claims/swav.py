@@ -48,7 +48,8 @@ def alive(trained: Trained) -> dict[str, Any]:
 
     method = trained.method
     with torch.no_grad():
-        projected = method.head.eval()(torch.from_numpy(trained.vectors))
+        vectors = torch.from_numpy(trained.vectors).to(trained.encoder.device)
+        projected = method.head.eval()(vectors)
         unit = torch.nn.functional.normalize(projected)
         used = int(method.prototypes(unit).argmax(1).unique().numel())
     share = float(trained.history[-1]["loss"]) / math.log(PROTOTYPES)

@@ -1,10 +1,27 @@
-"""For every test: a cache of its own, and one thread, which suits small models best."""
+"""For every test: a cache of its own, one thread, which suits small models best, and no GPU."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 
+import pytest
+
 # before torch is imported, and for the processes that tests start
 os.environ["FALLOW_CACHE"] = tempfile.mkdtemp(prefix="fallow-test-")
 os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def processor_only(request):
+    """Tests say what the processor computes, also where there is a GPU; test_gpu is about that."""
+    if request.module.__name__.endswith("test_gpu"):
+        yield
+        return
+    import torch
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")  # of programs that tests start
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        patch.setattr(torch.cuda, "device_count", lambda: 0)
+        yield

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fallow.device import best_device
 from fallow.problems import Problem
 from fallow.train.schedules import half_cosine
 
@@ -113,7 +114,7 @@ def trained_by_stranger(
     from fallow.encoders.resnet import resnet
     from fallow.train.tune import fast_bf16
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     stem = "small" if pictures.shape[2] <= SMALL else "imagenet"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

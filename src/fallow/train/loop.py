@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import signal
@@ -74,6 +75,8 @@ def launch(devices: int | str = "auto", accelerator: str = "auto") -> Fabric:
     world = int(os.environ.get("WORLD_SIZE", 1))
     local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
     many = world > 1
+    # it recommends a switch for all of a program; auto tries the precisions itself
+    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
     if not many and not torch.cuda.is_available() and devices == "auto":
         devices = 1
     fabric = Fabric(
@@ -84,6 +87,25 @@ def launch(devices: int | str = "auto", accelerator: str = "auto") -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+@contextmanager
+def _repeatable(device: torch.device) -> Iterator[None]:
+    """On a GPU, let the same steps give the same bits; a processor does so anyway."""
+    if device.type != "cuda":
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when torch first multiplies
+    before = torch.get_deterministic_debug_mode()
+    memory: Any = torch.utils.deterministic
+    fill = memory.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    memory.fill_uninitialized_memory = False  # nothing here reads such memory
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(before)
+        memory.fill_uninitialized_memory = fill
 
 
 @contextmanager
@@ -483,7 +505,8 @@ def fit(
     if "choice" in saved:
         choice = Choice(**saved["choice"])
     else:
-        choice = _choose(method, plan, fabric, say)
+        with _repeatable(fabric.device):
+            choice = _choose(method, plan, fabric, say)
         saved |= {"choice": choice.state(), "about": dict(about or {})}
         if folder and rank == 0:
             write_json(folder / "run.json", {**identity, **saved})
@@ -500,7 +523,7 @@ def fit(
     timing = {"waiting": 0.0, "model": 0.0, "total": 0.0}
     if not saved.get("finished"):
         bar = _bar(settings, plan.total_steps) if progress_bar and rank == 0 else nullcontext()
-        with _stop_on_signal() as stopped, bar as show:
+        with _repeatable(fabric.device), _stop_on_signal() as stopped, bar as show:
             _train(session, plan, leader, journal, timing, stopped, each_epoch, say, show)
         session.save()
         if folder and rank == 0:

@@ -117,10 +117,10 @@ def on_stage(encoder: Encoder, pixels: np.ndarray, side: int) -> Tensor:
     height, width = pixels.shape[:2]
     scale = side / min(height, width)
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
-    x = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None].to(encoder.device)
-    if size != (height, width):
+    x = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None]
+    if size != (height, width):  # on the processor: GPUs do not resize bytes
         x = F.interpolate(x, size, mode="bilinear", antialias=True)
-    return encoder.preprocessing.normalise(x)
+    return encoder.preprocessing.normalise(x.to(encoder.device))
 
 
 def window_for(encoder: Encoder, x: Tensor, window: Sequence[int]) -> tuple[int, ...]:

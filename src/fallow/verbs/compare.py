@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from fallow.device import best_device
 from fallow.problems import SettingProblem, SourceProblem
 from fallow.result import Result
 from fallow.verbs.embed import opened
@@ -111,7 +112,8 @@ def _score(
     from fallow.verbs.probe import scores
 
     encoders = {
-        one["name"]: fallow.encoder(str(folder)) for one, folder in zip(found, folders, strict=True)
+        one["name"]: fallow.encoder(str(folder)).to(best_device())
+        for one, folder in zip(found, folders, strict=True)
     }
     measured = {row["name"]: row for row in scores(encoders, images, seed=seed)}
     for one in found:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from fallow.device import best_device
 from fallow.problems import SettingProblem, SourceProblem, did_you_mean
 from fallow.result import Result, writable
 from fallow.verbs.embed import chosen_encoder, opened
@@ -142,7 +143,7 @@ def discover_pixels(
         )
     clock = time.perf_counter()
     chosen, note = chosen_encoder(encoder)
-    _to_device(chosen)
+    chosen.to(best_device())
     work = Work.of(proposer(regions), chosen, chosen_settings)
     tell(f"regions: {work.proposer.name}; encoder: {chosen.name}")
     ours = cut(work, labelled, tell)
@@ -230,12 +231,6 @@ def chosen_segmenter(name: Any, seed: int) -> Encoder:
     if name is None or isinstance(name, str):
         return fallow.encoder(name or SEGMENTER, seed=seed)
     return name
-
-
-def _to_device(encoder: Encoder) -> None:
-    import torch
-
-    encoder.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 # --- regions and what they look like ---

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from fallow.device import best_device
 from fallow.problems import Problem, SettingProblem, SourceProblem, did_you_mean
 from fallow.result import Result, writable
 from fallow.verbs.embed import opened
@@ -154,7 +155,7 @@ def distil(
     place = writable(out if out is not None else f"{_plain(images.name)}-distil")
     codes, names = images.labels
     teach, ask = halves(images, codes, seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     rows, pixels = squares(images.select(teach), size)
     real = Real.of(pixels, torch.from_numpy(codes[teach][rows]), names)
     if given.get("whiten"):

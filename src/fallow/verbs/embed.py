@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from fallow.device import best_device
 from fallow.inventory.store import vectors_column
 from fallow.problems import SettingProblem, SourceProblem
 from fallow.result import Result, writable
@@ -99,7 +100,7 @@ def chosen_encoder(encoder: Any = None) -> tuple[Any, str]:
     name = "tiny" if encoder is None else encoder
     if not isinstance(name, str):
         return encoder, ""
-    return fallow.encoder(name), UNTRAINED if from_random(name) else ""
+    return fallow.encoder(name).to(best_device()), UNTRAINED if from_random(name) else ""
 
 
 UNTRAINED = "The encoder is untrained: likeness here means colour, texture and layout, not meaning."

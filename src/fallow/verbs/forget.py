@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from fallow.device import best_device
 from fallow.problems import SettingProblem, SourceProblem, did_you_mean
 from fallow.result import Result, writable
 from fallow.verbs.embed import opened
@@ -122,7 +123,7 @@ def forget(
         run = _known_run(model)
         if "label" not in parts.kept.columns:
             raise SettingProblem("retraining needs the labels of the kept images: give labels=")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     subject = copy.deepcopy(subject).to(device).eval().requires_grad_()
     shelves = shelves_of(parts, subject.preprocessing)
     pools = {name: pool_of(shelf, subject, device) for name, shelf in shelves.items()}

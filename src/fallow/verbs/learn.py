@@ -209,7 +209,7 @@ def learn(
         unscored = f"{method} was taught all labels; a column split (train, test) keeps some aside"
     elif first and "label" in images.columns:
         read = {key: value for key, value in run.encoder.options.items() if key == "pool"}
-        before = fallow.encoder(name, seed=seed, size=chosen.size, **read)
+        before = fallow.encoder(name, seed=seed, size=chosen.size, **read).to(fabric.device)
         try:
             rows = scores({"trained": run.encoder, "before": before}, images, seed=seed)
         except Problem as problem:  # the run is whole; only its labels do not tell

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from fallow.device import best_device
 from fallow.problems import Problem, SettingProblem
 from fallow.result import Result
 from fallow.verbs.embed import opened
@@ -42,7 +43,7 @@ def probe(
     """
     import fallow
 
-    encoder = fallow.encoder(str(run)) if isinstance(run, str | Path) else run
+    encoder = fallow.encoder(str(run)).to(best_device()) if isinstance(run, str | Path) else run
     if source is None:
         about = _trained_on(run)
         source, labels = about["source"], labels or about.get("labels")

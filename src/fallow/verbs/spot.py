@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from fallow.device import best_device
 from fallow.problems import SettingProblem, SourceProblem, did_you_mean
 from fallow.result import Result, writable
 from fallow.verbs.embed import chosen_encoder, opened
@@ -142,7 +143,6 @@ def spot(
     >>> result.table.num_rows, result.map(0).shape
     (12, (48, 48))
     """
-    import torch
 
     if good is not None and against is not None:
         raise SettingProblem("give good or against, not both: a saved run brings its own images")
@@ -167,7 +167,7 @@ def spot(
     else:
         chosen, note = chosen_encoder(encoder)
         how = _sight(chosen, chosen_settings, images)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     chosen.to(device)
     work = _Work(chosen, how, chosen_settings, device)
     bank: Bank | None = None
