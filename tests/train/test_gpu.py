@@ -82,7 +82,7 @@ def test_vectors_are_those_of_the_processor(name):
 @pytest.mark.parametrize("slug", slugs("learn"))
 def test_a_method_begins_with_the_loss_of_the_processor(slug):
     here, there = (losses(learnt(slug, accelerator)) for accelerator in ("cpu", "cuda"))
-    assert len(here) == len(there) == 3
+    assert len(here) == len(there) > 0
     assert all(math.isfinite(loss) for loss in there)
     # what is masked, dropped or queued is drawn by the device
     assert there[0] == pytest.approx(here[0], rel=0.15)

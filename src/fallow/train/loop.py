@@ -99,13 +99,16 @@ def _repeatable(device: torch.device) -> Iterator[None]:
     before = torch.get_deterministic_debug_mode()
     memory: Any = torch.utils.deterministic
     fill = memory.fill_uninitialized_memory
+    attention = torch.backends.cuda.mem_efficient_sdp_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
     memory.fill_uninitialized_memory = False  # nothing here reads such memory
+    torch.backends.cuda.enable_mem_efficient_sdp(False)  # its gradients are not the same twice
     try:
         yield
     finally:
         torch.set_deterministic_debug_mode(before)
         memory.fill_uninitialized_memory = fill
+        torch.backends.cuda.enable_mem_efficient_sdp(attention)
 
 
 @contextmanager
