@@ -108,13 +108,31 @@ def claim_grid(entries: list[dict[str, Any]]) -> str:
             f"{one['interval_90'][0]:+.4f} to {one['interval_90'][1]:+.4f}",
             str(len(one["seeds"])),
             f"{one['data'].get('name', '')} ({one['data'].get('images', '?')} images)",
-            f"{one['budget']['minutes_spent']:.0f} min",
+            effort(one),
         )
         for one in entries
     ]
-    return grid(
-        ("claim", "verdict", "difference", "90 % interval", "seeds", "data", "whole claim"), rows
-    )
+    head = ("claim", "verdict", "difference", "90 % interval", "seeds", "data", "whole claim")
+    return grid(head, rows)
+
+
+def effort(one: dict[str, Any]) -> str:
+    """How long the whole claim took, on what if not a processor, and how far each run came.
+
+    >>> budget = {"minutes_spent": 3.9, "epochs": [11.0, 14.3]}
+    >>> effort({"budget": budget, "machine": {"gpu": "NVIDIA H200"}})
+    '4 min on NVIDIA H200, 11 and 14 epochs'
+    """
+    budget = one["budget"]
+    told = f"{budget['minutes_spent']:.0f} min"
+    if "gpu" in one["machine"]:
+        told += f" on {one['machine']['gpu']}"
+    if "epochs" in budget:
+        counts = list(dict.fromkeys(f"{count:.0f}" for count in budget["epochs"]))
+        told += f", {' and '.join(counts)} epoch{'s' * (counts != ['1'])}"
+    if "steps" in budget:
+        told += f", {budget['steps']} steps"
+    return told
 
 
 def evidence(
@@ -254,7 +272,7 @@ def which(claims: dict[str, list[dict[str, Any]]], learning: list[dict[str, Any]
         f"encoder that comes with fallow{better_than_random(claims.get('tiny', []))}. Choose a "
         "method when you have a reason, and measure it with `fallow probe` and `fallow compare`. "
         "What follows was measured on small natural images, from random weights, in minutes on two "
-        "cores; large images and long runs may order the methods otherwise.",
+        "cores or a shared GPU; large images and long runs may order the methods otherwise.",
     ]
     words = {
         "shown": "Worth it",
@@ -290,6 +308,11 @@ def better_than_random(entries: list[dict[str, Any]]) -> str:
 
 def over_time(lines: list[dict[str, Any]]) -> str:
     """The benchmark `learning` as a table: a row for every run, the best at the end first."""
+    from fallow.methods import find, slugs
+
+    def taught(name: str) -> str:
+        return " (with labels)" * (name in slugs("learn") and find("learn", name).learns_labels)
+
     marks: dict[str, dict[float, float]] = {}
     floors = []
     for one in lines:
@@ -306,9 +329,10 @@ def over_time(lines: list[dict[str, Any]]) -> str:
         f"without training: {', '.join(floors)}. One run: differences of a point or two say "
         "nothing. *Own choice* is `learn` told nothing but the minutes: it goes on from the "
         "encoder that comes with fallow, which has seen labelled photographs; all others start at "
-        "random.",
+        "random. Those *with labels* were taught the classes of the training images.",
         grid(("run", *(f"{mark:g} minutes" for mark in minutes)),
-             [(name, *(f"{run[mark]:.1f}" for mark in minutes)) for name, run in rows]),
+             [(name + taught(name), *(f"{run[mark]:.1f}" for mark in minutes))
+              for name, run in rows]),
     ])  # fmt: skip
 
 
