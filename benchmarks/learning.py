@@ -136,13 +136,17 @@ def lines(
 def floors(judge: Judge) -> dict[str, float]:
     """What no training reaches."""
     import fallow
+    from fallow.encoders import whiten
     from fallow.verbs.probe import raw_pixels
 
     pixels = [raw_pixels(images, 32) for images in (judge.bank, judge.test)]
+    whitened = fallow.encoder("tiny")
+    whiten(whitened, judge.bank)
     return {
         "raw pixels": judge.vectors(*pixels),
         "an untrained ResNet-18": judge.encoder(fallow.encoder("resnet18", seed=0, size=32)),
         "tiny, as it ships": judge.encoder(fallow.encoder("tiny")),
+        "tiny, whitened by the images": judge.encoder(whitened),
     }
 
 
@@ -150,16 +154,27 @@ def floors(judge: Judge) -> dict[str, float]:
 
 
 def chosen(judge: Judge, amount: Amount) -> dict[float, float]:
-    """`learn` with its own method, encoder, views and batch."""
+    """`learn` with its own method, encoder, views, batch and last step."""
+    from fallow.encoders import whiten
     from fallow.verbs.learn import from_tiny
 
     plan = from_tiny(judge.bank, amount.minutes)
     told = {"size": plan.size, "batch": plan.batch, **plan.settings}
-    return learnt(plan.method, plan.encoder, told, judge, amount)
+
+    def finish(encoder: Any) -> None:
+        if plan.whitened:
+            whiten(encoder, judge.bank)
+
+    return learnt(plan.method, plan.encoder, told, judge, amount, finish)
 
 
 def learnt(
-    slug: str, start: str, settings: Mapping[str, Any], judge: Judge, amount: Amount
+    slug: str,
+    start: str,
+    settings: Mapping[str, Any],
+    judge: Judge,
+    amount: Amount,
+    finish: Callable[[Any], None] = lambda encoder: None,
 ) -> dict[float, float]:
     """Train for the whole budget; k-NN accuracy in percent at every mark."""
     import fallow
@@ -189,6 +204,8 @@ def learnt(
     encoder = fallow.encoder(start, seed=0, size=told["size"])
     run = fit(Watched, judge.bank, encoder=encoder, settings=make_settings(kind.Settings, told))
     copies[amount.marks[-1]] = run.encoder
+    for one in copies.values():
+        finish(one)
     found = {mark: judge.encoder(one) for mark, one in copies.items()}
     print(slug, {mark: round(value, 1) for mark, value in found.items()}, flush=True)
     return found

@@ -2,6 +2,7 @@
 
 Per data set and seed the same 80 % of the teaching images are drawn for all sides; the seed also
 draws the random network. Accuracy of a weighted k-NN, and of a linear probe, on the test images.
+*Whitened* is the same encoder after `learn`'s last step alone, fitted to the set without labels.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from benchmarks.photos import archive
 from claims.record import Entry, budget, entry
 
 BASELINES = ("random network", "raw pixels", "colour histogram", "HOG")
+WHITENED = "whitened"
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
     encoder = fallow.encoder(plan.encoder)
     sides: dict[str, Callable[[int], np.ndarray]] = {
         plan.encoder: _once(lambda: encoder.embed(images)),
+        WHITENED: _once(lambda: _whitened(plan, images)),
         "random network": lambda seed: _random(plan, seed).embed(images),
         "raw pixels": _once(lambda: raw_pixels(images)),
         "colour histogram": _once(lambda: histograms(thumbnails(images, 64))),
@@ -73,20 +76,21 @@ def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
             one = scores[side][-1]
             print(f"{name}, seed {seed}, {side}: {one['knn']:.3f}, {one['probe']:.3f}", flush=True)
     spent = budget(minutes, begin)
+    compared = [(plan.encoder, side) for side in BASELINES] + [(WHITENED, plan.encoder)]
     return [
         entry(
-            f"{name}: {plan.encoder} beats {side} by {text}",
-            plan.encoder,
-            side,
+            f"{name}: {ours} beats {theirs} by {text}",
+            ours,
+            theirs,
             data={"name": name, "images": len(images), "fingerprint": images.fingerprint},
             budget=spent,
             seeds=[
-                (ours[measure], theirs[measure])
-                for ours, theirs in zip(scores[plan.encoder], scores[side], strict=True)
+                (one[measure], other[measure])
+                for one, other in zip(scores[ours], scores[theirs], strict=True)
             ],
             settings=asdict(plan),
         )
-        for side in BASELINES
+        for ours, theirs in compared
         for measure, text in (("knn", "k-NN"), ("probe", "linear probe"))
     ]
 
@@ -100,6 +104,15 @@ def _once(make: Callable[[], np.ndarray]) -> Callable[[int], np.ndarray]:
         return made[0]
 
     return same
+
+
+def _whitened(plan: Plan, images: Any) -> np.ndarray:
+    import fallow
+    from fallow.encoders import whiten
+
+    encoder = fallow.encoder(plan.encoder)
+    whiten(encoder, images)
+    return encoder.embed(images)
 
 
 def _random(plan: Plan, seed: int) -> Any:

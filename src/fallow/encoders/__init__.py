@@ -4,6 +4,7 @@ from fallow.encoders.base import Encoder, Preprocessing
 from fallow.encoders.export import export_onnx
 from fallow.encoders.names import encoder, from_random
 from fallow.encoders.saving import load, save
+from fallow.encoders.whitening import whiten
 
 __all__ = [
     "Encoder",
@@ -13,4 +14,5 @@ __all__ = [
     "from_random",
     "load",
     "save",
+    "whiten",
 ]

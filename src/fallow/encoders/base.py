@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fallow.encoders.whitening import Whitening
 from fallow.problems import Problem
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -99,7 +100,7 @@ class Encoder(nn.Module):
 
     `network(x)` gives (B, D); `network.patches(x, layers, norm)` gives maps (B, h, w, C).
     `options` are what `encoder(name, **options)` needs to build the same network again, and
-    `provenance` says where the weights come from.
+    `provenance` says where the weights come from. `whitening`, if any, is the vectors' last step.
     """
 
     def __init__(
@@ -117,11 +118,13 @@ class Encoder(nn.Module):
         self.preprocessing = preprocessing
         self.options = options or {}
         self.provenance = provenance or {}
+        self.whitening: Whitening | None = None
 
     @property
     def dimension(self) -> int:
         """Length of the vectors."""
-        return self.network.dimension  # type: ignore[return-value]
+        last = self.whitening or self.network
+        return last.dimension  # type: ignore[return-value]
 
     @property
     def size(self) -> int:
@@ -147,7 +150,10 @@ class Encoder(nn.Module):
         return next(self.parameters()).device
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.network(x)  # B 3 S S (normalised) -> B D
+        return self._last(self.network(x))  # B 3 S S (normalised) -> B D
+
+    def _last(self, vectors: Tensor) -> Tensor:
+        return vectors if self.whitening is None else self.whitening(vectors)
 
     @overload
     def patches(self, x: Tensor, layers: None = None, norm: bool = True) -> Tensor: ...
@@ -169,7 +175,10 @@ class Encoder(nn.Module):
     ) -> tuple[Tensor, list[Tensor]]:
         """Vectors and chosen maps together; a hub's network runs once for both."""
         both = getattr(self.network, "look", None)
-        return both(x, layers, norm) if both else (self(x), self.patches(x, layers, norm))
+        if both is None:
+            return self(x), self.patches(x, layers, norm)
+        vectors, maps = both(x, layers, norm)
+        return self._last(vectors), maps
 
     def prepare(self, images: Any) -> Tensor:
         """Normalised input (B, 3, S, S) from readable uint8 images, on the encoder's device."""

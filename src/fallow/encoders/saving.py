@@ -1,4 +1,7 @@
-"""Encoders on disk: model.safetensors, which any torch code loads, and encoder.json."""
+"""Encoders on disk: model.safetensors, which any torch code loads, and encoder.json.
+
+A last step that was fitted to a collection lies beside them, in whitening.safetensors.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,11 @@ import torch
 from fallow import __version__
 from fallow.encoders.base import Encoder
 from fallow.encoders.names import describe, rebuild
+from fallow.encoders.whitening import Whitening
 from fallow.files import atomic_write, fingerprint
 from fallow.problems import Problem, SettingProblem, did_you_mean
 
+WHITENING = "whitening.safetensors"
 _HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -46,11 +51,19 @@ def save(encoder: Encoder, folder: str | Path, *, dtype: str = "float32") -> Pat
         "dtype": dtype,
         "fallow": __version__,
     }
+    last = None
+    if encoder.whitening is not None:
+        held = encoder.whitening.state_dict()
+        last = to_bytes({key: value.cpu().contiguous() for key, value in held.items()})
+        description["whitening"] = fingerprint(last)
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_write(folder / "model.safetensors") as file:
             file.write(weights)
+        if last is not None:
+            with atomic_write(folder / WHITENING) as file:
+                file.write(last)
         with atomic_write(folder / "encoder.json") as file:
             file.write(json.dumps(description, indent=2).encode())
     except OSError as error:
@@ -65,20 +78,29 @@ def load(folder: str | Path) -> Encoder:
 
     folder = Path(folder)
     description = _description(folder)
-    weights = _read(folder / "model.safetensors")
-    if fingerprint(weights) != description["weights"]:
-        raise Problem(
-            f"{folder / 'model.safetensors'} is damaged or not what encoder.json describes; "
-            "save the encoder again."
-        )
+    weights = _read_described(folder / "model.safetensors", description["weights"])
+    last = None
+    if "whitening" in description:
+        last = _read_described(folder / WHITENING, description["whitening"])
     try:
         state = from_bytes(weights)
         encoder = rebuild(description)
         encoder.plain.load_state_dict(state)
+        if last is not None:
+            encoder.whitening = Whitening(**from_bytes(last))
     except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise Problem(f"the encoder in {folder} cannot be built again: {reason}") from error
     return encoder.eval()
+
+
+def _read_described(path: Path, described: str) -> bytes:
+    data = _read(path)
+    if fingerprint(data) != described:
+        raise Problem(
+            f"{path} is damaged or not what encoder.json describes; save the encoder again."
+        )
+    return data
 
 
 def _read(path: Path) -> bytes:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from fallow.encoders.whitening import LEAST
 from fallow.methods import find
 from fallow.problems import Problem, SettingProblem, did_you_mean
 from fallow.result import Result, writable
@@ -42,6 +43,7 @@ class Plan:
     reasons: tuple[str, ...]
     method: str = "simclr"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    whitened: bool = False  # the encoder's vectors, by the images it learnt from
 
 
 def from_tiny(images: Images, minutes: float | None) -> Plan:
@@ -54,14 +56,18 @@ def from_tiny(images: Images, minutes: float | None) -> Plan:
     """
     count = len(images)
     passes = TINY_SPEED * 60 * (minutes or MINUTES) / count
-    reasons = (
+    reasons: tuple[str, ...] = (
         "views of 64 px: what the encoder was made for",
         f"encoder tiny: about {passes:.0f} passes fit the budget, and without a GPU no such "
         "budget brings random weights as far",
         f"batches of {_batch(count)}: there are {count} images",
         "method moco, gently: it adapts the encoder to these images",
     )
-    return Plan(64, "tiny", _batch(count), reasons, "moco", {"learning_rate": GENTLE})
+    enough = count >= LEAST
+    if enough:
+        reasons += ("vectors whitened half-way: what varies most among these images (light, say) "
+                    "shall not decide alone what is alike",)  # fmt: skip
+    return Plan(64, "tiny", _batch(count), reasons, "moco", {"learning_rate": GENTLE}, enough)
 
 
 def _batch(count: int) -> int:
@@ -133,11 +139,11 @@ def learn(
 ) -> Learnt:
     """Train `method` on the images of `source` for some minutes or epochs.
 
-    Without a method and an encoder, the built-in encoder goes on learning from these images (with
-    a GPU, a larger one learns from random). With labels the result says how well nearest
-    neighbours predict them, beside the encoder as it was before; without, its report shows
-    clusters and neighbours. A method that learns from labels does not see images whose `split` is
-    test. A run whose `out` folder holds a checkpoint goes on from there.
+    Without a method and an encoder, the built-in encoder goes on learning from these images, and
+    its vectors are whitened by them (with a GPU, a larger one learns from random). With labels
+    the result says how well nearest neighbours predict them, beside the encoder as it was before;
+    without, its report shows clusters and neighbours. A method that learns from labels does not
+    see images whose `split` is test. A run whose `out` folder holds a checkpoint goes on there.
 
     >>> from fallow.images.samples import shapes
     >>> run = learn(shapes(32, seed=0, side=24), epochs=1, encoder="resnet8/8")
@@ -147,6 +153,7 @@ def learn(
     import torch
 
     import fallow
+    from fallow.encoders import save, whiten
 
     images = opened(source, labels, where)
     given = dict(settings or {})
@@ -187,10 +194,13 @@ def learn(
         reasons[2] = f"batches of {chosen.batch}: as asked"
     for line in reasons if first else ():
         tell(line)
+    start = fallow.encoder(name, seed=seed, size=chosen.size)
+    # what learns is the network: its last step is fitted again when it has learnt
+    whitened, start.whitening = plan.whitened or start.whitening is not None, None
     run = fit(
         kind,
         taught,
-        encoder=fallow.encoder(name, seed=seed, size=chosen.size),
+        encoder=start,
         settings=chosen,
         out=out,
         seed=seed,
@@ -204,6 +214,10 @@ def learn(
         },
         progress_bar=progress_bar,
     )
+    if whitened and first:
+        whiten(run.encoder, taught)
+        if run.folder is not None:
+            save(run.encoder, run.folder / "encoder")
     rows, unscored = [], ""
     if kind.learns_labels and held is None:
         unscored = f"{method} was taught all labels; a column split (train, test) keeps some aside"

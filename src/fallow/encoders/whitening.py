@@ -1,0 +1,70 @@
+"""An encoder's last step, fitted to a collection: no direction of its vectors drowns the rest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from fallow.encoders.base import Encoder
+    from fallow.images import Images
+
+LEAST = 200  # images: the directions of fewer are mostly chance
+MOST = 512  # directions kept
+POWER = 0.25  # of a direction's variance: half-way to equal variances
+
+
+class Whitening(nn.Module):
+    """Vectors seen from their mean, along directions that are scaled."""
+
+    mean: Tensor  # D
+    directions: Tensor  # D K
+
+    def __init__(self, mean: Tensor, directions: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("directions", directions)
+
+    @property
+    def dimension(self) -> int:
+        return self.directions.shape[1]
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        with torch.autocast(vectors.device.type, enabled=False):
+            return (vectors.float() - self.mean) @ self.directions  # B K
+
+
+def half_whitening(vectors: np.ndarray, most: int = MOST) -> Whitening:
+    """The main directions of vectors (N D), each divided by the root of its spread.
+
+    Where a few directions differ most between images (light, say), they decide which images are
+    near each other. Full whitening makes all equal, noise included; half-way serves best.
+
+    >>> spread = np.random.default_rng(0).normal(size=(400, 3)) * (16, 4, 1)
+    >>> made = half_whitening(spread, most=2)
+    >>> made(torch.from_numpy(spread).float()).std(0).numpy().round(0)
+    array([4., 2.], dtype=float32)
+    """
+    mean = vectors.mean(0, dtype=np.float64)
+    centred = vectors - mean
+    # of the two products the smaller one has all there is to know
+    wide = centred.shape[1] > len(centred)
+    product = (centred @ centred.T if wide else centred.T @ centred) / len(centred)
+    variances, axes = np.linalg.eigh(product)
+    kept = min(most, len(centred) // 2, int((variances > 1e-9 * variances[-1]).sum()))
+    variances, axes = variances[::-1][:kept], axes[:, ::-1][:, :kept]
+    if wide:
+        axes = centred.T @ axes / np.sqrt(variances * len(centred))
+    scaled = axes * variances**-POWER
+    return Whitening(torch.from_numpy(mean).float(), torch.from_numpy(scaled.copy()).float())
+
+
+def whiten(encoder: Encoder, images: Images) -> None:
+    """Fit the last step of an encoder to images, in place of an earlier one."""
+    encoder.whitening = None
+    vectors = encoder.embed(images)
+    readable = vectors[np.isfinite(vectors).all(1)]
+    encoder.whitening = half_whitening(readable).to(encoder.device)

@@ -1,0 +1,71 @@
+"""Half-way whitening: variances become their roots, whatever there is more of, and it is saved."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import fallow
+from fallow.encoders import encoder, load, save, whiten
+from fallow.encoders.whitening import half_whitening
+from fallow.images.samples import shapes
+from fallow.problems import Problem
+
+
+@pytest.mark.parametrize("count", [60, 400])  # fewer and more than there are numbers
+def test_variances_become_their_roots(count):
+    random = np.random.default_rng(0)
+    vectors = (random.normal(size=(count, 100)) * np.geomspace(10, 0.1, 100) + 5).astype(np.float32)
+    made = half_whitening(vectors, most=20)
+    seen = made(torch.from_numpy(vectors)).double().numpy()
+    variances = np.linalg.eigvalsh(np.cov(vectors.T.astype(np.float64), bias=True))[::-1][:20]
+    covariance = np.cov(seen.T, bias=True)
+    assert seen.shape == (count, 20)
+    assert np.abs(seen.mean(0)).max() < 1e-3
+    np.testing.assert_allclose(np.diag(covariance), np.sqrt(variances), rtol=1e-3)
+    assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 1e-2
+
+
+def test_no_more_directions_than_there_are():
+    flat = np.outer(np.arange(50.0), np.ones(8))
+    assert half_whitening(flat).dimension == 1
+
+
+def test_it_stays_with_the_encoder(tmp_path):
+    images = shapes(40, seed=0, side=24)
+    before = encoder("resnet8/8")
+    plain = before.embed(images)
+    whiten(before, images)
+    assert before.dimension == 20  # half as many as images
+    vectors = before.embed(images)
+    wanted = before.whitening(torch.from_numpy(plain)).numpy()
+    np.testing.assert_allclose(vectors, wanted, rtol=1e-4, atol=1e-5)
+    save(before, tmp_path)
+    after = load(tmp_path)
+    np.testing.assert_array_equal(after.embed(images), vectors)
+    looked, _ = after.look(after.prepare([images[0]]), [0])
+    np.testing.assert_allclose(looked.detach().numpy()[0], vectors[0], rtol=1e-4, atol=1e-5)
+    (tmp_path / "whitening.safetensors").write_bytes(b"other")
+    with pytest.raises(Problem, match=r"whitening\.safetensors is damaged"):
+        load(tmp_path)
+
+
+def test_whitening_anew_does_not_pile_up():
+    images = shapes(40, seed=0, side=24)
+    one = encoder("resnet8/8")
+    whiten(one, images)
+    first = one.embed(images)
+    whiten(one, images)
+    np.testing.assert_allclose(one.embed(images), first, rtol=1e-4, atol=1e-5)
+
+
+def test_learn_ends_with_it_where_there_are_enough_images(tmp_path):
+    run = fallow.learn(shapes(220, seed=0, side=24), epochs=0.2, out=tmp_path)
+    assert run.encoder.dimension == 110
+    assert encoder(str(tmp_path)).dimension == 110
+    more = fallow.learn(shapes(220, seed=1, side=24), encoder=str(tmp_path), method="simclr",
+                        epochs=0.2)  # fmt: skip
+    assert more.encoder.dimension == 110
+    few = fallow.learn(shapes(30, seed=0, side=24), epochs=0.2)
+    assert few.encoder.dimension == encoder("tiny").dimension
