@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fallow.encoders import encoder, export_onnx
+from fallow.encoders.whitening import half_whitening
 from fallow.problems import MissingPackage
 
 
@@ -33,3 +34,18 @@ def test_missing_extra(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingPackage, match=r"fallow\[export\]"):
         export_onnx(encoder("resnet8/8"), tmp_path / "x.onnx")
+
+
+def test_the_built_in_encoder_computes_the_same_elsewhere_whitened(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    before = encoder("tiny")
+    random = np.random.default_rng(0)
+    before.whitening = half_whitening(random.normal(size=(60, before.dimension)))
+    path = export_onnx(before, tmp_path / "encoder.onnx")
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    x = torch.randn(2, 3, 64, 64)
+    (found,) = session.run(["features"], {"images": x.numpy()})
+    expected = before(x).detach().numpy()  # with gradients, so in float32 on any processor
+    assert found.shape == (2, 30)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)

@@ -33,7 +33,7 @@ def export_onnx(encoder: Encoder, path: str | Path) -> Path:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")  # about the exporter's own parts
             program = torch.onnx.export(
-                encoder.network,
+                encoder,
                 (example,),
                 input_names=["images"],
                 output_names=["features"],

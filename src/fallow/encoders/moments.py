@@ -41,7 +41,8 @@ class Moments(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # a look loses nothing to bf16, which halves the time where it is native
-        look = fast_bf16(x.device) and not torch.is_grad_enabled()
+        traced = torch.onnx.is_in_onnx_export()  # it must compute the same anywhere
+        look = fast_bf16(x.device) and not torch.is_grad_enabled() and not traced
         autocast = torch.autocast(x.device.type, torch.bfloat16)
         with autocast if look else nullcontext():
             stages = self.model.stages(x.contiguous(memory_format=torch.channels_last))
