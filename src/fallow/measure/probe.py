@@ -39,6 +39,8 @@ SWAV = Protocol(100, 256, 0.3, 1e-6, deviation=0.01)
 GROCO = Protocol(90, 4096, 0.1, larc=True, deviation=0.01)
 LIGHTLY = Protocol(90, 256, 0.1, deviation=0.01)
 
+SMALL_TABLE = 2_000_000  # numbers
+
 
 @dataclass(frozen=True)
 class FewShot:
@@ -205,9 +207,12 @@ def _fit_scores(
     """Class probabilities (Q, highest label + 1) of a fitted regression."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     model = LogisticRegression(C=strength, max_iter=300)
-    with warnings.catch_warnings():
+    # on small tables threads wait for each other longer than they work, on busy cores far longer
+    threads = 1 if features.size < SMALL_TABLE else None
+    with threadpool_limits(threads, "blas"), warnings.catch_warnings():
         # weakly regularised fits may stop early; the held-out part judges them as they are
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(features, labels)
