@@ -28,6 +28,7 @@ CLAIM = {
     "seeds": [[0.5, 0.4]] * 3,
     "data": {"name": "some", "images": 12},
     "budget": {"minutes_spent": 9.6},
+    "machine": {"processor": "x"},
 }
 SPEED = {
     "work": "views/s",

@@ -208,7 +208,7 @@ def cross_correlation(z1: Tensor, z2: Tensor) -> Tensor:
     """Correlation (D, D) of every dimension of one view with every one of the other.
 
     >>> z = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
-    >>> cross_correlation(z, -z).round().tolist()
+    >>> (cross_correlation(z, -z).round() + 0.0).tolist()
     [[-1.0, 0.0], [0.0, -1.0]]
     """
     z1, z2 = (_standardised(gather_with_gradient(at_least_float32(z))) for z in (z1, z2))  # B D
