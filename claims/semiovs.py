@@ -42,7 +42,7 @@ class Plan:
 
     sets: tuple[str, ...] = ("camvid", "nuclei_cc0")
     encoder: str = "unet/8"
-    size: int = 64
+    size: int = 48
     batch: int = 4
     learning_rate: float = 4.0
     few: int = 4  # labelled images, the decisive count
