@@ -47,5 +47,4 @@ def test_the_built_in_encoder_computes_the_same_elsewhere_whitened(tmp_path):
     x = torch.randn(2, 3, 64, 64)
     (found,) = session.run(["features"], {"images": x.numpy()})
     expected = before(x).detach().numpy()  # with gradients, so in float32 on any processor
-    assert found.shape == (2, 30)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)

@@ -123,8 +123,7 @@ class Encoder(nn.Module):
     @property
     def dimension(self) -> int:
         """Length of the vectors."""
-        last = self.whitening or self.network
-        return last.dimension  # type: ignore[return-value]
+        return self.network.dimension  # type: ignore[return-value]
 
     @property
     def size(self) -> int:

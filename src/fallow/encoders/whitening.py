@@ -12,41 +12,41 @@ if TYPE_CHECKING:
     from fallow.encoders.base import Encoder
     from fallow.images import Images
 
-LEAST = 200  # images: the directions of fewer are mostly chance
-MOST = 512  # directions kept
+LEAST = 50  # images: the directions of fewer are mostly chance
+MOST = 128  # directions that are made shorter
 POWER = 0.25  # of a direction's variance: half-way to equal variances
 
 
 class Whitening(nn.Module):
-    """Vectors seen from their mean, along directions that are scaled."""
+    """Vectors seen from their mean, shorter along some directions; all else stays as it is."""
 
     mean: Tensor  # D
-    directions: Tensor  # D K
+    directions: Tensor  # D K, of length 1
+    scales: Tensor  # K, at most 1
 
-    def __init__(self, mean: Tensor, directions: Tensor) -> None:
+    def __init__(self, mean: Tensor, directions: Tensor, scales: Tensor) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
         self.register_buffer("directions", directions)
-
-    @property
-    def dimension(self) -> int:
-        return self.directions.shape[1]
+        self.register_buffer("scales", scales)
 
     def forward(self, vectors: Tensor) -> Tensor:
         with torch.autocast(vectors.device.type, enabled=False):
-            return (vectors.float() - self.mean) @ self.directions  # B K
+            centred = vectors.float() - self.mean
+            along = centred @ self.directions  # B K
+            return centred + (along * (self.scales - 1)) @ self.directions.T  # B D
 
 
 def half_whitening(vectors: np.ndarray, most: int = MOST) -> Whitening:
-    """The main directions of vectors (N D), each divided by the root of its spread.
+    """The main directions of vectors (N D), whose spread becomes its root, the least kept as it is.
 
     Where a few directions differ most between images (light, say), they decide which images are
     near each other. Full whitening makes all equal, noise included; half-way serves best.
 
     >>> spread = np.random.default_rng(0).normal(size=(400, 3)) * (16, 4, 1)
-    >>> made = half_whitening(spread, most=2)
+    >>> made = half_whitening(spread, most=3)
     >>> made(torch.from_numpy(spread).float()).std(0).numpy().round(0)
-    array([4., 2.], dtype=float32)
+    array([4., 2., 1.], dtype=float32)
     """
     mean = vectors.mean(0, dtype=np.float64)
     centred = vectors - mean
@@ -58,12 +58,21 @@ def half_whitening(vectors: np.ndarray, most: int = MOST) -> Whitening:
     variances, axes = variances[::-1][:kept], axes[:, ::-1][:, :kept]
     if wide:
         axes = centred.T @ axes / np.sqrt(variances * len(centred))
-    scaled = axes * variances**-POWER
-    return Whitening(torch.from_numpy(mean).float(), torch.from_numpy(scaled.copy()).float())
+    scales = (variances / variances[-1:]) ** -POWER
+    held = (torch.from_numpy(part.copy()).float() for part in (mean, axes, scales))
+    return Whitening(*held)
 
 
 def whiten(encoder: Encoder, images: Images) -> None:
-    """Fit the last step of an encoder to images, in place of an earlier one."""
+    """Fit the last step of an encoder to images, in place of an earlier one.
+
+    >>> from fallow.encoders import encoder
+    >>> from fallow.images.samples import shapes
+    >>> one, images = encoder("resnet8/8"), shapes(60, seed=0, side=24)
+    >>> whiten(one, images)
+    >>> one.embed(images).mean(0).round(3).any()
+    np.False_
+    """
     encoder.whitening = None
     vectors = encoder.embed(images)
     readable = vectors[np.isfinite(vectors).all(1)]
