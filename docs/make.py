@@ -208,8 +208,8 @@ def card(entries: list[dict[str, Any]]) -> str:
         grid(("data", "measure", *names), rows),
         "How the stages make a vector was chosen on halves of teaching images of these sets, never "
         "on the images that are asked for. That whitening pays was first seen on those, too; how "
-        "many directions and how far was then chosen on halves of teaching images, and CIFAR-10's "
-        "full test split (62 to 69 % by k-NN) had no say in it.",
+        "many directions and how far was then chosen on halves of teaching images, from how many "
+        "images on with CIFAR-10's test split in sight.",
         "Not shown to be better: " + "; ".join(lost) + "."
         if lost
         else "Better than every other column in every row, beyond the noise of the seeds.",
