@@ -41,10 +41,10 @@ class Plan:
     """What all rows share."""
 
     sets: tuple[str, ...] = ("camvid", "nuclei_cc0")
-    encoder: str = "unet/8"
-    size: int = 48
+    encoder: str = "tiny"
+    size: int = 64
     batch: int = 4
-    learning_rate: float = 4.0
+    learning_rate: float = 1.28
     few: int = 4  # labelled images, the decisive count
     more: int = 16  # and a comfortable one
     worse: float = 0.3  # share of the foreign images' area with a wrong label
@@ -221,7 +221,7 @@ def fitted(
         batch=batch,
         learning_rate=plan.learning_rate,
         epochs=steps / max(1, len(streams["unlabelled"]) // batch),
-        precision="32",
+        compile="off",
         **values,
     )
     encoder = fallow.encoder(plan.encoder, seed=seed)

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 import fallow
-from fallow.encoders.segmenter import Segmenter, fresh, load_segmenter, save_segmenter
+from fallow.encoders.segmenter import Segmenter, load_segmenter, save_segmenter, sibling
 from fallow.encoders.windows import places, sliding
 from fallow.problems import SettingProblem, SourceProblem
 
 
-@pytest.mark.parametrize("name", ["unet/4", "vnet/4", "resnet8/8", "vit-nano/8"])
+@pytest.mark.parametrize("name", ["unet/4", "vnet/4", "resnet8/8", "vit-nano/8", "tiny"])
 def test_every_encoder_gives_logits_at_the_size_of_its_input(name):
     network = Segmenter(fallow.encoder(name, size=32, **_options(name)), 3).eval()
     x = torch.randn(2, 3, 32, 40)
@@ -56,20 +56,36 @@ def test_dropout_acts_in_training_only():
         assert not torch.equal(network(x), network(x))
 
 
-def test_fresh_has_other_weights_and_leaves_the_generator_alone():
+def test_a_sibling_has_other_random_weights_and_leaves_the_generator_alone():
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
     one = fallow.encoder("unet/4")
-    two, three = fresh(one, 1), fresh(one, 1)
+    two, three = sibling(one, 1), sibling(one, 1)
     assert torch.equal(torch.rand(1), expected)
     weights = [e.network.blocks[0][0].weight for e in (one, two, three)]
     assert torch.equal(weights[1], weights[2])
     assert not torch.equal(weights[0], weights[1])
 
 
-def test_saved_and_loaded(tmp_path):
-    network = Segmenter(fallow.encoder("unet/4"), 3).eval()
+def test_a_sibling_begins_where_the_learnt_one_does():
+    one = fallow.encoder("tiny")
+    two = sibling(one, 1)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    assert two.network is not one.network
+
+
+@pytest.mark.parametrize("name, side", [("tiny", 32), ("vit-nano/8", 32), ("resnet8/8", 64)])
+def test_the_closer_look_is_finer_than_what_encoders_see(name, side):
+    encoder = fallow.encoder(name, size=64)
+    fine, low, _ = Segmenter(encoder, 2).features(torch.randn(2, 3, 64, 64))
+    assert fine.shape == (2, 16, side, side)
+    assert low.shape[2] <= side
+
+
+@pytest.mark.parametrize("name", ["unet/4", "tiny"])
+def test_saved_and_loaded(tmp_path, name):
+    network = Segmenter(fallow.encoder(name), 3).eval()
     save_segmenter(network, tmp_path / "net", {"names": ["a", "b", "c"]})
     again, about = load_segmenter(tmp_path / "net")
     x = torch.randn(1, 3, 32, 32)

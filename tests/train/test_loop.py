@@ -158,6 +158,12 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
     assert torch.equal(weights(one), weights(two))
 
 
+def test_a_learnt_encoder_says_where_its_weights_come_from(tmp_path):
+    train(out=tmp_path)
+    first = fallow.encoder(str(tmp_path)).provenance["weights"]
+    assert first == "SimCLR on shapes; before: random, seed 0"
+
+
 def test_another_run_in_the_same_folder_is_refused(tmp_path):
     train(out=tmp_path / "run")
     with pytest.raises(Problem, match="another run"):

@@ -17,14 +17,15 @@ from fallow.encoders.unet import Contracting
 from fallow.problems import SettingProblem, SourceProblem
 
 WIDTH = 64  # channels of the general decoder, at most
+FINE = 16  # channels of its closer look
 
 
 class Segmenter(nn.Module):
     """Logits for every pixel, from an encoder's stages or patches.
 
     A U-Net or V-Net is completed by its own expanding half; any other encoder gets a decoder in
-    the manner of DeepLabV3+. `decode(features(x), size)` is `self(x)`: whoever wants to disturb
-    features does it in between.
+    the manner of DeepLabV3+, with a closer look at the picture. `decode(features(x), size)` is
+    `self(x)`: whoever wants to disturb features does it in between.
 
     >>> from fallow.encoders import encoder
     >>> Segmenter(encoder("unet/8"), 3)(torch.zeros(2, 3, 32, 48)).shape
@@ -44,25 +45,35 @@ class Segmenter(nn.Module):
             self.decoder: nn.Module = encoder.network.decoder(classes)  # type: ignore[operator]
         else:
             self.dimensions = 2
-            low, deep = (part.shape[1] for part in self._probed())
-            self.decoder = DeepLab(low, deep, classes, width=min(WIDTH, max(16, deep // 2)))
+            low, deep = self._probed()
+            self.decoder = DeepLab(
+                low.shape[1],
+                deep.shape[1],
+                classes,
+                width=min(WIDTH, max(16, deep.shape[1] // 2)),
+                stride=min(2, encoder.size // low.shape[2]),
+            )
 
     def _probed(self) -> list[Tensor]:
-        """Features of an empty picture, for their channels."""
+        """Maps of an empty picture, for their sizes."""
         side = self.encoder.size
         training = [module for module in self.encoder.modules() if module.training]
         self.encoder.eval()
         with torch.no_grad():
-            found = self.features(torch.zeros(1, 3, side, side, device=self.encoder.device))
+            found = self._maps(torch.zeros(1, 3, side, side, device=self.encoder.device))
         for module in training:
             module.training = True
         return found
+
+    def _maps(self, x: Tensor) -> list[Tensor]:
+        """The encoder's first and last maps, B C h w."""
+        return [maps.movedim(-1, 1) for maps in self.encoder.patches(x, [0, -1])]
 
     def features(self, x: Tensor) -> list[Tensor]:
         """What the decoder reads, largest first, each B C *s."""
         if self.own:
             return self.encoder.network.stages(x)  # type: ignore[operator]
-        return [maps.movedim(-1, 1) for maps in self.encoder.patches(x, [0, -1])]
+        return [self.decoder.closer(x), *self._maps(x)]  # type: ignore[operator]
 
     def decode(self, features: Sequence[Tensor], size: Sequence[int]) -> Tensor:
         """Logits B K *S at a size."""
@@ -75,8 +86,11 @@ class Segmenter(nn.Module):
 class DeepLab(nn.Module):
     """DeepLabV3+'s decoder: deep features at several dilations, joined with low-level ones.
 
-    >>> head = DeepLab(8, 32, classes=4, width=16)
-    >>> head([torch.zeros(2, 8, 16, 16), torch.zeros(2, 32, 4, 4)], (32, 32)).shape
+    Features of a quarter of the side, as most encoders' first are, cannot follow thin lines:
+    `closer` looks at the picture itself at half its side, and corrects what the rest says.
+
+    >>> head, x = DeepLab(8, 32, classes=4, width=16), torch.zeros(2, 3, 32, 32)
+    >>> head([head.closer(x), torch.zeros(2, 8, 8, 8), torch.zeros(2, 32, 2, 2)], (32, 32)).shape
     torch.Size([2, 4, 32, 32])
     """
 
@@ -87,6 +101,7 @@ class DeepLab(nn.Module):
         classes: int,
         *,
         width: int = 256,
+        stride: int = 2,
         dilations: Sequence[int] = (6, 12, 18),
     ) -> None:
         super().__init__()
@@ -102,34 +117,42 @@ class DeepLab(nn.Module):
         few = max(8, width * 48 // 256)
         self.low = _layer(low, few, 1)
         self.fuse = nn.Sequential(_layer(width + few, width, 3), _layer(width, width, 3))
+        self.closer = nn.Sequential(_layer(3, FINE, 3, stride=stride), _layer(FINE, FINE, 3))
+        self.narrow = nn.Conv2d(width, FINE, 1)
+        self.correct = nn.Sequential(_layer(2 * FINE, FINE, 3), nn.Conv2d(FINE, classes, 1))
         self.classify = nn.Conv2d(width, classes, 1)
 
     def forward(self, features: Sequence[Tensor], size: Sequence[int]) -> Tensor:
-        low, deep = features
+        fine, low, deep = features
         overall = self.overall(deep.mean((2, 3), keepdim=True)).expand(-1, -1, *deep.shape[2:])
         seen = self.joined(torch.cat([*(branch(deep) for branch in self.branches), overall], 1))
         seen = F.interpolate(seen, low.shape[2:], mode="bilinear", align_corners=True)
         fused = self.fuse(torch.cat([self.low(low), seen], 1))
-        return F.interpolate(
-            self.classify(fused), tuple(size), mode="bilinear", align_corners=True
-        )  # B K H W
+        logits, what = (
+            F.interpolate(maps, fine.shape[2:], mode="bilinear", align_corners=True)
+            for maps in (self.classify(fused), self.narrow(fused))
+        )
+        logits = logits + self.correct(torch.cat([fine, what], 1))
+        return F.interpolate(logits, tuple(size), mode="bilinear", align_corners=True)  # B K H W
 
 
-def _layer(inputs: int, outputs: int, side: int, dilation: int = 1) -> nn.Sequential:
+def _layer(
+    inputs: int, outputs: int, side: int, dilation: int = 1, stride: int = 1
+) -> nn.Sequential:
     padding = dilation * (side // 2)
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, side, padding=padding, dilation=dilation, bias=False),
+        nn.Conv2d(inputs, outputs, side, stride, padding, dilation, bias=False),
         nn.BatchNorm2d(outputs),
         nn.ReLU(),
     )
 
 
-def fresh(encoder: Encoder, seed: int) -> Encoder:
-    """The same architecture and preprocessing with other random weights.
+def sibling(encoder: Encoder, seed: int) -> Encoder:
+    """A second of its kind: random weights are drawn anew, learnt ones are where both begin.
 
     >>> from fallow.encoders import encoder
     >>> one = encoder("unet/8")
-    >>> two = fresh(one, seed=1)
+    >>> two = sibling(one, seed=1)
     >>> (
     ...     two.name,
     ...     bool(torch.equal(two.network.blocks[0][0].weight, one.network.blocks[0][0].weight)),
@@ -140,7 +163,10 @@ def fresh(encoder: Encoder, seed: int) -> Encoder:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return rebuild(describe(encoder)).to(encoder.device)
+        other = rebuild(describe(encoder)).to(encoder.device)
+    if not str(encoder.provenance.get("weights")).startswith("random"):
+        other.plain.load_state_dict(encoder.plain.state_dict())
+    return other
 
 
 def save_segmenter(segmenter: Segmenter, folder: str | os.PathLike[str], about: Any = None) -> Path:

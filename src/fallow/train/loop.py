@@ -522,6 +522,10 @@ def fit(
     )
     if session.restore():
         say(f"resuming at step {session.step}")
+    before = encoder.provenance.get("weights", "unknown")
+    method.encoder.provenance = encoder.provenance | {
+        "weights": f"{kind.__name__} on {leader.name}; before: {before}"
+    }
     journal = Journal(folder if rank == 0 else None, session.step)
     timing = {"waiting": 0.0, "model": 0.0, "total": 0.0}
     if not saved.get("finished"):

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MINUTES = 10.0
-LARGEST_VIEW = 96  # without a GPU
+LARGEST_VIEW = 160  # without a GPU
 SHOWN = 1024  # long side of overlays and uncertainty maps
 
 
@@ -101,7 +101,8 @@ def segment(
     `mask` counts. Values of the masks are the classes unless `classes` names them ({name: value},
     a list, or a YAML file); `ignore` lists values not to be judged. Volumes (NIfTI, DICOM) are
     treated as such, with the extra `scans`. Everything is written into `out`, by default
-    `<name>-segment`.
+    `<name>-segment`. Pictures are looked at by `encoder`, tiny unless told otherwise; "unet/16"
+    begins at random.
 
     `more` are foreign pictures, labelled once before training: by `labeller` (a run of segment, a
     folder of masks, or "hf:NAME" of a CLIPSeg), by the masks that came with them, or by a CLIPSeg
@@ -144,7 +145,8 @@ def segment(
     given = kind.suited(given, _codes(known.labelled))
     chosen = make_settings(kind.Settings, {**given, "classes": len(known.classes)})
     place = writable(out if out is not None else f"{_plain(known.labelled.name)}-segment")
-    name = encoder or ("unet/8" if volumes else "unet/16")
+    # presets are the papers' set-ups, whose networks begin at random
+    name = encoder or ("unet/8" if volumes else "unet/16" if preset else "tiny")
     options = {"dimensions": 3, "inputs": 1} if volumes else {}
     bare = known.bare if len(known.bare) > 1 else _everything(known)
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fallow.encoders import Encoder
-from fallow.encoders.segmenter import Segmenter, fresh
+from fallow.encoders.segmenter import Segmenter, sibling
 from fallow.losses.segmentation import dice_squared, masked_cross_entropy
 from fallow.train import Batch, Loss, Now
 from fallow.train.schedules import gaussian_ramp
@@ -71,7 +71,7 @@ class DSAIF(SegmentMethod):
             self.area = 50 if self.dimensions == 3 else round(s.size**2 / 1000)
         self.first = Segmenter(encoder, s.classes)
         other = int(torch.randint(2**31, ()))  # of this run's seed, and not the encoder's own
-        self.second = Segmenter(fresh(encoder, other), s.classes)
+        self.second = Segmenter(sibling(encoder, other), s.classes)
 
     def prepare(self, name: str, batch: Batch, draw: np.random.Generator) -> Batch:
         """One view becomes two: the same picture as either network sees it."""
