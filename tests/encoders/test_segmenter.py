@@ -75,7 +75,7 @@ def test_a_sibling_begins_where_the_learnt_one_does():
     assert two.network is not one.network
 
 
-@pytest.mark.parametrize("name, side", [("tiny", 32), ("vit-nano/8", 32), ("resnet8/8", 64)])
+@pytest.mark.parametrize(("name", "side"), [("tiny", 32), ("vit-nano/8", 32), ("resnet8/8", 64)])
 def test_the_closer_look_is_finer_than_what_encoders_see(name, side):
     encoder = fallow.encoder(name, size=64)
     fine, low, _ = Segmenter(encoder, 2).features(torch.randn(2, 3, 64, 64))
