@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from benchmarks.photos import archive
 
-from claims.masks import SETS, labelled_rows, timed
+from claims.masks import SETS, labelled_rows, mean_dice, timed
 from claims.record import Entry, budget, entry, over_sets
 
 # how many pictures keep their masks: an extreme and a comfortable count
@@ -85,9 +85,9 @@ def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
             rows = ROWS | (MORE if plan.ablations and place == 0 else {})
             for row, changes in rows.items():
                 done = fitted(plan, known.classes, kept, train, seed, changes, steps=steps)
-                found.setdefault(f"{row}, {count} masks", []).append(judged(done.method, test))
+                found.setdefault(f"{row}, {count} masks", []).append(mean_dice(done.method, test))
         done = fitted(plan, known.classes, train, train, seed, ROWS["masks alone"], steps=steps)
-        found.setdefault("all masks", []).append(judged(done.method, test))
+        found.setdefault("all masks", []).append(mean_dice(done.method, test))
     facts = {
         "data": {"name": name, "images": len(train), "fingerprint": images.fingerprint,
                  "masks drawn by": by or "picture"},
@@ -160,19 +160,5 @@ def fitted(
 
 def timed_judging(method: Any, test: Any) -> float:
     begin = time.monotonic()
-    judged(method, test)
+    mean_dice(method, test)
     return time.monotonic() - begin
-
-
-def judged(method: Any, test: Any) -> float:
-    """Mean Dice of the classes above 0, from all pixels of the test pictures together."""
-    from fallow.measure.segmentation import confusion, dice_of
-    from fallow.train.segment import enlarged, look
-
-    classes = method.settings.classes
-    total = np.zeros((classes, classes), np.int64)
-    for row, pixels in test.map(np.asarray):
-        if isinstance(pixels, np.ndarray):
-            found = enlarged(look(method, pixels)[0], pixels.shape[:2])
-            total += confusion(found, test.mask(row), classes)
-    return float(dice_of(total)[1:].mean())

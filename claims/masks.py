@@ -74,3 +74,17 @@ def timed(train: Callable[[int], Any]) -> Timed:
     begin = time.monotonic()
     run = train(TIMED)
     return Timed(run, run.seconds / max(1, run.steps), time.monotonic() - begin - run.seconds)
+
+
+def mean_dice(method: Any, images: Any, background: bool = True) -> float:
+    """From all pixels of all pictures together; class 0 is left out where it is the background."""
+    from fallow.measure.segmentation import confusion, dice_of
+    from fallow.train.segment import enlarged, look
+
+    classes = method.settings.classes
+    total = np.zeros((classes, classes), np.int64)
+    for row, pixels in images.map(np.asarray):
+        if isinstance(pixels, np.ndarray):
+            found = enlarged(look(method, pixels)[0], pixels.shape[:2])
+            total += confusion(found, images.mask(row), classes)
+    return float(dice_of(total)[1 if background else 0 :].mean())

@@ -1,0 +1,96 @@
+"""`segment` with five masks and nothing else said: does an encoder that knows photographs help?
+
+The verb is asked as a user would ask it: a set's training pictures, five of which have a mask,
+each of another video or slice where there are such, and a time. Beside its own choice, `tiny`, the
+same with a U-Net of random weights at the views that suit its slower steps. Judged by the mean
+Dice on test pictures, which no run has seen; `--minutes` is shared by all runs.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from benchmarks.photos import archive
+
+from claims.masks import SETS, mean_dice
+from claims.record import Entry, budget, entry, over_sets
+
+MASKS = 5
+ROWS: dict[str, dict[str, Any]] = {
+    "tiny": {},
+    "unet/16": {"encoder": "unet/16", "settings": {"size": 96}},
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all runs share."""
+
+    sets: tuple[str, ...] = ("nuclei_cc0", "membrane_em", "white_blood_cells", "camvid", "polyp")
+    seeds: int = 3
+    overhead: float = 0.2  # minutes a run takes beside its training
+
+
+def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
+    plan = plan or Plan()
+    return over_sets(plan.sets, minutes, lambda name, share: one_set(data, name, share, plan))
+
+
+def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
+    import fallow
+    from fallow.images.masks import read_masks, without_masks
+
+    begin = time.monotonic()
+    images, about = fallow.open(archive(data, name)), SETS[name]
+    keys = images.column("id")
+    masks = {key: about.codes(images.mask(row)).astype(np.uint8) for row, key in enumerate(keys)}
+    known = read_masks(images, masks, list(about.classes), [255]).labelled
+    train, test = (known.where(f"split = '{part}'") for part in ("train", "test"))
+    each = max(0.05, minutes / (plan.seeds * len(ROWS)) - plan.overhead)
+    found: dict[str, list[float]] = {row: [] for row in ROWS}
+    steps: dict[str, list[int]] = {row: [] for row in ROWS}
+    for seed in range(plan.seeds):
+        groups = np.arange(len(train)) if about.group is None else train.column(about.group)
+        kept = [train.column("id")[row] for row in spread(groups, MASKS, seed)]
+        for row, asked in ROWS.items():
+            with tempfile.TemporaryDirectory() as folder:
+                result = fallow.segment(
+                    without_masks(train), {key: masks[key] for key in kept}, minutes=each,
+                    classes=list(about.classes), ignore=[255], out=folder, seed=seed, **asked,
+                )  # fmt: skip
+            found[row].append(mean_dice(result.method, test, about.background))
+            steps[row].append(result.run.steps)
+    return [
+        entry(
+            f"{name}: from {MASKS} masks, tiny segments better than a U-Net of random weights",
+            "tiny", "unet/16",
+            data={"name": name, "images": len(train), "fingerprint": images.fingerprint},
+            budget=budget(minutes, begin, minutes_a_run=each, steps=max(steps["tiny"])),
+            seeds=list(zip(found["tiny"], found["unet/16"], strict=True)),
+            settings=asdict(plan) | {"rows": ROWS, "masks": MASKS},
+            observed={"dice": found, "steps": steps},
+        )
+    ]  # fmt: skip
+
+
+def spread(groups: np.ndarray, count: int, seed: int) -> list[int]:
+    """Rows of as many different groups as there are: the middle one of each, in random order.
+
+    >>> sorted(spread(np.array(["a", "a", "a", "b", "c"]), 3, seed=0))
+    [1, 3, 4]
+    >>> len(set(spread(np.array(["a"] * 6 + ["b"]), 4, seed=0)))
+    4
+    """
+    random = np.random.default_rng(seed)
+    left = {str(group): list(np.flatnonzero(groups == group)) for group in np.unique(groups)}
+    rows: list[int] = []
+    while len(rows) < count and any(left.values()):
+        for group in random.permutation(sorted(left)):
+            if left[group] and len(rows) < count:
+                rows.append(int(left[group].pop(len(left[group]) // 2)))
+    return rows
