@@ -13,7 +13,7 @@ from fallow.problems import SettingProblem, SourceProblem
 
 @pytest.mark.parametrize("name", ["unet/4", "vnet/4", "resnet8/8", "vit-nano/8", "tiny"])
 def test_every_encoder_gives_logits_at_the_size_of_its_input(name):
-    network = Segmenter(fallow.encoder(name, size=32, **_options(name)), 3).eval()
+    network = Segmenter(fallow.encoder(name, size=64, **_options(name)), 3).eval()
     x = torch.randn(2, 3, 32, 40)
     logits = network(x)
     assert logits.shape == (2, 3, 32, 40)
@@ -98,6 +98,11 @@ def test_saved_and_loaded(tmp_path, name):
 def test_one_class_is_refused():
     with pytest.raises(SettingProblem, match="at least two classes"):
         Segmenter(fallow.encoder("unet/4"), 1)
+
+
+def test_an_encoder_that_sees_a_single_place_is_refused():
+    with pytest.raises(SettingProblem, match="tiny sees a picture of 32 pixels as a single place"):
+        Segmenter(fallow.encoder("tiny", size=32), 2)
 
 
 def test_windows_cover_everything_and_end_at_the_end():

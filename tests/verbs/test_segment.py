@@ -10,6 +10,7 @@ from PIL import Image
 
 import fallow
 from fallow.cli import main
+from fallow.images.masks import without_masks
 from fallow.images.samples import cells
 from fallow.images.scans import stretched
 from fallow.images.volumes import Volumes
@@ -35,6 +36,15 @@ def folder(tmp_path):
 def quick(folder, **more):
     more = {"epochs": 2, "encoder": "unet/4", "out": folder / "out", "settings": QUICK} | more
     return fallow.segment(folder / "pictures", folder / "masks", **more)
+
+
+def test_its_own_choice_copes_with_two_small_pictures(tmp_path):
+    images = cells(2, side=32)
+    first = images.column("id")[0]
+    mask = (images.mask(0) > 0).astype(np.uint8)
+    found = fallow.segment(without_masks(images), {first: mask}, epochs=2, out=tmp_path / "out")
+    assert (found.run.encoder.name, found.run.settings.size) == ("tiny", 64)
+    assert found.mask(0).shape == (32, 32)
 
 
 def test_every_picture_gets_a_mask_in_the_users_own_values(folder):

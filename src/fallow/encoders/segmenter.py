@@ -46,6 +46,11 @@ class Segmenter(nn.Module):
         else:
             self.dimensions = 2
             low, deep = self._probed()
+            if deep[0, 0].numel() == 1:
+                raise SettingProblem(
+                    f"{encoder.name} sees a picture of {encoder.size} pixels as a single place: "
+                    "give it larger ones (size), or choose unet/16"
+                )
             self.decoder = DeepLab(
                 low.shape[1],
                 deep.shape[1],

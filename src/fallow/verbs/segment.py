@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MINUTES = 10.0
-LARGEST_VIEW = 160  # without a GPU
+SMALLEST_VIEW, LARGEST_VIEW = 64, 160  # the latter without a GPU
 SHOWN = 1024  # long side of overlays and uncertainty maps
 
 
@@ -241,7 +241,7 @@ def _sizes(known: Masked, gpu: bool) -> dict[str, Any]:
         size = min(most, max(32, short // 16 * 16))
         return {"size": size, "depth": min(size, max(16, depth // 16 * 16)), "batch": 2}
     most = 256 if gpu else LARGEST_VIEW
-    return {"size": min(most, max(32, round(short * 3 / 4 / 16) * 16))}
+    return {"size": min(most, max(SMALLEST_VIEW, round(short * 3 / 4 / 16) * 16))}
 
 
 def _codes(labelled: Any) -> list[np.ndarray]:
