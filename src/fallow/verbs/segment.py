@@ -328,7 +328,10 @@ def _result(
             for one in written
         ],
         "metrics": run.history,
-        "settings": run.settings.model_dump(exclude_none=True),
+        "settings": {
+            "encoder": run.encoder.name,
+            **run.settings.model_dump(exclude_none=True),
+        },
         "machine": {
             "processor": platform.machine(),
             "computing": str(run.choice),
