@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.photos import archive
 
-from claims.masks import SETS, mean_dice
+from claims.masks import SETS, known_masks, mean_dice
 from claims.record import Entry, budget, entry, over_sets
 
 MASKS = 5
@@ -43,14 +42,12 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
 
 def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
     import fallow
-    from fallow.images.masks import read_masks, without_masks
+    from fallow.images.masks import without_masks
 
     begin = time.monotonic()
-    images, about = fallow.open(archive(data, name)), SETS[name]
-    keys = images.column("id")
-    masks = {key: about.codes(images.mask(row)).astype(np.uint8) for row, key in enumerate(keys)}
-    known = read_masks(images, masks, list(about.classes), [255]).labelled
-    train, test = (known.where(f"split = '{part}'") for part in ("train", "test"))
+    about = SETS[name]
+    images, masks, known = known_masks(data, name)
+    train, test = (known.labelled.where(f"split = '{part}'") for part in ("train", "test"))
     each = max(0.05, minutes / (plan.seeds * len(ROWS)) - plan.overhead)
     found: dict[str, list[float]] = {row: [] for row in ROWS}
     steps: dict[str, list[int]] = {row: [] for row in ROWS}

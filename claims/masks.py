@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks.photos import archive
 
 TIMED = 24  # steps, after a few that compile
 
@@ -40,6 +42,17 @@ SETS = {
         background=False,
     ),
 }  # fmt: skip
+
+
+def known_masks(data: Path, name: str) -> tuple[Any, dict[str, np.ndarray], Any]:
+    """A set's images, their masks as class codes by id, and the images that have them."""
+    import fallow
+    from fallow.images.masks import read_masks
+
+    images, about = fallow.open(archive(data, name)), SETS[name]
+    keys = images.column("id")
+    masks = {key: about.codes(images.mask(row)).astype(np.uint8) for row, key in enumerate(keys)}
+    return images, masks, read_masks(images, masks, list(about.classes), [255])
 
 
 def labelled_rows(groups: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -76,15 +89,20 @@ def timed(train: Callable[[int], Any]) -> Timed:
     return Timed(run, run.seconds / max(1, run.steps), time.monotonic() - begin - run.seconds)
 
 
+def predicted(method: Any, pixels: np.ndarray) -> np.ndarray:
+    """The most probable class of every pixel of a picture."""
+    from fallow.train.segment import enlarged, look
+
+    return enlarged(look(method, pixels)[0], pixels.shape[:2])
+
+
 def mean_dice(method: Any, images: Any, background: bool = True) -> float:
     """From all pixels of all pictures together; class 0 is left out where it is the background."""
     from fallow.measure.segmentation import confusion, dice_of
-    from fallow.train.segment import enlarged, look
 
     classes = method.settings.classes
     total = np.zeros((classes, classes), np.int64)
     for row, pixels in images.map(np.asarray):
         if isinstance(pixels, np.ndarray):
-            found = enlarged(look(method, pixels)[0], pixels.shape[:2])
-            total += confusion(found, images.mask(row), classes)
+            total += confusion(predicted(method, pixels), images.mask(row), classes)
     return float(dice_of(total)[1 if background else 0 :].mean())

@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.photos import archive
 from torch import nn
 
-from claims.masks import Timed, labelled_rows, timed
+from claims.masks import Timed, labelled_rows, predicted, timed
 from claims.record import Entry, budget, entry, over_sets
 from fallow.losses.segmentation import masked_cross_entropy
 from fallow.methods.segment.semiovs import SemiOVS
@@ -232,12 +232,6 @@ def trial(plan: Plan, scene: Scene, count: int) -> Timed:
     """What a step of the largest row takes."""
     streams = parts(scene, drawn(scene, count, 0)) | {"foreign": scene.foreign}
     return timed(lambda steps: fitted(SemiOVS, plan, streams, scene.classes, 0, steps))
-
-
-def predicted(method: Any, image: np.ndarray) -> np.ndarray:
-    from fallow.train.segment import enlarged, look
-
-    return enlarged(look(method, image)[0], image.shape[:2])
 
 
 def mean_iou(method: Any, images: Any, classes: int) -> float:

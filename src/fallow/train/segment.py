@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fallow.encoders import Encoder
-from fallow.encoders.segmenter import sibling
 from fallow.encoders.unet import Contracting
 from fallow.encoders.windows import sliding
 from fallow.problems import SettingProblem
@@ -21,7 +20,7 @@ from fallow.train.method import Settings as BaseSettings
 from fallow.views import Recipe, turned
 from fallow.views.volumes import Crop
 
-__all__ = ["SegmentMethod", "SegmentSettings", "look", "sibling"]
+__all__ = ["SegmentMethod", "SegmentSettings", "look"]
 
 WHOLE = 512 * 512  # pixels of a picture that is looked at without windows, at most
 LARGEST = 2048  # long side at which probabilities are enlarged to their picture's pixels
