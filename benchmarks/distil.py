@@ -79,7 +79,7 @@ def host(amount: Amount, copies: str, precision: str) -> Any:
 
 
 def images(amount: Amount, each: int = 300) -> Any:
-    from fallow.train.tiny import Real
+    from fallow.methods.shared.tiny import Real
 
     generator = torch.Generator().manual_seed(0)
     count = amount.classes * each

@@ -221,7 +221,7 @@ def trained(plan: Plan, few: Few, row: str, seed: int, steps: int) -> Any:
 
 def judged(method: Any, few: Few, seed: int) -> Outcome:
     from fallow.measure.segmentation import confusion, dice_of
-    from fallow.train.segment import enlarged, look
+    from fallow.methods.shared.segment import enlarged, look
 
     networks = method.opinions()
     classes = len(few.about.classes)

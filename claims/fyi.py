@@ -99,7 +99,7 @@ def images(data: Path, name: str) -> tuple[Any, Any, dict[str, Any]]:
 
     import fallow
     from fallow.images.samples import digits
-    from fallow.train.tiny import Real, squares
+    from fallow.methods.shared.tiny import Real, squares
 
     if name == DIGITS:
         teach, ask = digits().split(0.7, seed=0)
@@ -188,7 +188,7 @@ def host(plan: Plan, cell: Cell, real: Any, copies: str, mirror: bool, seed: int
 def distilled(
     plan: Plan, cell: Cell, real: Any, copies: str, mirror: bool, seed: int, steps: int
 ) -> Any:
-    from fallow.train.tiny import refine
+    from fallow.methods.shared.tiny import refine
 
     return refine(host(plan, cell, real, copies, mirror, seed), steps=steps).pixels
 

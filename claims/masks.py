@@ -91,7 +91,7 @@ def timed(train: Callable[[int], Any]) -> Timed:
 
 def predicted(method: Any, pixels: np.ndarray) -> np.ndarray:
     """The most probable class of every pixel of a picture."""
-    from fallow.train.segment import enlarged, look
+    from fallow.methods.shared.segment import enlarged, look
 
     return enlarged(look(method, pixels)[0], pixels.shape[:2])
 

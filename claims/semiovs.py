@@ -26,8 +26,8 @@ from claims.masks import Timed, labelled_rows, predicted, timed
 from claims.record import Entry, budget, entry, over_sets
 from fallow.losses.segmentation import masked_cross_entropy
 from fallow.methods.segment.semiovs import SemiOVS
+from fallow.methods.shared.segment import SegmentMethod
 from fallow.train import Loss, Now
-from fallow.train.segment import SegmentMethod
 
 CAMVID = [
     "sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian",

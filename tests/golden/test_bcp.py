@@ -10,8 +10,8 @@ from torch import nn
 
 from fallow.losses.segmentation import dice_plain, dice_squared
 from fallow.methods.segment.bcp import hard_labels, mixed_parts, supervised
-from fallow.train.components import largest_components
-from fallow.train.teacher import follow, follow_all_state
+from fallow.parts.components import largest_components
+from fallow.parts.teacher import follow, follow_all_state
 from fallow.views.mixing import block_mask, block_sides, paste
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from fallow.inventory.space import kmeans
 from fallow.measure.cluster import clustering_accuracy
-from fallow.train.order import distinct, places, repeats
+from fallow.parts.order import distinct, places, repeats
 
 from .cases import close, golden
 

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from fallow.losses.margin import margin_nce
-from fallow.train.memory import Clusters, Queue
-from fallow.train.negatives import anywhere, hard, semi_easy, semi_hard
+from fallow.parts.memory import Clusters, Queue
+from fallow.parts.negatives import anywhere, hard, semi_easy, semi_hard
 
 from .cases import FOLDER, HERE, cases, close, golden
 

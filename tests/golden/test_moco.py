@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from fallow.losses import info_nce
-from fallow.train.memory import Queue
-from fallow.train.teacher import follow
+from fallow.parts.memory import Queue
+from fallow.parts.teacher import follow
 
 from .cases import close, golden
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from fallow.losses import sinkhorn, swapped_prediction
-from fallow.train.memory import FrontQueue
+from fallow.parts.memory import FrontQueue
 
 from .cases import cases, close, golden
 

@@ -17,7 +17,7 @@ from fallow.losses.confident import (
 from fallow.losses.segmentation import masked_cross_entropy
 from fallow.measure.segmentation import confusion, mean_iou
 from fallow.methods.segment import semiovs
-from fallow.train.copies import mixed_logits
+from fallow.parts.copies import mixed_logits
 from fallow.train.schedules import there_and_back
 from fallow.views.mixing import cutmix_boxes
 

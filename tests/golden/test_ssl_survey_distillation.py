@@ -18,9 +18,9 @@ from fallow.losses.distillation import (
 )
 from fallow.losses.prototypes import sinkhorn
 from fallow.measure import knn_accuracy
+from fallow.parts.teacher import Centre
 from fallow.train.optimisers import MatrixLARS
 from fallow.train.schedules import ramp_reaching, warm_up_cosine_from
-from fallow.train.teacher import Centre
 
 from .cases import close, golden
 

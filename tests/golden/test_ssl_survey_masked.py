@@ -22,7 +22,7 @@ from fallow.losses.masked import (
     smooth_absolute,
     standardise,
 )
-from fallow.train.masking import (
+from fallow.parts.masking import (
     as_mask,
     block_size,
     hidden_squares,

@@ -6,7 +6,7 @@ import torch
 
 from fallow.encoders.convnet import flat
 from fallow.measure.coreset import accuracy_of, herding, k_centre, picked, reference, trained
-from fallow.train.tiny import Real
+from fallow.methods.shared.tiny import Real
 
 
 def stripes(each=20, size=8, seed=0):

@@ -12,9 +12,9 @@ from fallow.images.samples import cells
 from fallow.images.volumes import Volumes
 from fallow.methods import find
 from fallow.methods.segment.bcp import BCP, holds_together
+from fallow.methods.shared.segment import look
 from fallow.train import Batch, Now, fit, make_settings
 from fallow.train.method import Facts
-from fallow.train.segment import look
 
 PLAIN = {"epochs": 3, "batch": 4, "size": 32, "precision": "32", "classes": 2}
 

@@ -12,9 +12,9 @@ from fallow.methods.distil import find_host, hosts
 from fallow.methods.distil.dc import gradients, loops
 from fallow.methods.distil.fyi import asymmetry, judged, named, with_copies
 from fallow.methods.distil.mtt import two_passes, unrolled
+from fallow.methods.shared.tiny import Real, Space, refine
 from fallow.problems import Problem, SettingProblem
 from fallow.train.method import make_settings
-from fallow.train.tiny import Real, Space, refine
 
 SMALL = {"width": 8, "depth": 2, "real": 8}
 QUICK = {

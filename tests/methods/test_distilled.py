@@ -10,10 +10,10 @@ from torch import nn
 
 import fallow
 from fallow.methods import find
+from fallow.parts.teacher import Centre, follow, twin
 from fallow.problems import Problem, SettingProblem
 from fallow.train import Loss
 from fallow.train.loop import Interrupted
-from fallow.train.teacher import Centre, follow, twin
 from fallow.train.watch import Watch
 
 from .distilled import batch_for, method, now, same, settings, train, weights

@@ -10,8 +10,8 @@ from tests.methods.tiny_clipseg import make
 import fallow.images
 from fallow.images.masks import named_classes, without_masks
 from fallow.images.samples import STREET_CLASSES, streets, write
+from fallow.methods.shared import foreign
 from fallow.problems import Problem, SettingProblem, SourceProblem
-from fallow.train import foreign
 
 CLASSES = named_classes({"background": 0, "car": 5, "tree": 9})
 

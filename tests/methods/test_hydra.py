@@ -13,9 +13,9 @@ from fallow.images import open as open_images
 from fallow.images.samples import shapes
 from fallow.losses.gated import gated_cosine, pair_contrast
 from fallow.methods.learn.hydra import Hydra
+from fallow.parts.clusters import renamed
 from fallow.problems import Problem
 from fallow.train import Facts, fit, make_settings
-from fallow.train.clusters import renamed
 
 
 def train(seed=0, out=None, each_epoch=None, images=None, **values):

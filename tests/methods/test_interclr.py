@@ -12,9 +12,9 @@ import fallow
 from fallow.images.samples import shapes
 from fallow.losses.margin import arc_margin, margin_nce
 from fallow.methods.learn.interclr import InterCLR
+from fallow.parts.memory import Clusters
+from fallow.parts.negatives import anywhere, hard, semi_easy, semi_hard
 from fallow.train import Facts, Now, fit, make_settings
-from fallow.train.memory import Clusters
-from fallow.train.negatives import anywhere, hard, semi_easy, semi_hard
 
 
 def settings_of(**values):

@@ -13,9 +13,9 @@ from torch.nn.parallel import DistributedDataParallel
 import fallow
 from fallow.images.samples import shapes
 from fallow.methods import find
+from fallow.parts.memory import Clusters
 from fallow.train import Batch, Facts, Now, make_settings
 from fallow.train.batchnorm import share_batch_norm
-from fallow.train.memory import Clusters
 
 RANKS, IMAGES, BATCH = 2, 40, 16
 

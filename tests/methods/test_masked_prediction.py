@@ -11,10 +11,10 @@ from fallow.encoders.vit import patchify
 from fallow.images.samples import shapes
 from fallow.losses.masked import standardise
 from fallow.methods import find, slugs
+from fallow.parts.masking import take
+from fallow.parts.teacher import twin
 from fallow.problems import SettingProblem
 from fallow.train import Batch, Facts, Now, fit, make_settings
-from fallow.train.masking import take
-from fallow.train.teacher import twin
 
 METHODS = ["mae", "simmim", "data2vec", "ijepa"]
 TEACHERS = ["data2vec", "ijepa"]

@@ -11,6 +11,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 
+from fallow import distributed
 from fallow.losses import (
     barlow,
     info_nce,
@@ -21,8 +22,7 @@ from fallow.losses import (
     swapped_prediction,
     symmetric_in_batch,
 )
-from fallow.train import distributed
-from fallow.train.memory import Bank, FrontQueue, Queue
+from fallow.parts.memory import Bank, FrontQueue, Queue
 
 RANKS, BATCH, DIMENSION = 2, 8, 6
 

@@ -12,8 +12,8 @@ import fallow
 from fallow.images.masks import with_masks, without_masks
 from fallow.images.samples import cells, shapes
 from fallow.methods import find, slugs
+from fallow.methods.shared.segment import look
 from fallow.train import fit, launch, make_settings
-from fallow.train.segment import look
 from fallow.views import draw, render, simclr
 from fallow.views.device import render_torch
 from fallow.views.render import pack_arrays

@@ -12,14 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fallow.losses.precision import at_least_float32, without_autocast
-from fallow.train.distributed import (
+from fallow.distributed import (
     all_reduce_sum,
     gather,
     gather_with_gradient,
     rank,
     world_size,
 )
+from fallow.losses.precision import at_least_float32, without_autocast
 
 
 @without_autocast

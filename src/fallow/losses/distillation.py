@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fallow.distributed import all_reduce_sum, gather_with_gradient, world_size
 from fallow.losses.precision import at_least_float32, without_autocast
 from fallow.losses.prototypes import sinkhorn, swapped_prediction
-from fallow.train.distributed import all_reduce_sum, gather_with_gradient, world_size
 
 
 @torch.no_grad()

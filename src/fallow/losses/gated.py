@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fallow.distributed import all_reduce_sum, world_size
 from fallow.losses.precision import at_least_float32, without_autocast
-from fallow.train.distributed import all_reduce_sum, world_size
 
 
 @without_autocast

@@ -20,9 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fallow.distributed import gather, gather_with_gradient, rank
 from fallow.losses.precision import at_least_float32, without_autocast
 from fallow.problems import SettingProblem
-from fallow.train.distributed import gather, gather_with_gradient, rank
 
 Layer = tuple[tuple[int, ...], tuple[int, ...]]  # wires that get the lower, the higher value
 Relaxation = Callable[[Tensor, float], Tensor]  # difference b - a, steepness -> alpha

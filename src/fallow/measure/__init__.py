@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fallow.measure.cluster import ari, clustering_accuracy, nmi
-from fallow.measure.collapse import alignment, effective_rank, spread, uniformity
 from fallow.measure.dense import (
     aupro,
     aupro_in_steps,
@@ -18,6 +17,7 @@ from fallow.measure.fidelity import psnr, ssim
 from fallow.measure.knn import Accuracy, accuracy, knn_accuracy, knn_scores
 from fallow.measure.probe import FewShot, Protocol, few_shot, linear_probe, logistic_probe
 from fallow.measure.retrieval import mean_average_precision, recall_at_k
+from fallow.train.collapse import alignment, effective_rank, spread, uniformity
 
 __all__ = [
     "Accuracy",

@@ -13,7 +13,7 @@ from fallow.encoders.convnet import ConvNet
 from fallow.views.siamese import Draw, Numbers, draw
 
 if TYPE_CHECKING:
-    from fallow.train.tiny import Real
+    from fallow.methods.shared.tiny import Real
 
 BATCH = 256
 

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from fallow.train.distributed import gather, rank
+from fallow.distributed import gather, rank
 
 
 class _Sum(torch.autograd.Function):

@@ -19,9 +19,10 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
+from fallow import distributed
 from fallow.images.masks import masked_fingerprint, packed_masks
 from fallow.problems import Problem
-from fallow.train import distributed, optimisers, schedules
+from fallow.train import optimisers, schedules
 from fallow.train.batchnorm import share_batch_norm
 from fallow.train.checkpoint import Journal, load_state, save_state, write_json
 from fallow.train.loader import Stream, ahead, batches

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fallow.measure.collapse import spread
 from fallow.problems import Problem
+from fallow.train.collapse import spread
 from fallow.train.method import Loss
 
 

@@ -458,11 +458,11 @@ def self_trained(
     was done is not done again.
     """
     from fallow.images.masks import with_masks
+    from fallow.methods.shared.segment import enlarged, look
+    from fallow.methods.shared.selftraining import SelfTraining
     from fallow.regions.keep import digest, kept, stage, weights
     from fallow.train.loop import fit
     from fallow.train.method import make_settings
-    from fallow.train.segment import enlarged, look
-    from fallow.train.selftraining import SelfTraining
 
     count = found.first + found.groups
     if count > 254:

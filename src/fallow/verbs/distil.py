@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fallow.images import Images
     from fallow.methods.distil import Host
     from fallow.methods.distil.fyi import Judgement
-    from fallow.train.tiny import Real, Refined, Space
+    from fallow.methods.shared.tiny import Real, Refined, Space
 
 SIDES = (8, 16, 32, 64)  # of the synthetic images, the largest only with a GPU
 ASKED = 20  # held-out images below which nothing is tested
@@ -91,7 +91,7 @@ def load_tiny(folder: str | os.PathLike[str]) -> TinySet:
     from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes
 
-    from fallow.train.tiny import Space
+    from fallow.methods.shared.tiny import Space
 
     place = Path(folder)
     try:
@@ -142,7 +142,7 @@ def distil(
 
     from fallow.measure.coreset import reference
     from fallow.methods.distil import find_host
-    from fallow.train.tiny import Real, Space, refine, squares
+    from fallow.methods.shared.tiny import Real, Space, refine, squares
 
     kind = find_host(host)
     if per_class < 1:

@@ -24,10 +24,10 @@ from fallow.images.volumes import (
     write_volume,
 )
 from fallow.methods import find
+from fallow.methods.shared.segment import SegmentMethod, disagreement, enlarged, look, uncertainty
 from fallow.problems import SettingProblem, SourceProblem, did_you_mean
 from fallow.result import Result, writable
 from fallow.train import Run, fit, launch, make_settings
-from fallow.train.segment import SegmentMethod, disagreement, enlarged, look, uncertainty
 from fallow.verbs.embed import opened
 from fallow.verbs.spot import _plain
 

@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from fallow.distributed import from_first
 from fallow.encoders import Encoder
 from fallow.encoders.heads import dino_head
 from fallow.inventory import mixture
@@ -19,10 +20,9 @@ from fallow.losses.contrastive import nt_xent, supcon
 from fallow.losses.prototypes import prototype_contrast
 from fallow.methods.discover import Discoverer
 from fallow.methods.discover import Settings as BaseSettings
+from fallow.parts.clusters import vectors
 from fallow.problems import Problem, SettingProblem
 from fallow.train import Batch, Loss, Now, make_settings
-from fallow.train.clusters import vectors
-from fallow.train.distributed import from_first
 
 if TYPE_CHECKING:
     from fallow.images import Images

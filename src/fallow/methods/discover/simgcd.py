@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from fallow.distributed import from_first
 from fallow.encoders import Encoder
 from fallow.encoders.heads import mlp, prototypes
 from fallow.inventory.discovered import Discovery, discovered
@@ -19,11 +20,10 @@ from fallow.losses.contrastive import nt_xent, supcon
 from fallow.losses.distillation import neglect, self_distillation
 from fallow.methods.discover import Discoverer
 from fallow.methods.discover import Settings as BaseSettings
+from fallow.parts.clusters import vectors
+from fallow.parts.teacher import Centre
 from fallow.problems import SettingProblem
 from fallow.train import Batch, Loss, Now
-from fallow.train.clusters import vectors
-from fallow.train.distributed import from_first
-from fallow.train.teacher import Centre
 
 if TYPE_CHECKING:
     from fallow.images import Images

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from fallow.encoders.convnet import ConvNet
 from fallow.methods.distil.fyi import FYI, twice, with_copies
+from fallow.methods.shared.tiny import Real
 from fallow.problems import Problem, SettingProblem, did_you_mean
-from fallow.train.tiny import Real
 from fallow.views.siamese import Draw, Flip, Numbers, draw
 
 

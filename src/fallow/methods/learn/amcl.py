@@ -19,17 +19,17 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fallow.distributed import gather_with_gradient
 from fallow.encoders import Encoder
 from fallow.encoders.heads import MultiHead, amcl_head, mlp
 from fallow.losses.adaptive import adaptive_barlow, bounded, hardest_contrast, soft_contrast
 from fallow.losses.contrastive import cross_correlation
 from fallow.losses.precision import without_autocast
+from fallow.parts.memory import Queue, queue_length
+from fallow.parts.teacher import follow, twin
 from fallow.train import Batch, Loss, Method, Now
 from fallow.train import Settings as BaseSettings
 from fallow.train.batchnorm import in_groups, in_other_company
-from fallow.train.distributed import gather_with_gradient
-from fallow.train.memory import Queue, queue_length
-from fallow.train.teacher import follow, twin
 from fallow.views import Recipe, ladder, simclr
 
 

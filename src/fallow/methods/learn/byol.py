@@ -11,10 +11,10 @@ from torch import nn
 from fallow.encoders import Encoder
 from fallow.encoders.heads import byol_head, byol_predictor
 from fallow.losses.contrastive import byol
+from fallow.parts.teacher import follow, twin
 from fallow.train import Batch, Loss, Method, Now
 from fallow.train import Settings as BaseSettings
 from fallow.train.schedules import cosine_momentum
-from fallow.train.teacher import follow, twin
 from fallow.views import Recipe
 from fallow.views import byol as byol_views
 

@@ -12,11 +12,11 @@ from torch import nn
 from fallow.encoders import Encoder
 from fallow.encoders.vit import read_mean_patch, transformer_of
 from fallow.losses.masked import average_layers, smooth_absolute
+from fallow.parts.masking import blocks, numpy_generator, smallest_block
+from fallow.parts.teacher import follow, twin
 from fallow.train import Batch, Loss, Method, Now
 from fallow.train import Settings as BaseSettings
-from fallow.train.masking import blocks, numpy_generator, smallest_block
 from fallow.train.method import Optimiser
-from fallow.train.teacher import follow, twin
 from fallow.views import Recipe, crop
 
 

@@ -14,10 +14,10 @@ from fallow.encoders import Encoder
 from fallow.encoders.attention import attention_pictures
 from fallow.encoders.heads import dino_head
 from fallow.losses.distillation import centred, self_distillation, silence
+from fallow.methods.shared.selfdistilled import ADVICE, CentredSettings, hold_prototypes
+from fallow.parts.teacher import Centre, follow, twin
 from fallow.train import Batch, Loss, Method, Now
 from fallow.train.schedules import cosine_momentum, ramp
-from fallow.train.selfdistilled import ADVICE, CentredSettings, hold_prototypes
-from fallow.train.teacher import Centre, follow, twin
 from fallow.views import Recipe, dino
 
 

@@ -9,16 +9,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from fallow.distributed import from_first, gather, gather_with_gradient, rank
 from fallow.encoders import Encoder
 from fallow.encoders.heads import PairGate, hydra_head
 from fallow.images import Images
 from fallow.losses.contrastive import nt_xent
 from fallow.losses.gated import gated_cosine, pair_contrast
+from fallow.parts.clusters import cluster, renamed, vectors
 from fallow.problems import Problem
 from fallow.train import Batch, Loss, Method, Now
 from fallow.train import Settings as BaseSettings
-from fallow.train.clusters import cluster, renamed, vectors
-from fallow.train.distributed import from_first, gather, gather_with_gradient, rank
 from fallow.train.method import Optimiser
 from fallow.views import Recipe, moco
 

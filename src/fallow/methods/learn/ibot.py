@@ -11,17 +11,17 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from fallow.distributed import all_reduce_sum, world_size
 from fallow.encoders import Encoder
 from fallow.encoders.attention import attention_pictures
 from fallow.encoders.heads import dino_head
 from fallow.encoders.vit import transformer_of
 from fallow.losses.distillation import centred, masked_distillation, self_distillation, silence
+from fallow.methods.shared.selfdistilled import ADVICE, CentredSettings, hold_prototypes
+from fallow.parts.masking import blocks, numpy_generator
+from fallow.parts.teacher import Centre, follow, twin
 from fallow.train import Batch, Loss, Method, Now
-from fallow.train.distributed import all_reduce_sum, world_size
-from fallow.train.masking import blocks, numpy_generator
 from fallow.train.schedules import cosine_momentum, ramp
-from fallow.train.selfdistilled import ADVICE, CentredSettings, hold_prototypes
-from fallow.train.teacher import Centre, follow, twin
 from fallow.views import Recipe, dino
 
 

@@ -11,18 +11,18 @@ from fallow.encoders import Encoder
 from fallow.encoders.predictor import PatchPredictor
 from fallow.encoders.vit import read_mean_patch, transformer_of
 from fallow.losses.masked import plain_norm, smooth_absolute
-from fallow.train import Batch, Loss, Method, Now
-from fallow.train import Settings as BaseSettings
-from fallow.train.masking import (
+from fallow.parts.masking import (
     multi_block,
     multi_block_as_published,
     numpy_generator,
     repeat_batches,
     take_blocks,
 )
+from fallow.parts.teacher import follow, twin
+from fallow.train import Batch, Loss, Method, Now
+from fallow.train import Settings as BaseSettings
 from fallow.train.method import Optimiser
 from fallow.train.schedules import ramp
-from fallow.train.teacher import follow, twin
 from fallow.views import Recipe, crop
 
 BLOCKS = {"corrected": multi_block, "published": multi_block_as_published}

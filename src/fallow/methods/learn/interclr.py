@@ -14,13 +14,13 @@ from fallow.encoders.heads import moco_head
 from fallow.images import Images
 from fallow.losses.contrastive import info_nce
 from fallow.losses.margin import margin_nce
+from fallow.parts.clusters import cluster, vectors
+from fallow.parts.memory import Clusters, Queue, whole_batches
+from fallow.parts.negatives import anywhere, hard, semi_easy, semi_hard
+from fallow.parts.teacher import follow, twin
 from fallow.train import Batch, Loss, Method, Now
 from fallow.train import Settings as BaseSettings
 from fallow.train.batchnorm import in_other_company
-from fallow.train.clusters import cluster, vectors
-from fallow.train.memory import Clusters, Queue, whole_batches
-from fallow.train.negatives import anywhere, hard, semi_easy, semi_hard
-from fallow.train.teacher import follow, twin
 from fallow.views import Recipe, moco
 
 Sampling = Literal["semi-hard", "hard", "semi-easy", "random"]

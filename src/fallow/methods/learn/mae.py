@@ -14,9 +14,9 @@ from fallow.encoders import Encoder
 from fallow.encoders.predictor import PatchPredictor
 from fallow.encoders.vit import patchify, read_mean_patch, transformer_of, unpatchify
 from fallow.losses.masked import masked_square, patch_statistics, standardise
+from fallow.parts.masking import Split, as_mask, kept, split_by, take
 from fallow.train import Batch, Loss, Method, Now
 from fallow.train import Settings as BaseSettings
-from fallow.train.masking import Split, as_mask, kept, split_by, take
 from fallow.train.method import Optimiser
 from fallow.views import Recipe, crop
 

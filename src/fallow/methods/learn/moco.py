@@ -20,11 +20,11 @@ from torch.nn import functional as F
 from fallow.encoders import Encoder
 from fallow.encoders.heads import moco_head
 from fallow.losses.contrastive import info_nce
+from fallow.parts.memory import Queue, queue_length
+from fallow.parts.teacher import follow, twin
 from fallow.train import Batch, Loss, Method, Now
 from fallow.train import Settings as BaseSettings
 from fallow.train.batchnorm import in_groups, in_other_company
-from fallow.train.memory import Queue, queue_length
-from fallow.train.teacher import follow, twin
 from fallow.views import Recipe, moco
 
 

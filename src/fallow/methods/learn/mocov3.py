@@ -11,11 +11,11 @@ from fallow.encoders import Encoder
 from fallow.encoders.heads import moco3_head, moco3_predictor
 from fallow.encoders.vit import ViT
 from fallow.losses.contrastive import symmetric_in_batch
+from fallow.parts.teacher import follow, twin
 from fallow.train import Batch, Loss, Method, Now
 from fallow.train import Settings as BaseSettings
 from fallow.train.method import Optimiser
 from fallow.train.schedules import cosine_momentum
-from fallow.train.teacher import follow, twin
 from fallow.views import Recipe, byol
 
 

@@ -18,10 +18,10 @@ from fallow.encoders.heads import msn_head
 from fallow.encoders.vit import ViT, transformer_of
 from fallow.losses.distillation import balanced, cross_entropy, neglect, silence
 from fallow.losses.precision import at_least_float32
+from fallow.methods.shared.selfdistilled import SelfDistilledSettings
+from fallow.parts.teacher import follow, twin
 from fallow.train import Batch, Loss, Method, Now
 from fallow.train.schedules import cosine_momentum
-from fallow.train.selfdistilled import SelfDistilledSettings
-from fallow.train.teacher import follow, twin
 from fallow.views import Recipe, msn
 
 ADVICE = "use fewer prototypes, lower sharpening, raise the batch, or raise learning_rate"

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from fallow.encoders import Encoder
 from fallow.encoders.vit import patchify, read_mean_patch, transformer_of, unpatchify
 from fallow.losses.masked import masked_absolute
+from fallow.parts.masking import hidden_squares, squares
 from fallow.train import Batch, Loss, Method, Now
 from fallow.train import Settings as BaseSettings
-from fallow.train.masking import hidden_squares, squares
 from fallow.train.method import Optimiser
 from fallow.views import Recipe, crop
 

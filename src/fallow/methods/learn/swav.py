@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from fallow.encoders import Encoder
 from fallow.encoders.heads import swav_head
 from fallow.losses.prototypes import sinkhorn, swapped_prediction
+from fallow.parts.memory import FrontQueue, whole_batches
 from fallow.train import Batch, Loss, Method, Now
 from fallow.train import Settings as BaseSettings
-from fallow.train.memory import FrontQueue, whole_batches
 from fallow.train.method import Optimiser
 from fallow.views import Recipe, swav
 

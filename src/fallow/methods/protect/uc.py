@@ -130,8 +130,8 @@ class UC(Method):
         return Recipe((View(self.settings.size, square=CROP),))
 
     def before_training(self, pack: Pack, seed: int) -> None:
+        from fallow.distributed import from_first
         from fallow.inventory.space import kmeans
-        from fallow.train.distributed import from_first
 
         vectors = self.encoder.embed(pack)
         count = len(self.centres)

@@ -14,10 +14,10 @@ from fallow.encoders import Encoder
 from fallow.encoders.segmenter import Segmenter
 from fallow.losses.precision import at_least_float32
 from fallow.losses.segmentation import dice_plain, dice_squared, masked_cross_entropy
+from fallow.methods.shared.segment import SegmentMethod, SegmentSettings
+from fallow.parts.components import largest_components
+from fallow.parts.teacher import follow, follow_all_state, in_mode, twin
 from fallow.train import Batch, Loss, Now
-from fallow.train.components import largest_components
-from fallow.train.segment import SegmentMethod, SegmentSettings
-from fallow.train.teacher import follow, follow_all_state, in_mode, twin
 from fallow.views.mixing import block_mask, paste
 
 Dice = Callable[[Tensor, Tensor, Tensor | None], Tensor]

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from fallow.encoders import Encoder
 from fallow.encoders.segmenter import Segmenter, sibling
 from fallow.losses.segmentation import dice_squared, masked_cross_entropy
+from fallow.methods.shared.segment import SegmentMethod, SegmentSettings
 from fallow.train import Batch, Loss, Now
 from fallow.train.schedules import gaussian_ramp
-from fallow.train.segment import SegmentMethod, SegmentSettings
 from fallow.views.structure import Tree, structure_view, unit_range
 
 

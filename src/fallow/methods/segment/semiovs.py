@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fallow import distributed
 from fallow.encoders import Encoder
 from fallow.encoders.segmenter import Segmenter
 from fallow.images import Images
@@ -30,12 +31,12 @@ from fallow.losses.confident import (
 )
 from fallow.losses.precision import at_least_float32
 from fallow.losses.segmentation import masked_cross_entropy
+from fallow.methods.shared.segment import SegmentMethod, SegmentSettings
+from fallow.parts.copies import Copies
+from fallow.parts.teacher import in_mode
 from fallow.problems import SettingProblem
-from fallow.train import Batch, Loss, Now, distributed
-from fallow.train.copies import Copies
+from fallow.train import Batch, Loss, Now
 from fallow.train.schedules import there_and_back
-from fallow.train.segment import SegmentMethod, SegmentSettings
-from fallow.train.teacher import in_mode
 from fallow.views import Recipe, inside, paired
 from fallow.views.mixing import cutmix_boxes, paste
 
@@ -253,7 +254,7 @@ class SemiOVS(SegmentMethod):
         tell: Callable[[str], None] = lambda line: None,
     ) -> dict[str, Images]:
         """The unlabelled images twice, and the foreign ones with their labels."""
-        from fallow.train.foreign import foreign_images
+        from fallow.methods.shared.foreign import foreign_images
 
         found = dict(named) | {"mix": named["unlabelled"]}
         if more is None and (labeller is not None or concepts is not None):

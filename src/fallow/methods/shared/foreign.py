@@ -20,8 +20,8 @@ from fallow.encoders.concepts import BACKGROUND, Concepts, concepts, read_concep
 from fallow.encoders.windows import sliding
 from fallow.files import atomic_write, cache_dir, fingerprint
 from fallow.images.masks import IGNORE, Classes, read_masks, with_masks
+from fallow.methods.shared.segment import enlarged, on_stage, window_for
 from fallow.problems import Problem, SettingProblem, SourceProblem
-from fallow.train.segment import enlarged, on_stage, window_for
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fallow.train.distributed import from_first
+from fallow.distributed import from_first
 from fallow.views import Recipe
 
 if TYPE_CHECKING:

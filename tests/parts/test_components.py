@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from fallow.parts.components import largest_components
+from fallow.parts.teacher import follow, follow_all_state, in_mode, twin
 from fallow.problems import SettingProblem
-from fallow.train.components import largest_components
-from fallow.train.teacher import follow, follow_all_state, in_mode, twin
 
 
 def test_each_class_and_image_on_its_own():

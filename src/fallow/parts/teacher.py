@@ -10,8 +10,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from fallow.distributed import all_reduce_sum, world_size
 from fallow.encoders.vit import DropPath
-from fallow.train.distributed import all_reduce_sum, world_size
 
 Network = TypeVar("Network", bound=nn.Module)
 

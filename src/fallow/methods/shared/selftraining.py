@@ -11,8 +11,8 @@ from torch import nn
 from fallow.encoders import Encoder
 from fallow.encoders.segmenter import Segmenter
 from fallow.losses.segmentation import masked_cross_entropy
+from fallow.methods.shared.segment import SegmentMethod, SegmentSettings
 from fallow.train.method import Batch, Loss, Now
-from fallow.train.segment import SegmentMethod, SegmentSettings
 
 
 class SelfTraining(SegmentMethod):

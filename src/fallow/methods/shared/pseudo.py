@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fallow.distributed import from_first, rank
 from fallow.encoders.autoencoder import Autoencoder
 from fallow.inventory.space import kmeans
-from fallow.train.distributed import from_first, rank
 from fallow.views import identity, render
 
 if TYPE_CHECKING:

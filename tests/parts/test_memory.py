@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fallow.train.memory import Bank, FrontQueue, Queue, whole_batches
-from fallow.train.teacher import follow, follow_with_buffers, twin
+from fallow.parts.memory import Bank, FrontQueue, Queue, whole_batches
+from fallow.parts.teacher import follow, follow_with_buffers, twin
 
 
 def numbered(first, count):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from fallow.train.copies import Copies, mixed_logits
+from fallow.parts.copies import Copies, mixed_logits
 
 
 def numbered(value):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fallow.train.teacher import twin
+from fallow.parts.teacher import twin
 
 
 class Copies(nn.Module):

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from fallow.encoders import encoder
+from fallow.methods.shared.selftraining import SelfTraining
 from fallow.train.method import Batch, Facts, make_settings
-from fallow.train.selftraining import SelfTraining
 
 
 def made(**changes):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from fallow.parts import masking
 from fallow.problems import SettingProblem
-from fallow.train import masking
 
 
 def random(seed=0):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from fallow.train.distributed import gather
+from fallow.distributed import gather
 
 
 def shuffled(count: int, batch: int, *, seed: int, epoch: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fallow.train.distributed import gather, rank, world_size
+from fallow.distributed import gather, rank, world_size
 
 
 def whole_batches(length: int, batch: int) -> int:

@@ -1,0 +1,1 @@
+"""What several systems of one verb share: their settings, their streams, how they are asked."""

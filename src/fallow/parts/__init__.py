@@ -1,0 +1,1 @@
+"""What methods are made of: queues, teachers, masks of patches, orders, clusters."""
