@@ -461,7 +461,7 @@ def fit(
     *,
     encoder: Encoder,
     settings: Settings,
-    out: str | Path | None = None,
+    out: str | os.PathLike[str] | None = None,
     seed: int = 0,
     fabric: Fabric | None = None,
     each_epoch: Callable[[Method, Now], dict[str, float] | None] | None = None,
