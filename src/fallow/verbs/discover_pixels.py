@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fallow.encoders import Encoder
     from fallow.encoders.segmenter import Segmenter
     from fallow.images import Images
-    from fallow.images.masks import Classes
+    from fallow.images.classes import Classes
     from fallow.methods.discover.gcdss import Discovery, Settings
     from fallow.regions import Proposer
 

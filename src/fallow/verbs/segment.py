@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from fallow.files import inside
 from fallow.images import opened
-from fallow.images.masks import Classes, Masked, read_masks, without_masks
+from fallow.images.classes import Classes
+from fallow.images.masks import Masked, read_masks, without_masks
 from fallow.images.volumes import (
     Volumes,
     holds_volumes,
