@@ -29,7 +29,7 @@ from fallow.methods.shared.segment import SegmentMethod, disagreement, enlarged,
 from fallow.outcomes.result import Result, writable
 from fallow.problems import SettingProblem, SourceProblem, did_you_mean
 from fallow.train import Run, fit, launch, make_settings
-from fallow.verbs.spot import _plain
+from fallow.declare import stem as _plain
 
 if TYPE_CHECKING:
     from torch import Tensor
