@@ -13,8 +13,8 @@ from PIL import Image
 import fallow
 from fallow.encoders import Encoder
 from fallow.images.samples import write
-from fallow.problems import Problem, SettingProblem, SourceProblem
 from fallow.methods.shared.oddness import robust_threshold
+from fallow.problems import Problem, SettingProblem, SourceProblem
 from fallow.verbs.spot import spot
 
 QUICK = {"size": 64, "degrees": [1, 3]}
