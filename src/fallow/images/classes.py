@@ -60,10 +60,18 @@ class Classes:
         return codes
 
     def written(self, codes: np.ndarray) -> np.ndarray:
-        """Codes as the values of the user's own files, where a byte can hold them."""
-        if max(self.values) > 255:
-            return codes
-        return np.array(self.values, np.uint8)[codes]
+        """Codes as the values of the user's own files, where a byte can hold them.
+
+        >>> classes = named_classes({"ground": 0, "cell": 7}, ignore=[9])
+        >>> classes.written(np.array([[0, 1, 255]])).tolist()
+        [[0, 7, 9]]
+        """
+        left = codes == IGNORE
+        values = np.where(left, 0, codes)
+        if max(self.values) < 256:
+            values = np.array(self.values, np.uint8)[values]
+        unjudged = self.ignore[0] if self.ignore and self.ignore[0] < 256 else IGNORE
+        return np.where(left, unjudged, values).astype(np.uint8)
 
     def palette(self) -> list[int]:
         """768 numbers: the colours of the values `written` gives."""

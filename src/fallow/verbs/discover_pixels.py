@@ -864,6 +864,6 @@ def _page(findings: Mapping[str, Any]) -> str:
 
 
 def _mask_name(key: str) -> str:
-    from fallow.verbs.segment import _mask_name as name
+    from fallow.outcomes import without_ending as name
 
     return name(key)
