@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from fallow.encoders import lite as lites
 from fallow.encoders import resnet as resnets
 from fallow.encoders import unet as unets
 from fallow.encoders import vit as vits
@@ -34,6 +35,7 @@ def _parse(name: str) -> tuple[str, dict[str, Any]]:
         said = {"patch": int(match[2]) if match[2] else None}
     else:
         known = [*resnets.LAYOUTS, *vits.LAYOUTS, *unets.NETWORKS, "untrained", "tiny"]
+        known += lites.WEIGHTS
         raise SettingProblem(
             f"no encoder is called {name!r} and no saved one is there; "
             f"{did_you_mean(base, known)} Others are hf:NAME, timm:NAME or the path of a saved one."
@@ -54,6 +56,9 @@ def _build(name: str, options: dict[str, Any], size: int | None) -> tuple[nn.Mod
     if name in BUILT_IN:
         _check(options, [], name)
         return built_in(name), size or Moments.size
+    if name in lites.WEIGHTS:
+        _check(options, [], name)
+        return lites.Lite(name), lites.allowed(name, size)
     base, said = _parse(name)
     build: Callable[..., nn.Module]
     if base in unets.NETWORKS:
@@ -90,7 +95,8 @@ def encoder(
     up to 64 means anyway); "vit-pico", "vit-nano", "vit-tiny", "vit-small" and "vit-base" with
     their patch, as "vit-tiny/4"; "unet" and "vnet" to segment with, as "unet/16"; and "untrained",
     a quick one whose random features are of some use.
-    With weights: "tiny", "hf:NAME", "timm:NAME". `size`, `mean` and `std` change the input.
+    With weights: "tiny"; "lite", "lite1" and "lite2" with the extra `weights`; "hf:NAME";
+    "timm:NAME". `size`, `mean` and `std` change the input.
 
     >>> import numpy as np
     >>> encoder("resnet8/16").embed(np.zeros((2, 40, 50, 3), np.uint8)).shape
@@ -106,6 +112,9 @@ def encoder(
                 'use "untrained" or, with a network, "hf:facebook/dinov2-small".'
             )
         found = load(_TINY)
+    elif name in lites.WEIGHTS:
+        _check(options, [], name)
+        found = lites.pretrained(name, size)
     elif name.startswith("hf:"):
         found = hub.hugging_face(name[3:], size=size, mean=mean, std=std, **options)
     elif name.startswith("timm:"):
