@@ -137,7 +137,7 @@ def floors(judge: Judge) -> dict[str, float]:
     """What no training reaches."""
     import fallow
     from fallow.encoders import whiten
-    from fallow.verbs.probe import raw_pixels
+    from fallow.measure.scores import raw_pixels
 
     pixels = [raw_pixels(images, 32) for images in (judge.bank, judge.test)]
     whitened = fallow.encoder("tiny")

@@ -14,7 +14,7 @@ import fallow
 from fallow.encoders import encoder, export_onnx, from_random, load, save
 from fallow.encoders import lite as lites
 from fallow.encoders.maps import look, sight
-from fallow.encoders.names import describe, rebuild
+from fallow.encoders.building import describe, rebuild
 from fallow.encoders.parts import blocks, train_last
 from fallow.problems import MissingPackage, Problem, SettingProblem
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fallow.device import fast_bf16
 from fallow.encoders.base import Encoder, Preprocessing
 from fallow.problems import MissingPackage, Problem, SettingProblem
-from fallow.train.tune import fast_bf16
 
 PATCH = 32  # pixels that one place of the last map stands for; no picture may be smaller
 SIZE = 160  # pixels a side, where nobody says otherwise

@@ -20,12 +20,13 @@ import torch
 from lightning_fabric import Fabric
 
 from fallow import distributed
+from fallow.files import write_json
 from fallow.images.masks import masked_fingerprint, packed_masks
 from fallow.problems import Problem
 from fallow.train import optimisers, schedules
 from fallow.train.batchnorm import share_batch_norm
-from fallow.train.checkpoint import Journal, load_state, save_state, write_json
-from fallow.train.loader import Stream, ahead, batches
+from fallow.train.checkpoint import Journal, load_state, save_state
+from fallow.train.loader import Stream, VolumeStream, ahead, batches
 from fallow.train.method import Batch, Facts, Loss, Method, Now, Settings
 from fallow.train.tune import Choice, apply_layout, choices, fastest, remember, remembered
 from fallow.train.watch import Watch
@@ -130,18 +131,18 @@ def _stop_on_signal() -> Iterator[Callable[[], int | None]]:
 
 def _streams(
     method: Method, images: Mapping[str, Images], seed: int, fabric: Fabric
-) -> dict[str, Stream]:
+) -> dict[str, Stream | VolumeStream]:
     """A packed stream for each recipe; the first rank decodes, the others map what it wrote."""
     recipe = method.recipe()
     recipes = recipe if isinstance(recipe, Mapping) else dict.fromkeys(images, recipe)
     missing = sorted(set(recipes) - set(images))
     if missing:
         raise Problem(f"this method also needs images called {', '.join(missing)}")
-    streams = {}
+    streams: dict[str, Stream | VolumeStream] = {}
     for name, published in recipes.items():
         source: Any = images[name]
-        if hasattr(source, "stream"):  # volumes cut their own views
-            streams[name] = source.stream(published, seed)
+        if getattr(source, "dimensions", 2) == 3:  # volumes are in memory, and cut where they are
+            streams[name] = VolumeStream(source, published, seed)  # type: ignore[arg-type]
             continue
         # the pixels the encoder will meet later are normalised its way
         mean, std = method.encoder.mean, method.encoder.std
@@ -412,7 +413,7 @@ class _Plan:
     """Which batches a run sees, and how far along its budget it is."""
 
     method: Method
-    streams: dict[str, Stream]
+    streams: dict[str, Stream | VolumeStream]
     seed: int
     rank: int
     world: int
@@ -580,7 +581,8 @@ def _train(
     begun, before, last_save = time.perf_counter(), session.elapsed, time.perf_counter()
     first_step = session.step
     if first_step == 0:
-        method.before_training(next(iter(plan.streams.values())).pack, plan.seed)
+        leader: Any = next(iter(plan.streams.values()))
+        method.before_training(leader.pack, plan.seed)
     while (now := plan.now(session.step, session.elapsed)).progress < 1.0:
         if now.step % plan.steps_per_epoch == 0:
             method.before_epoch(now, images)

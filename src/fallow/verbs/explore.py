@@ -20,11 +20,14 @@ import numpy as np
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
-from fallow.inventory import duplicates, groups, layout, outliers, quality, space, store, suspects
+from fallow.encoders import chosen_encoder
+from fallow.images import opened
+from fallow.inventory import duplicates, groups, layout, outliers, quality, store, suspects
 from fallow.inventory.statistics import DIMENSION, MEASURES, Described, describe
+from fallow.outcomes.result import Result, writable
 from fallow.problems import SettingProblem, SourceProblem
-from fallow.result import Result, writable
-from fallow.verbs.embed import DECODE_SIDE, chosen_encoder, opened
+from fallow.vectors import space
+from fallow.verbs.embed import DECODE_SIDE
 
 if TYPE_CHECKING:
     from fallow.images import FileProblem, Images

@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 
 from fallow.device import best_device
+from fallow.images import opened
+from fallow.outcomes.result import Result, writable
 from fallow.problems import SettingProblem, SourceProblem, did_you_mean
-from fallow.result import Result, writable
-from fallow.verbs.embed import opened
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +49,7 @@ class Forgotten(Result):
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write the model (safetensors), the table, the report and what was measured."""
         from fallow.encoders.classifier import Classifier, save_classifier
-        from fallow.train.checkpoint import write_json
+        from fallow.files import write_json
 
         place = writable(folder)
         if isinstance(self.model, Classifier):

@@ -14,12 +14,12 @@ import numpy as np
 import pyarrow as pa
 
 from fallow.encoders.whitening import LEAST
+from fallow.images import opened
+from fallow.measure.scores import scores, split_of
 from fallow.methods import find
+from fallow.outcomes.result import Result, writable
 from fallow.problems import Problem, SettingProblem, did_you_mean
-from fallow.result import Result, writable
 from fallow.train import Run, fit, launch, make_settings
-from fallow.verbs.embed import opened
-from fallow.verbs.probe import scores, split_of
 
 if TYPE_CHECKING:
     from fallow.encoders import Encoder
@@ -293,7 +293,7 @@ class Learnt(Result):
 
     def save(self, folder: str | PathLike[str]) -> Path:
         """Write the report and the scores; the run itself is kept in its folder as it trains."""
-        from fallow.train.checkpoint import write_json
+        from fallow.files import write_json
 
         self.folder = writable(folder)
         if self.findings["scores"]:
@@ -313,7 +313,8 @@ def pictures(
     >>> len(shown["neighbours"][0])
     8
     """
-    from fallow.inventory import groups, space
+    from fallow.inventory import groups
+    from fallow.vectors import space
     from fallow.verbs.explore import thumbnail
 
     sample = images.sample(min(most, len(images)), seed)

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from fallow.encoders import chosen_encoder
+from fallow.images import opened
 from fallow.methods import find
+from fallow.outcomes.result import Result, writable
 from fallow.problems import SettingProblem, SourceProblem, did_you_mean
-from fallow.result import Result, writable
-from fallow.verbs.embed import chosen_encoder, opened
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -523,7 +524,7 @@ def _halves(
     images: Images, codes: np.ndarray, clusters: np.ndarray, plan: Verification, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows that teach and rows that are asked, not more than planned."""
-    from fallow.verbs.probe import halves
+    from fallow.measure.scores import halves
 
     usable = np.flatnonzero((codes >= 0) & (clusters >= 0))
     teaches, asks = halves(images.select(usable), codes[usable], seed)
