@@ -16,11 +16,13 @@ from torch.nn import functional as F
 
 from fallow.device import fast_bf16
 from fallow.encoders.base import Encoder, Preprocessing
+from fallow.encoders.pooling import by_place, joined
 from fallow.problems import MissingPackage, Problem, SettingProblem
 
 PATCH = 32  # pixels that one place of the last map stands for; no picture may be smaller
 SIZE = 160  # pixels a side, where nobody says otherwise
-HEAD = 1280  # features before the classifier that the weights were learnt with
+# places along a side that the maps at strides 16 and 32 are looked at in: chosen by recipes.vectors
+PLACES = (3, 2)
 MEAN, STD = (127 / 255,) * 3, (128 / 255,) * 3  # of the input they were learnt with
 
 
@@ -171,7 +173,10 @@ def _padded(x: Tensor, conv: nn.Conv2d) -> tuple[Tensor, list[int]]:
 
 
 class Lite(nn.Module):
-    """The network without its classifier; maps at strides 4, 8, 16 and 32 of pictures of any size.
+    """The network up to its last map; maps at strides 4, 8, 16 and 32 of pictures of any size.
+
+    Its last 1,280 features, which the classifier was learnt on, are left out: they know classes of
+    photographs better and all else worse.
 
     >>> found = Lite("lite").patches(torch.zeros(1, 3, 70, 96), [1, 2])
     >>> [tuple(each.shape) for each in found]
@@ -193,9 +198,10 @@ class Lite(nn.Module):
                 blocks.append(Block(inputs, stage, 1 if number else stage.stride))
                 inputs = stage.width
             self.blocks.append(nn.ModuleList(blocks))
-        self.conv_head = nn.Conv2d(inputs, HEAD, 1, bias=False)
-        self.bn2 = _norm(HEAD)
-        self.dimension = HEAD
+        self.dimension = sum(
+            stages[number].width * places**2
+            for number, places in zip(SEEN[-2:], PLACES, strict=True)
+        )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -208,7 +214,9 @@ class Lite(nn.Module):
                 f"a picture of {x.shape[2]}x{x.shape[3]} pixels is smaller than the {PATCH} that "
                 "one patch of lite stands for: give it larger ones (size)."
             )
-        fold = self._only_looks()
+        # folded where nothing is learnt and no other runtime is to repeat the arithmetic
+        traced = torch.onnx.is_in_onnx_export()
+        fold = not (self.training or torch.is_grad_enabled() or traced)
         x = x.contiguous(memory_format=torch.channels_last)
         if fold and x.dtype == torch.float32 and fast_bf16(x.device):
             x = x.bfloat16()  # a look loses nothing to it, and takes half the time
@@ -219,16 +227,6 @@ class Lite(nn.Module):
                 x = block(x, fold)
             maps.append(x)
         return [maps[number] for number in SEEN]
-
-    def head(self, last: Tensor) -> Tensor:
-        """The features the classifier was learnt on, of the map at stride 32.  B HEAD h w"""
-        fold = self._only_looks()
-        return F.relu6(_layer(last, self.conv_head, self.bn2, fold), inplace=True)
-
-    def _only_looks(self) -> bool:
-        """Nothing is learnt, and no other runtime is to repeat the arithmetic."""
-        traced = torch.onnx.is_in_onnx_export()
-        return not (self.training or torch.is_grad_enabled() or traced)
 
     def patches(self, x: Tensor, layers: Sequence[int], norm: bool = True) -> list[Tensor]:
         """Chosen maps (0 at stride 4, -1 at 32), each B h w C; there is no final norm."""
@@ -245,7 +243,9 @@ class Lite(nn.Module):
         return self._vectors(maps), self._chosen(maps, layers)
 
     def _vectors(self, maps: list[Tensor]) -> Tensor:
-        return self.head(maps[-1]).float().mean((2, 3))
+        """What is seen at two scales, and roughly where."""
+        pairs = zip(maps[-2:], PLACES, strict=True)
+        return joined([by_place(seen.float(), places) for seen, places in pairs])  # B D
 
     def forward(self, x: Tensor) -> Tensor:
         return self._vectors(self.stages(x))  # B D
@@ -256,7 +256,7 @@ def pretrained(name: str, size: int | None = None) -> Encoder:
     about = WEIGHTS[name]
     data = _weights(about)
     network = Lite(name)
-    # both list their layers in the order they are used; the classifier's are left over
+    # both list their layers in the order they are used; those of the classifier are left over
     state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     network.load_state_dict(dict(zip(network.state_dict(), state.values(), strict=False)))
     size = allowed(name, size)
