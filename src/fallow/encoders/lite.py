@@ -253,11 +253,9 @@ class Lite(nn.Module):
 
 def pretrained(name: str, size: int | None = None) -> Encoder:
     """The encoder of a name in WEIGHTS, with the weights that its package carries."""
-    about = WEIGHTS[name]
-    data = _weights(about)
+    about, state = WEIGHTS[name], published(name)
     network = Lite(name)
     # both list their layers in the order they are used; those of the classifier are left over
-    state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     network.load_state_dict(dict(zip(network.state_dict(), state.values(), strict=False)))
     size = allowed(name, size)
     return Encoder(
@@ -285,7 +283,13 @@ def allowed(name: str, size: int | None) -> int:
     return size
 
 
-def _weights(about: Weights) -> bytes:
+def published(name: str) -> dict[str, Tensor]:
+    """All weights of a package, under the names they were published with."""
+    data = _known(WEIGHTS[name])
+    return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+
+
+def _known(about: Weights) -> bytes:
     """The file of weights, which is the known one or none."""
     found = importlib.util.find_spec(about.package.replace("-", "_"))
     if found is None or not found.submodule_search_locations:
