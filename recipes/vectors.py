@@ -120,6 +120,9 @@ def main(words: list[str] | None = None) -> None:
             name: scores(encoder.embed(images), images.labels[0]) for name, images in fewer.items()
         }
     print_table(found["sizes"])
+    kinds = {name: kind(images) for name, images in fewer.items()}
+    found["rules"] = rules(found["sizes"], kinds)
+    print(found["rules"])
     found["minutes"] = (time.monotonic() - begin) / 60
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(asked.out, found | {"machine": machine(), "commit": commit()})
@@ -237,6 +240,40 @@ def left_out(table: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[dic
             }
         )
     return rows
+
+
+def kind(images: Any, some: int = 32) -> dict[str, bool]:
+    """What a quick look at a folder tells: are they drawings, are they small?"""
+    sample = images.sample(min(some, len(images)), seed=0)
+    pictures = [pixels for _, pixels in sample.map(np.asarray, side=64)]
+    black_or_white = [((one < 32) | (one > 223)).mean() for one in pictures]
+    return {
+        "drawings": float(np.median(black_or_white)) > 0.8,
+        "small": float(np.median([min(one.shape[:2]) for one in pictures])) < 64,
+    }
+
+
+def rules(
+    sizes: Mapping[str, Mapping[str, Mapping[str, float]]], kinds: Mapping[str, Mapping[str, bool]]
+) -> dict[str, Any]:
+    """Ways to say which encoder a folder gets, and which of them the other sets would choose."""
+    side = {name: f"{name}, {fallow.encoder(name).size} px" for name in ("tiny", "lite")}
+    worth = {name: {one: mean(sizes[side[name]][one].values()) for one in kinds} for name in side}
+    choices: dict[str, Callable[[str], bool]] = {  # does the set get tiny?
+        "tiny": lambda one: True,
+        "lite": lambda one: False,
+        "tiny for drawings": lambda one: kinds[one]["drawings"],
+        "tiny for small pictures": lambda one: kinds[one]["small"],
+    }
+    table = {
+        words: {one: worth["tiny" if gets(one) else "lite"][one] for one in kinds}
+        for words, gets in choices.items()
+    }
+    chosen = {
+        out: max(table, key=lambda words: mean(v for one, v in table[words].items() if one != out))
+        for out in kinds
+    }
+    return {"kinds": kinds, "scores": table, "chosen by the others": chosen}
 
 
 def print_table(table: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:

