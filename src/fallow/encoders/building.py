@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from fallow.encoders import hub, hub_timm
+from fallow.encoders import lite as lites
 from fallow.encoders import resnet as resnets
 from fallow.encoders import unet as unets
 from fallow.encoders import vit as vits
@@ -31,6 +32,7 @@ def _parse(name: str) -> tuple[str, dict[str, Any]]:
         said = {"patch": int(match[2]) if match[2] else None}
     else:
         known = [*resnets.LAYOUTS, *vits.LAYOUTS, *unets.NETWORKS, "untrained", "tiny"]
+        known += lites.WEIGHTS
         raise SettingProblem(
             f"no encoder is called {name!r} and no saved one is there; "
             f"{did_you_mean(base, known)} Others are hf:NAME, timm:NAME or the path of a saved one."
@@ -51,6 +53,9 @@ def build(name: str, options: dict[str, Any], size: int | None) -> tuple[nn.Modu
     if name in BUILT_IN:
         check_options(options, [], name)
         return built_in(name), size or Moments.size
+    if name in lites.WEIGHTS:
+        check_options(options, [], name)
+        return lites.Lite(name), lites.allowed(name, size)
     base, said = _parse(name)
     make: Callable[..., nn.Module]
     if base in unets.NETWORKS:
