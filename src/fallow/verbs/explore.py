@@ -6,6 +6,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated
 
 from threadpoolctl import threadpool_limits
@@ -52,7 +53,9 @@ def explore(
     clock = _Clock()
     # the encoder loads while files are listed and decoded
     with ThreadPoolExecutor(ENCODING, thread_name_prefix="fallow-encode") as encoding:
-        ready = encoding.submit(ready_encoder, encoder)
+        # a collection goes on being seen as it was, so that only new content is looked at
+        before = None if encoder is not None or out is None else store.encoder_of(Path(out))
+        ready = encoding.submit(ready_encoder, encoder or before)
         images = opened(source, labels, where)
         place = None if out is None else writable(out)
         clock.lap("open")
@@ -69,7 +72,13 @@ def explore(
     with threadpool_limits(1, user_api="blas"):
         found = survey(images, rows, seen, combined=bool(chosen.note), seed=seed, groups=groups)
     clock.lap("analyse")
-    asked = {"encoder": chosen.encoder.name, "seed": seed, "groups": groups, "out": str(place)}
+    asked = {
+        "encoder": chosen.encoder.name,
+        "seed": seed,
+        "groups": groups,
+        "out": str(place),
+        "seen as before": before is not None,
+    }
     result = Explored(images, chosen, found, explore_page, {**asked, "newly measured": fresh})
     clock.lap("result")
     result.findings["seconds"] = clock.laps
