@@ -14,9 +14,10 @@ from PIL import Image
 
 import fallow
 from fallow.images.samples import STREET_CLASSES, streets
+from fallow.outcomes.accepted import accept_masks
 from fallow.problems import Problem, SettingProblem, SourceProblem
 from fallow.regions import Superpixels
-from fallow.verbs.discover_pixels import accept_pixels, discover_pixels, resized
+from fallow.verbs.discover_pixels import discover_pixels, resized
 
 SKY, ROAD = STREET_CLASSES.index("sky"), STREET_CLASSES.index("road")
 HIDDEN = SKY  # held back from the masks
@@ -185,7 +186,7 @@ def test_a_segmenter_learns_what_was_found(place, tmp_path):
 
 
 def test_accepted_groups_are_masks_for_the_next_run(run, place, tmp_path):
-    done = accept_pixels(place / "run", {"new 1": "sky", "new 2": "sky"}, tmp_path / "masks")
+    done = accept_masks(place / "run", {"new 1": "sky", "new 2": "sky"}, tmp_path / "masks")
     names = yaml.safe_load((tmp_path / "masks" / "classes.yaml").read_text())
     values = {one["name"]: one["value"] for one in run.classes}
     assert names["sky"] == values["new 1"]
@@ -201,9 +202,9 @@ def test_accepted_groups_are_masks_for_the_next_run(run, place, tmp_path):
         )
         assert (mask[numbers == number] == expected).all()
     with pytest.raises(SettingProblem, match="did you mean new 1"):
-        accept_pixels(place / "run", {"new1": "sky"}, tmp_path / "m")
+        accept_masks(place / "run", {"new1": "sky"}, tmp_path / "m")
     with pytest.raises(SourceProblem, match="not a saved run"):
-        accept_pixels(tmp_path, {"new 1": "sky"})
+        accept_masks(tmp_path, {"new 1": "sky"})
 
 
 def test_the_verb_hands_masks_over(place):

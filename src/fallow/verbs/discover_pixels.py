@@ -625,55 +625,6 @@ def _ious(
     }
 
 
-# --- found groups become masks ---
-
-
-def accept_pixels(
-    folder: str | os.PathLike[str], accept: Mapping[str, str], out: Any = None
-) -> Result:
-    """Turn groups of a saved run into classes: {"new 1": "bicycle"} in new masks, 255 elsewhere.
-
-    Groups of the same name become one class, also one that was known. The masks and classes.yaml
-    are what `masks` and `classes` of the next run want.
-    """
-    import yaml
-    from PIL import Image
-
-    from fallow.files import atomic_write
-
-    place = Path(folder)
-    try:
-        numbers = json.loads((place / "classes.json").read_text())
-    except (OSError, ValueError):
-        raise SourceProblem(f"{place} is not a saved run of discover with masks") from None
-    groups = {one["name"]: one["value"] for one in numbers if not one["known"]}
-    names = {one["name"]: one["value"] for one in numbers if one["known"]}
-    values = np.arange(65536)
-    values[list(groups.values())] = IGNORE
-    for group, name in accept.items():
-        if group not in groups:
-            raise SettingProblem(f"there is no group {group!r}: {did_you_mean(group, groups)}")
-        if not str(name).strip():
-            raise SettingProblem(f"give {group} a name: {group}=bicycle")
-        values[groups[group]] = names.setdefault(str(name).strip(), groups[group])
-    target = writable(out if out is not None else place / "masks")
-    done, kept = [], 0
-    for path in sorted((place / "labels").rglob("*.png")):
-        with Image.open(path) as opened_map:
-            mask = values[np.array(opened_map)]
-        _write_map(target / path.relative_to(place / "labels"), mask)
-        done.append(path.relative_to(place / "labels").as_posix())
-        kept += int((mask != IGNORE).sum())
-    with atomic_write(target / "classes.yaml") as file:
-        file.write(yaml.safe_dump({**names, "ignore": [IGNORE]}, sort_keys=False).encode())
-    named = ", ".join(f"{group} as {name}" for group, name in accept.items())
-    return Result(
-        pa.table({"mask": done}),
-        headlines=[f"{named}: {len(done):,} masks of {len(names)} classes in {target}"],
-        findings={"folder": str(target), "classes": names, "pixels": kept},
-    )
-
-
 # --- result ---
 
 
