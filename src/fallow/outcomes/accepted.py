@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 
 from fallow.files import atomic_write
-from fallow.images.masks import IGNORE
+from fallow.images.classes import IGNORE
 from fallow.outcomes.maps import save_codes
 from fallow.outcomes.result import Result, writable
 from fallow.outcomes.sentences import counted

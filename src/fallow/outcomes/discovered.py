@@ -118,8 +118,7 @@ def _findings(known: Known, done: Sorted, names: Sequence[str]) -> dict[str, Any
     true = [row for row in loose if known.truth[done.rows[row]] is not None]
     real = [str(known.truth[done.rows[row]]) for row in true]
     return {
-        "source": images.name,
-        "fingerprint": images.fingerprint,
+        "encoder": done.encoder,
         "images": len(done.rows),
         "labelled": int((~free).sum()),
         "known_classes": found.old,
@@ -131,7 +130,6 @@ def _findings(known: Known, done: Sorted, names: Sequence[str]) -> dict[str, Any
         "either": [_doubt(done, names, row) for row in either[:DOUBTFUL]],
         "unsure": len(either),
         "paths": images.table.column("path").to_pylist(),
-        "problems": [{"path": one.path, "reason": one.reason} for one in images.problems],
         **(judged(real, found.member[true], known.names, names) if true else {}),
     }
 

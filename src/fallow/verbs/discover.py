@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,13 +23,21 @@ from fallow.declare import (
     silent,
     verb,
 )  # fmt: skip
-from fallow.images import opened
+from fallow.images import Images, opened
 from fallow.methods.shared.known import enough_to_discover, read_known
+from fallow.methods.shared.pixels import (
+    masked_in_part,
+    measured,
+    pixel_sorter,
+    sort_pixels,
+)
 from fallow.methods.shared.sorting import sort_images, sorter
 from fallow.outcomes.accepted import accept_run
 from fallow.outcomes.discovered import Discovered
+from fallow.outcomes.discovered_pixels import PixelDiscovery
 from fallow.problems import SettingProblem
 from fallow.report.discover import discover_page
+from fallow.report.discover_pixels import discover_pixels_page
 
 
 def _folder(name: str, given: Mapping[str, Any]) -> str | None:
@@ -59,6 +67,12 @@ def discover(
         Any, Option("with masks: YAML of class names and their mask values", Path)
     ] = None,
     regions: Annotated[Any, Option("with masks: superpixels, or sam:NAME of the hub")] = None,
+    ignore: Annotated[
+        Sequence[Any] | None, Option("with masks: a value that is no class", list)
+    ] = None,
+    segmenter: Annotated[
+        Any, Option("with masks and minutes: the network that learns what was found")
+    ] = None,
     method: Annotated[str, Option("gpc, gcd or simgcd; with masks gcdss or kmeans")] = "gpc",
     classes: Annotated[int | None, Option("how many there are, if known", int)] = None,
     encoder: EncoderName = None,
@@ -84,8 +98,16 @@ def discover(
     and `hide`, like "gcd = 'unlabelled'", keeps the labels of some images from the method.
     Everything is written into `out`, if given.
 
+    With `masks`, a folder of masks of some images, every pixel of the others is sorted instead
+    (method gcdss, or the plain baseline kmeans). Images are cut into `regions`, "superpixels",
+    "sam:NAME" or a callable, each is looked at by the encoder and sorted by its neighbours. `names`
+    name the masks' values, `ignore` lists values that are no class, and `truth` is a folder of
+    masks of all classes. With `minutes` a segmenter is trained on the masks and the maps found,
+    and its maps are the result. What takes long is kept in the cache: a run that was stopped goes
+    on where it was.
+
     With `accept`, `source` is the folder of such a run: {"new 1": "oak"} turns the group into
-    labels of those at least `sure`, written with the old ones into its labels.csv.
+    labels of those at least `sure`, written with the old ones into its labels.csv, or into masks.
 
     >>> from fallow.images.samples import shapes
     >>> images = shapes(120, seed=0, side=32)
@@ -99,16 +121,28 @@ def discover(
     if accept is not None:
         return accept_run(source, accept, sure, out)
     if masks is not None or method == "gcdss":
-        from fallow.verbs.discover_pixels import discover_pixels
-
         _apart({"labels": labels, "hide": hide, "classes": classes, "epochs": epochs})
-        return discover_pixels(
-            opened(source, None, where), masks, classes=names, truth=truth, regions=regions,
-            encoder=encoder, method="gcdss" if method == "gpc" else method, minutes=minutes or 0.0,
-            out=out, preset=preset, settings=settings, seed=seed, tell=tell,
-        )  # fmt: skip
-    if names is not None or regions is not None:
-        raise SettingProblem("names and regions belong to masks: give a folder of masks too")
+        way = pixel_sorter("gcdss" if method == "gpc" else method, settings, preset)
+        images = opened(source, None, where)
+        masked = masked_in_part(images, masks, names, ignore)
+        clock = time.perf_counter()
+        sort = sort_pixels(
+            way,
+            masked,
+            regions=regions,
+            encoder=encoder,
+            minutes=minutes or 0.0,
+            segmenter=segmenter,
+            seed=seed,
+            tell=tell,
+        )
+        scores = {} if truth is None else measured(sort, truth, names, ignore)
+        facts = _facts(images, way.slug, way.settings.model_dump(), seed, clock)
+        return PixelDiscovery(sort, scores, facts, discover_pixels_page).saved(out)
+    if any(given is not None for given in (names, regions, segmenter)):
+        raise SettingProblem(
+            "names, regions and segmenter belong to masks: give a folder of masks too"
+        )
     how = sorter(method, settings, preset, classes=classes, minutes=minutes, epochs=epochs)
     known = read_known(source, labels, hide, truth, where)
     enough_to_discover(known, how.given.get("classes"))
@@ -122,16 +156,24 @@ def discover(
         tell=tell,
         progress_bar=progress_bar,
     )
-    facts = {
+    facts = _facts(known.images, method, done.settings, seed, clock)
+    facts |= {"mode": "trained" if how.trains else "frozen encoder"}
+    return Discovered(known, done, facts, discover_page).saved(out)
+
+
+def _facts(
+    images: Images, method: str, settings: dict[str, Any], seed: int, clock: float
+) -> dict[str, Any]:
+    return {
+        "source": images.name,
+        "fingerprint": images.fingerprint,
         "created": datetime.datetime.now().isoformat(" ", "minutes"),
         "method": method,
-        "mode": "trained" if how.trains else "frozen encoder",
-        "encoder": done.encoder,
-        "settings": done.settings,
+        "settings": settings,
         "seed": seed,
         "seconds": round(time.perf_counter() - clock, 2),
+        "problems": [{"path": one.path, "reason": one.reason} for one in images.problems],
     }
-    return Discovered(known, done, facts, discover_page).saved(out)
 
 
 def _apart(given: Mapping[str, Any]) -> None:
