@@ -9,15 +9,14 @@ from fallow.report.atlas import Atlas, build_atlas
 from fallow.report.page import (
     Html,
     Page,
-    bullets,
     element,
-    facts,
     join,
     paragraphs,
     show,
     table,
     tiles,
 )
+from fallow.report.sections import closing, opening
 
 SIDE = 96
 CARDS = 80  # groups with pictures; the others are named in the table of all groups
@@ -48,21 +47,14 @@ def discover_page(found: Mapping[str, Any]) -> str:
     seen = _Seen(atlas, {row: place for place, row in enumerate(wanted)}, found.get("paths", []))
     page = Page(str(found.get("source", "images")), subtitle=_subtitle(found))
     low, high = found.get("interval", (0, 0))
-    page.lead(
-        tiles(
-            {
-                "classes": found.get("classes", len(groups)),
-                "from_other_starts": f"{low} to {high}" if low < high else None,
-                "new": len(new),
-                "images_sorted": found.get("images", 0) - found.get("labelled", 0),
-                "either_way": found.get("unsure", 0),
-            }
-        ),
-        bullets(found.get("headlines", [])[:3], class_="findings"),
-        element("div", paragraphs(found["notes"]), class_="notice", role="note")
-        if found.get("notes")
-        else None,
-    )
+    numbers = {
+        "classes": found.get("classes", len(groups)),
+        "from_other_starts": f"{low} to {high}" if low < high else None,
+        "new": len(new),
+        "images_sorted": found.get("images", 0) - found.get("labelled", 0),
+        "either_way": found.get("unsure", 0),
+    }
+    page.lead(opening(numbers, found.get("headlines", [])[:3], found.get("notes") or []))
     page.section(
         "New groups",
         *(_group(seen, group) for group in new[:CARDS]),
@@ -90,13 +82,8 @@ def discover_page(found: Mapping[str, Any]) -> str:
     )
     _counting(page, found)
     _judged(page, found)
-    page.unreadable(found.get("problems") or [])
-    settings = {
-        **{k: found[k] for k in ("method", "mode", "encoder", "seed", "seconds") if k in found},
-        **{k: v for k, v in (found.get("settings") or {}).items() if v is not None},
-    }
-    page.section("Settings", facts(settings) if settings else None,
-                 empty="Everything ran with the defaults.")  # fmt: skip
+    about = {k: found.get(k) for k in ("method", "mode", "encoder", "seed", "seconds")}
+    closing(page, found, {**about, **(found.get("settings") or {})})
     page.tail(atlas.style())
     return page.html()
 

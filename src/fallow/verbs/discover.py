@@ -8,21 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from fallow.declare import (
-    Bar,
-    EncoderName,
-    Epochs,
-    Minutes,
-    Option,
-    Out,
-    Preset,
-    Seed,
-    Settings,
-    Tell,
-    Where,
-    silent,
-    verb,
-)  # fmt: skip
+from fallow import declare
 from fallow.images import Images, opened
 from fallow.methods.shared.known import enough_to_discover, read_known
 from fallow.methods.shared.pixels import (
@@ -45,49 +31,60 @@ def _folder(name: str, given: Mapping[str, Any]) -> str | None:
     return None if given.get("accept") else f"{name}-discover"
 
 
-@verb(
+@declare.verb(
     example="fallow discover photos/ --labels some.csv --truth all.csv",
     out=_folder,
     systems="discover",
     system="method",
 )
 def discover(
-    source: Annotated[Any, Option("images; with --accept, the folder of a run", argument=True)],
+    source: Annotated[
+        Any, declare.Option("images; with --accept, the folder of a run", argument=True)
+    ],
     *,
-    labels: Annotated[Any, Option("CSV of two columns: path, and label of some", Path)] = None,
+    labels: Annotated[
+        Any, declare.Option("CSV of two columns: path, and label of some", Path)
+    ] = None,
     hide: Annotated[
-        str | None, Option("labels that only judge, e.g. \"gcd = 'unlabelled'\"")
+        str | None, declare.Option("labels that only judge, e.g. \"gcd = 'unlabelled'\"")
     ] = None,
     truth: Annotated[
-        Any, Option("CSV with the label of all images, or masks; it only judges", Path)
+        Any, declare.Option("CSV with the label of all images, or masks; it only judges", Path)
     ] = None,
-    where: Where = None,
-    masks: Annotated[Any, Option("sort pixels: folder of masks of some images", Path)] = None,
+    where: declare.Where = None,
+    masks: Annotated[
+        Any, declare.Option("sort pixels: folder of masks of some images", Path)
+    ] = None,
     names: Annotated[
-        Any, Option("with masks: YAML of class names and their mask values", Path)
+        Any, declare.Option("with masks: YAML of class names and their mask values", Path)
     ] = None,
-    regions: Annotated[Any, Option("with masks: superpixels, or sam:NAME of the hub")] = None,
+    regions: Annotated[
+        Any, declare.Option("with masks: superpixels, or sam:NAME of the hub")
+    ] = None,
     ignore: Annotated[
-        Sequence[Any] | None, Option("with masks: a value that is no class", list)
+        Sequence[Any] | None, declare.Option("with masks: a value that is no class", list)
     ] = None,
     segmenter: Annotated[
-        Any, Option("with masks and minutes: the network that learns what was found")
+        Any, declare.Option("with masks and minutes: the network that learns what was found")
     ] = None,
-    method: Annotated[str, Option("gpc, gcd or simgcd; with masks gcdss or kmeans")] = "gpc",
-    classes: Annotated[int | None, Option("how many there are, if known", int)] = None,
-    encoder: EncoderName = None,
-    minutes: Minutes = None,
-    epochs: Epochs = None,
+    method: Annotated[
+        str, declare.Option("gpc, gcd or simgcd; with masks gcdss or kmeans")
+    ] = "gpc",
+    classes: Annotated[int | None, declare.Option("how many there are, if known", int)] = None,
+    encoder: declare.EncoderName = None,
+    minutes: declare.Minutes = None,
+    epochs: declare.Epochs = None,
     accept: Annotated[
-        Mapping[str, str] | None, Option('turn a found group into labels: "new 1=oak"', dict)
+        Mapping[str, str] | None,
+        declare.Option('turn a found group into labels: "new 1=oak"', dict),
     ] = None,
-    sure: Annotated[float, Option("accept images at least so sure, 0 to 1", float)] = 0.0,
-    out: Out = None,
-    preset: Preset = None,
-    settings: Settings = None,
-    seed: Seed = 0,
-    tell: Tell = silent,
-    progress_bar: Bar = False,
+    sure: Annotated[float, declare.Option("accept images at least so sure, 0 to 1", float)] = 0.0,
+    out: declare.Out = None,
+    preset: declare.Preset = None,
+    settings: declare.Settings = None,
+    seed: declare.Seed = 0,
+    tell: declare.Tell = declare.silent,
+    progress_bar: declare.Bar = False,
 ) -> Any:
     """Put every unlabelled image into a known class or a new one, and say how many there are.
 

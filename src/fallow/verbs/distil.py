@@ -7,20 +7,7 @@ from typing import Annotated, Any
 
 import torch
 
-from fallow.declare import (
-    Labels,
-    Minutes,
-    Option,
-    Out,
-    Preset,
-    Seed,
-    Settings,
-    Source,
-    Tell,
-    Where,
-    silent,
-    verb,
-)  # fmt: skip
+from fallow import declare
 from fallow.device import best_device
 from fallow.images import opened
 from fallow.measure.scores import halves
@@ -42,29 +29,31 @@ from fallow.report.distil import distil_page
 from fallow.train import make_settings
 
 
-@verb(
+@declare.verb(
     example="fallow distil photos/ --labels labels.csv --per-class 10 --verify",
     out="{name}-distil",
     systems="distil",
     system="host",
 )
 def distil(
-    source: Source,
+    source: declare.Source,
     *,
-    labels: Labels = None,
-    where: Where = None,
-    per_class: Annotated[int, Option("synthetic images of each class", int)] = 10,
-    host: Annotated[str, Option("how: dm, dc, dsa or mtt")] = "dm",
-    fyi: Annotated[bool | None, Option("use mirror images; tested if left out", bool)] = None,
+    labels: declare.Labels = None,
+    where: declare.Where = None,
+    per_class: Annotated[int, declare.Option("synthetic images of each class", int)] = 10,
+    host: Annotated[str, declare.Option("how: dm, dc, dsa or mtt")] = "dm",
+    fyi: Annotated[
+        bool | None, declare.Option("use mirror images; tested if left out", bool)
+    ] = None,
     verify: Annotated[
-        bool, Option("train fresh networks on them, and on real images", bool)
+        bool, declare.Option("train fresh networks on them, and on real images", bool)
     ] = False,
-    minutes: Minutes = None,
-    out: Out = None,
-    preset: Preset = None,
-    settings: Settings = None,
-    seed: Seed = 0,
-    tell: Tell = silent,
+    minutes: declare.Minutes = None,
+    out: declare.Out = None,
+    preset: declare.Preset = None,
+    settings: declare.Settings = None,
+    seed: declare.Seed = 0,
+    tell: declare.Tell = declare.silent,
 ) -> Distilled:
     """Make `per_class` synthetic images of every class that can stand in for the folder.
 

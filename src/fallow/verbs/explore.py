@@ -11,7 +11,7 @@ from typing import Annotated
 
 from threadpoolctl import threadpool_limits
 
-from fallow.declare import Address, EncoderName, Labels, Option, Out, Seed, Source, Where, verb
+from fallow import declare
 from fallow.images import opened
 from fallow.inventory import store
 from fallow.inventory.look import ENCODING, measured, ready_encoder
@@ -22,18 +22,22 @@ from fallow.problems import SettingProblem
 from fallow.report.explore import explore_page
 
 
-@verb(example="fallow explore photos/ --labels labels.csv --out found/", out="{name}-explore")
+@declare.verb(
+    example="fallow explore photos/ --labels labels.csv --out found/", out="{name}-explore"
+)
 def explore(
-    source: Source,
+    source: declare.Source,
     *,
-    labels: Labels = None,
-    where: Where = None,
-    encoder: EncoderName = None,
-    out: Out = None,
-    seed: Seed = 0,
-    groups: Annotated[int | None, Option("so many groups, not the proposed number", int)] = None,
+    labels: declare.Labels = None,
+    where: declare.Where = None,
+    encoder: declare.EncoderName = None,
+    out: declare.Out = None,
+    seed: declare.Seed = 0,
+    groups: Annotated[
+        int | None, declare.Option("so many groups, not the proposed number", int)
+    ] = None,
     export_clean: Annotated[
-        Address | None, Option("write the list of images worth keeping here")
+        declare.Address | None, declare.Option("write the list of images worth keeping here")
     ] = None,
     threads: int = 2,
 ) -> Explored:

@@ -8,23 +8,7 @@ from typing import Annotated, Any
 
 import torch
 
-from fallow import encoders
-from fallow.declare import (
-    Bar,
-    EncoderName,
-    Epochs,
-    Minutes,
-    Option,
-    Out,
-    Preset,
-    Seed,
-    Settings,
-    Source,
-    Tell,
-    Where,
-    silent,
-    verb,
-)  # fmt: skip
+from fallow import declare, encoders
 from fallow.images.scans import open_masked
 from fallow.images.volumes import Volumes
 from fallow.methods import budget, find, settle
@@ -43,32 +27,34 @@ from fallow.train import fit, launch, make_settings
 MINUTES = 10.0
 
 
-@verb(
+@declare.verb(
     example="fallow segment cells/ --masks masks/ --minutes 15 --out segmented/",
     out="{name}-segment",
     systems="segment",
     system="method",
 )
 def segment(
-    source: Source,
-    masks: Annotated[Any, Option("folder of masks named like their pictures", Path)] = None,
+    source: declare.Source,
+    masks: Annotated[Any, declare.Option("folder of masks named like their pictures", Path)] = None,
     *,
-    method: Annotated[str | None, Option("bcp, dsaif, semiovs; chosen if left out")] = None,
-    encoder: EncoderName = None,
-    classes: Annotated[Any, Option("YAML of class names and values", Path)] = None,
+    method: Annotated[str | None, declare.Option("bcp, dsaif, semiovs; chosen if left out")] = None,
+    encoder: declare.EncoderName = None,
+    classes: Annotated[Any, declare.Option("YAML of class names and values", Path)] = None,
     ignore: Sequence[Any] = (),
-    more: Annotated[Any, Option("foreign pictures that help, too")] = None,
-    labeller: Annotated[Any, Option("of those: hf:NAME, a run of segment, or masks")] = None,
-    concepts: Annotated[Any, Option("YAML: words for each class", Path)] = None,
-    where: Where = None,
-    minutes: Minutes = None,
-    epochs: Epochs = None,
-    out: Out = None,
-    preset: Preset = None,
-    settings: Settings = None,
-    seed: Seed = 0,
-    tell: Tell = silent,
-    progress_bar: Bar = False,
+    more: Annotated[Any, declare.Option("foreign pictures that help, too")] = None,
+    labeller: Annotated[
+        Any, declare.Option("of those: hf:NAME, a run of segment, or masks")
+    ] = None,
+    concepts: Annotated[Any, declare.Option("YAML: words for each class", Path)] = None,
+    where: declare.Where = None,
+    minutes: declare.Minutes = None,
+    epochs: declare.Epochs = None,
+    out: declare.Out = None,
+    preset: declare.Preset = None,
+    settings: declare.Settings = None,
+    seed: declare.Seed = 0,
+    tell: declare.Tell = declare.silent,
+    progress_bar: declare.Bar = False,
 ) -> Segmented:
     """Write a mask for every picture of `source`, learning from the few that have one.
 

@@ -11,21 +11,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from fallow.declare import (
-    Address,
-    EncoderName,
-    Labels,
-    Option,
-    Out,
-    Preset,
-    Seed,
-    Settings,
-    Source,
-    Tell,
-    Where,
-    silent,
-    verb,
-)
+from fallow import declare
 from fallow.device import best_device
 from fallow.encoders import chosen_encoder
 from fallow.images import Images, opened
@@ -41,30 +27,36 @@ from fallow.report.spot import spot_page
 FEW = 10  # below this many images, what stands out may be chance
 
 
-@verb(
+@declare.verb(
     example="fallow spot parts/ --encoder hf:facebook/dinov2-small",
     out="{name}-spot",
     systems="spot",
     system="musc",
 )
 def spot(
-    source: Source,
+    source: declare.Source,
     *,
-    labels: Labels = None,
-    where: Where = None,
-    encoder: EncoderName = None,
-    good: Annotated[Any, Option("folder of known-good images")] = None,
-    against: Annotated[Address | None, Option("folder of a run of spot", Path)] = None,
-    window: Annotated[
-        int | None, Option("aligned parts: compare patches this near only", int)
+    labels: declare.Labels = None,
+    where: declare.Where = None,
+    encoder: declare.EncoderName = None,
+    good: Annotated[Any, declare.Option("folder of known-good images")] = None,
+    against: Annotated[
+        declare.Address | None, declare.Option("folder of a run of spot", Path)
     ] = None,
-    tiles: Annotated[Any, Option("cut large pictures: 2, 2x3 (rows x columns) or auto")] = None,
-    out: Out = None,
-    preset: Preset = None,
-    settings: Settings = None,
-    in_steps: Annotated[bool, Option("AUPRO with 200 thresholds, as in papers", bool)] = False,
-    seed: Seed = 0,
-    tell: Tell = silent,
+    window: Annotated[
+        int | None, declare.Option("aligned parts: compare patches this near only", int)
+    ] = None,
+    tiles: Annotated[
+        Any, declare.Option("cut large pictures: 2, 2x3 (rows x columns) or auto")
+    ] = None,
+    out: declare.Out = None,
+    preset: declare.Preset = None,
+    settings: declare.Settings = None,
+    in_steps: Annotated[
+        bool, declare.Option("AUPRO with 200 thresholds, as in papers", bool)
+    ] = False,
+    seed: declare.Seed = 0,
+    tell: declare.Tell = declare.silent,
 ) -> Spotted:
     """Rank images by how odd they are among each other, and show where.
 
