@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from fallow.cli import main
+
 
 def fallow(*words: str) -> subprocess.CompletedProcess:
     return subprocess.run(
@@ -14,14 +16,28 @@ def fallow(*words: str) -> subprocess.CompletedProcess:
     )
 
 
-def refused(*words: str) -> str:
-    done = fallow(*words)
-    assert done.returncode == 2, done.stderr
+@pytest.fixture
+def refused(capsys, monkeypatch):
+    """What a mistake is answered with, in this process: starting one takes longer than failing."""
+
+    def answer(*words: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["fallow", *words])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 2
+        line = capsys.readouterr().err.strip()
+        assert line.startswith("fallow: ")
+        assert len(line.splitlines()) == 1
+        return line
+
+    return answer
+
+
+def test_a_mistake_shows_no_traceback_and_ends_with_two():
+    done = fallow("explore", "no-such-folder")
+    assert done.returncode == 2
     assert "Traceback" not in done.stderr
-    line = done.stderr.strip()
-    assert line.startswith("fallow: ")
-    assert len(line.splitlines()) == 1
-    return line
+    assert done.stderr.startswith("fallow: ")
 
 
 def test_help_lists_the_verbs_and_what_they_are_for():
@@ -72,12 +88,12 @@ def test_help_imports_neither_torch_nor_tables():
         (["explore"], "source"),
     ],
 )
-def test_mistakes_get_one_sentence(words, says, tmp_path, monkeypatch):
+def test_mistakes_get_one_sentence(words, says, refused, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert says.lower() in refused(*words).lower()
 
 
-def test_mistyped_method_setting_and_encoder(tmp_path):
+def test_mistyped_method_setting_and_encoder(refused, tmp_path):
     from fallow.images.samples import demo
 
     demo(tmp_path / "pictures", seed=0)

@@ -165,12 +165,14 @@ def test_a_missing_package_is_named_with_its_extra(name, monkeypatch):
 
 
 @only_with_weights
-def test_it_is_the_default_where_it_is_installed():
+def test_it_is_the_default_where_it_is_installed(monkeypatch):
+    monkeypatch.delenv("FALLOW_ENCODER")
     found, why = default()
     assert (found.name, why[:5]) == ("lite", "lite;")
 
 
 def test_without_it_the_default_is_tiny_and_says_how_to_get_more(monkeypatch):
+    monkeypatch.delenv("FALLOW_ENCODER")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     found, why = default()
     assert found.name == "tiny"
