@@ -107,3 +107,15 @@ def closing(page: Page, found: Mapping[str, Any], settings: Mapping[str, Any] | 
     """The sections every report ends with: files that could not be read, and settings."""
     page.unreadable(found.get("problems") or [])
     page.section("Settings", filled(settings), empty="Everything ran with the defaults.")
+
+
+def group(title: object, lines: Sequence[object], *rows: object, more: object = None) -> Html:
+    """Things of one kind: what they are called and said to be, beside rows of their pictures."""
+    said = [element("p", line) for line in lines]
+    about = element("div", element("h3", title), *said, more)
+    return element("article", about, element("div", *rows), class_="group")
+
+
+def row(tiles: Sequence[object]) -> Html | None:
+    """Pictures in a line; None without any."""
+    return element("div", *tiles, class_="row") if tiles else None
