@@ -266,7 +266,7 @@ def drawn(everything: Any, labelled: int, unlabelled: int, held: tuple[int, ...]
 def pixel_rows(
     everything: Any, labelled: int, unlabelled: int, seed: int, plan: Plan
 ) -> dict[str, dict[str, Any]]:
-    from fallow.images.masks import named_classes
+    from fallow.images.classes import named_classes
     from fallow.inventory.semi import semi_kmeans
     from fallow.methods.discover.gcdss import Discovery, Settings
     from fallow.verbs.discover_pixels import (

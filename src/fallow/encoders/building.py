@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from fallow.encoders import hub
+from fallow.encoders import hub, hub_timm
 from fallow.encoders import lite as lites
 from fallow.encoders import resnet as resnets
 from fallow.encoders import unet as unets
@@ -98,7 +98,7 @@ def rebuild(description: dict[str, Any]) -> Encoder:
     if name.startswith("hf:"):
         network: nn.Module = hub.empty_hugging_face(options)
     elif name.startswith("timm:"):
-        network = hub.empty_timm(options)
+        network = hub_timm.empty_timm(options)
     else:
         network, _ = build(name, {k: v for k, v in options.items() if k != "size"}, options["size"])
     preprocessing = dict(description["preprocessing"])

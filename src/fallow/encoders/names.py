@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from fallow.device import best_device
-from fallow.encoders import hub
+from fallow.encoders import hub, hub_timm
 from fallow.encoders import lite as lites
 from fallow.encoders.base import Encoder, Preprocessing
 from fallow.encoders.building import build, check_options, is_built_in
@@ -57,7 +57,7 @@ def encoder(
     elif name.startswith("hf:"):
         found = hub.hugging_face(name[3:], size=size, mean=mean, std=std, **options)
     elif name.startswith("timm:"):
-        found = hub.timm(name[5:], **options)
+        found = hub_timm.timm(name[5:], **options)
     elif folder := _saved_folder(name):
         check_options(options, ["size", "mean", "std"], name)
         found = load(folder)

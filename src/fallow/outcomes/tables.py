@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,9 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Any]) -> Path:
     return Path(path)
 
 
-def saved_run(folder: str | Path, facts: str, what: str, tensors: str = "") -> tuple[Any, Any]:
+def saved_run(
+    folder: str | PathLike[str], facts: str, what: str, tensors: str = ""
+) -> tuple[Any, Any]:
     """The facts and the tensors a verb saved; a Problem that says what is missing.
 
     >>> saved_run("nowhere", "run.json", "a run of spot")

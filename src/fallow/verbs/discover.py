@@ -453,8 +453,8 @@ def _trained(
     """Train on all images, with the labels that are known, and sort by what was learnt."""
     import torch
 
+    from fallow.methods.shared.plan import choose
     from fallow.train import fit, make_settings
-    from fallow.verbs.learn import choose
 
     plan = choose(asked.images, given.get("minutes"), torch.cuda.is_available())
     network, _ = chosen_encoder(encoder)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fallow.encoders import Encoder
     from fallow.encoders.segmenter import Segmenter
     from fallow.images import Images
-    from fallow.images.masks import Classes
+    from fallow.images.classes import Classes
     from fallow.methods.discover.gcdss import Discovery, Settings
     from fallow.regions import Proposer
 
@@ -864,6 +864,6 @@ def _page(findings: Mapping[str, Any]) -> str:
 
 
 def _mask_name(key: str) -> str:
-    from fallow.verbs.segment import _mask_name as name
+    from fallow.outcomes import without_ending as name
 
     return name(key)
