@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from fallow.encoders import resnet as resnets
+from fallow.encoders import towers
 from fallow.encoders import unet as unets
 from fallow.encoders import vit as vits
 from fallow.encoders.base import Encoder, Preprocessing
@@ -33,7 +34,8 @@ def _parse(name: str) -> tuple[str, dict[str, Any]]:
     elif match and base in vits.LAYOUTS and match[3] is None:
         said = {"patch": int(match[2]) if match[2] else None}
     else:
-        known = [*resnets.LAYOUTS, *vits.LAYOUTS, *unets.NETWORKS, "untrained", "tiny"]
+        own = [*resnets.LAYOUTS, *vits.LAYOUTS, *unets.NETWORKS, *towers.NETWORKS]
+        known = [*own, "untrained", "tiny"]
         raise SettingProblem(
             f"no encoder is called {name!r} and no saved one is there; "
             f"{did_you_mean(base, known)} Others are hf:NAME, timm:NAME or the path of a saved one."
@@ -54,6 +56,9 @@ def _build(name: str, options: dict[str, Any], size: int | None) -> tuple[nn.Mod
     if name in BUILT_IN:
         _check(options, [], name)
         return built_in(name), size or Moments.size
+    if name in towers.NETWORKS:
+        _check(options, towers.OPTIONS, name)
+        return towers.NETWORKS[name](size or 224, **options), size or 224
     base, said = _parse(name)
     build: Callable[..., nn.Module]
     if base in unets.NETWORKS:
@@ -88,8 +93,8 @@ def encoder(
     From random, the same for the same seed: "resnet8", "resnet14", "resnet18", "resnet34" and
     "resnet50", narrower as "resnet18/32" and for small images as "resnet18:small" (what a size
     up to 64 means anyway); "vit-pico", "vit-nano", "vit-tiny", "vit-small" and "vit-base" with
-    their patch, as "vit-tiny/4"; "unet" and "vnet" to segment with, as "unet/16"; and "untrained",
-    a quick one whose random features are of some use.
+    their patch, as "vit-tiny/4"; "unet" and "vnet" to segment with, as "unet/16"; "clip" and
+    "siglip", whose sizes are options; and "untrained", a quick one whose features are of some use.
     With weights: "tiny", "hf:NAME", "timm:NAME". `size`, `mean` and `std` change the input.
 
     >>> import numpy as np
@@ -173,7 +178,8 @@ def from_random(name: str) -> bool:
 
 def _is_built_in(name: str) -> bool:
     base = re.split("[/:]", name)[0]
-    return base in (*resnets.LAYOUTS, *vits.LAYOUTS, *unets.NETWORKS, "untrained")
+    known = (*resnets.LAYOUTS, *vits.LAYOUTS, *unets.NETWORKS, *towers.NETWORKS)
+    return base in known or base == "untrained"
 
 
 def describe(found: Encoder) -> dict[str, Any]:
