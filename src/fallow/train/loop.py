@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ import torch
 from lightning_fabric import Fabric
 
 from fallow import distributed
+from fallow.images.captions import captions, captions_fingerprint
 from fallow.images.masks import masked_fingerprint, packed_masks
 from fallow.problems import Problem
 from fallow.train import optimisers, schedules
@@ -154,7 +155,8 @@ def _streams(
             labels = np.full(len(images[name]), -1, np.int64)
         masked = method.wants_masks and "mask" in images[name].columns
         masks = packed_masks(images[name], pack) if masked else None
-        streams[name] = Stream(pack, one, labels, seed, masks)
+        beside = method.beside(name, images[name], pack, seed)
+        streams[name] = Stream(pack, one, labels, seed, masks, beside)
     return streams
 
 
@@ -218,6 +220,7 @@ def _part(batch: Any, part: int, parts: int) -> Any:
         batch.roles,
         [mask[rows] for mask in batch.masks],
         batch.sizes[rows],
+        {name: one[rows] for name, one in batch.beside.items()},
     )
 
 
@@ -487,7 +490,10 @@ def fit(
 
     settings = _fitting(settings, leader, world, say)
     torch.manual_seed(seed)
-    method = kind(encoder, settings, _facts(leader, tuple(named))).to(fabric.device)
+    facts = _facts(leader, tuple(named))
+    if kind.reads:
+        facts = replace(facts, texts=_texts(named, kind.reads))
+    method = kind(encoder, settings, facts).to(fabric.device)
     if world > 1:
         share_batch_norm(method)
     identity = {
@@ -628,6 +634,8 @@ def _fingerprint(method: Method, images: Any) -> str:
     pictures = hasattr(images, "table")  # volumes speak for themselves
     if pictures and method.wants_masks and "mask" in images.columns:
         return masked_fingerprint(images)
+    if pictures and method.reads:
+        return captions_fingerprint(images, method.reads)
     return images.fingerprint
 
 
@@ -636,6 +644,19 @@ def _facts(images: Images, streams: tuple[str, ...]) -> Facts:
     names = tuple(images.labels[1]) if "label" in images.columns else ()
     dimensions = getattr(images, "dimensions", 2)
     return Facts(len(images), side, len(names), names, dimensions, streams)
+
+
+def _texts(named: Mapping[str, Any], columns: Sequence[str]) -> tuple[str, ...]:
+    """All texts of all streams, each once, in order."""
+    found: dict[str, None] = {}
+    for images in named.values():
+        if hasattr(images, "texts"):
+            found |= dict.fromkeys(images.texts)
+            continue
+        for column in columns:
+            if column in images.columns:
+                found |= dict.fromkeys(t for some in captions(images, column) for t in some)
+    return tuple(found)
 
 
 def _fitting(
