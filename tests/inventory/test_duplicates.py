@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from fallow.inventory.duplicates import RADIUS, distance, exact_groups, near_groups
-from fallow.inventory.space import unit
+from fallow.vectors.space import unit
 
 
 def flipped(value: int, bits: list[int]) -> int:

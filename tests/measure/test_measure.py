@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from fallow import measure
-from fallow.measure import arrays, probe
+from fallow.measure import probe
 from fallow.problems import Problem
+from fallow.vectors import arrays
 
 
 def blobs(rows=120, classes=4, dimension=16, noise=0.3, seed=0):

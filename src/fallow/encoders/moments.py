@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fallow.device import fast_bf16
 from fallow.encoders.resnet import ResNet, resnet
-from fallow.train.tune import fast_bf16
 
 # name -> layout; both are 32 channels wide at first, for pictures of 64 px
 BUILT_IN = {"untrained": "resnet14", "tiny": "resnet18"}

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,9 +18,6 @@ from fallow.images import tables
 from fallow.images.collection import Images, read_bytes
 from fallow.images.places import place
 from fallow.problems import SourceProblem, did_you_mean
-
-if TYPE_CHECKING:
-    from fallow.train.words import Reading, TextStream
 
 CAPTION = "caption"
 CAPTION_COLUMNS = (CAPTION, "captions", "text", "texts", "sentence", "description", "comment")
@@ -196,12 +193,6 @@ class Texts:
         chosen = np.asarray(rows)
         chosen = np.flatnonzero(chosen) if chosen.dtype == bool else chosen
         return Texts([self.texts[row] for row in chosen], name=self.name)
-
-    def stream(self, reading: Reading, seed: int) -> TextStream:
-        """Texts as numbers for the training loop."""
-        from fallow.train.words import TextStream
-
-        return TextStream(self, reading, seed)
 
 
 def open_texts(source: Any, column: str | None = None) -> Texts:

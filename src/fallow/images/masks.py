@@ -133,7 +133,7 @@ def _classes(
     instances: bool = False,
     notes: Sequence[str] = (),
 ) -> Classes:
-    from fallow.report.figures import palette
+    from fallow.colours import palette
 
     if max(values) > 65535:
         colours = [(v >> 16 & 255, v >> 8 & 255, v & 255) for v in values]

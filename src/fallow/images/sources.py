@@ -93,6 +93,15 @@ def open(source: Any, labels: Any = None, *, mask: Any = None, name: str | None 
     return _finish(listing, labels, own, masks, shown, address)
 
 
+def opened(source: Any, labels: Any = None, where: str | None = None) -> Images:
+    """The source as Images; Images pass through. With labels joined, and only the rows wanted."""
+    if hasattr(source, "map") and hasattr(source, "problems"):
+        images = source if labels is None else source.join(labels)
+    else:
+        images = open(source, labels=labels)
+    return images.where(where) if where else images
+
+
 def _finish(
     listing: Listing,
     labels: Any,

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from fallow.measure.arrays import codes, rows
 from fallow.measure.knn import Accuracy, accuracy
 from fallow.problems import Problem
 from fallow.train.optimisers import LARC
 from fallow.train.schedules import half_cosine, scaled_rate, staircase
+from fallow.vectors.arrays import codes, rows
 
 
 @dataclass(frozen=True)

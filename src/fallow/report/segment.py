@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fallow.colours import ramp
 from fallow.report.atlas import Atlas, build_atlas
-from fallow.report.figures import line_chart, ramp
+from fallow.report.figures import line_chart
 from fallow.report.page import (
     Html,
     Page,

@@ -20,16 +20,18 @@ import torch
 from lightning_fabric import Fabric
 
 from fallow import distributed
-from fallow.images.captions import captions, captions_fingerprint
+from fallow.files import write_json
+from fallow.images.captions import Texts, captions, captions_fingerprint
 from fallow.images.masks import masked_fingerprint, packed_masks
 from fallow.problems import Problem
 from fallow.train import optimisers, schedules
 from fallow.train.batchnorm import share_batch_norm
-from fallow.train.checkpoint import Journal, load_state, save_state, write_json
-from fallow.train.loader import Stream, ahead, batches
+from fallow.train.checkpoint import Journal, load_state, save_state
+from fallow.train.loader import Stream, VolumeStream, ahead, batches
 from fallow.train.method import Batch, Facts, Loss, Method, Now, Settings
 from fallow.train.tune import Choice, apply_layout, choices, fastest, remember, remembered
 from fallow.train.watch import Watch
+from fallow.train.words import TextStream
 
 if TYPE_CHECKING:
     from fallow.encoders import Encoder
@@ -131,18 +133,21 @@ def _stop_on_signal() -> Iterator[Callable[[], int | None]]:
 
 def _streams(
     method: Method, images: Mapping[str, Images], seed: int, fabric: Fabric
-) -> dict[str, Stream]:
+) -> dict[str, Stream | VolumeStream | TextStream]:
     """A packed stream for each recipe; the first rank decodes, the others map what it wrote."""
     recipe = method.recipe()
     recipes = recipe if isinstance(recipe, Mapping) else dict.fromkeys(images, recipe)
     missing = sorted(set(recipes) - set(images))
     if missing:
         raise Problem(f"this method also needs images called {', '.join(missing)}")
-    streams = {}
+    streams: dict[str, Stream | VolumeStream | TextStream] = {}
     for name, published in recipes.items():
         source: Any = images[name]
-        if hasattr(source, "stream"):  # volumes cut their own views
-            streams[name] = source.stream(published, seed)
+        if getattr(source, "dimensions", 2) == 3:  # volumes are in memory, and cut where they are
+            streams[name] = VolumeStream(source, published, seed)  # type: ignore[arg-type]
+            continue
+        if isinstance(source, Texts):
+            streams[name] = TextStream(source, published, seed)  # type: ignore[arg-type]
             continue
         # the pixels the encoder will meet later are normalised its way
         mean, std = method.encoder.mean, method.encoder.std
@@ -415,7 +420,7 @@ class _Plan:
     """Which batches a run sees, and how far along its budget it is."""
 
     method: Method
-    streams: dict[str, Stream]
+    streams: dict[str, Stream | VolumeStream | TextStream]
     seed: int
     rank: int
     world: int
@@ -463,7 +468,7 @@ def fit(
     *,
     encoder: Encoder,
     settings: Settings,
-    out: str | Path | None = None,
+    out: str | os.PathLike[str] | None = None,
     seed: int = 0,
     fabric: Fabric | None = None,
     each_epoch: Callable[[Method, Now], dict[str, float] | None] | None = None,
@@ -586,7 +591,8 @@ def _train(
     begun, before, last_save = time.perf_counter(), session.elapsed, time.perf_counter()
     first_step = session.step
     if first_step == 0:
-        method.before_training(next(iter(plan.streams.values())).pack, plan.seed)
+        leader: Any = next(iter(plan.streams.values()))
+        method.before_training(leader.pack, plan.seed)
     while (now := plan.now(session.step, session.elapsed)).progress < 1.0:
         if now.step % plan.steps_per_epoch == 0:
             method.before_epoch(now, images)
@@ -650,7 +656,7 @@ def _texts(named: Mapping[str, Any], columns: Sequence[str]) -> tuple[str, ...]:
     """All texts of all streams, each once, in order."""
     found: dict[str, None] = {}
     for images in named.values():
-        if hasattr(images, "texts"):
+        if isinstance(images, Texts):
             found |= dict.fromkeys(images.texts)
             continue
         for column in columns:

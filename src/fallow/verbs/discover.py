@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from fallow.encoders import chosen_encoder
+from fallow.images import opened
+from fallow.outcomes.result import Result, writable
 from fallow.problems import SettingProblem, SourceProblem, did_you_mean
-from fallow.result import Result, writable
-from fallow.verbs.embed import chosen_encoder, opened
 
 if TYPE_CHECKING:
     from fallow.images import Images
@@ -452,8 +453,8 @@ def _trained(
     """Train on all images, with the labels that are known, and sort by what was learnt."""
     import torch
 
+    from fallow.methods.shared.plan import choose
     from fallow.train import fit, make_settings
-    from fallow.verbs.learn import choose
 
     plan = choose(asked.images, given.get("minutes"), torch.cuda.is_available())
     network, _ = chosen_encoder(encoder)

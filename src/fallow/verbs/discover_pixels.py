@@ -17,9 +17,10 @@ import numpy as np
 import pyarrow as pa
 
 from fallow.device import best_device
+from fallow.encoders import chosen_encoder
+from fallow.images import opened
+from fallow.outcomes.result import Result, writable
 from fallow.problems import SettingProblem, SourceProblem, did_you_mean
-from fallow.result import Result, writable
-from fallow.verbs.embed import chosen_encoder, opened
 
 if TYPE_CHECKING:
     from fallow.encoders import Encoder

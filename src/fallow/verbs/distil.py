@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 
 from fallow.device import best_device
+from fallow.images import opened
+from fallow.measure.scores import halves
+from fallow.outcomes.result import Result, writable
 from fallow.problems import Problem, SettingProblem, SourceProblem, did_you_mean
-from fallow.result import Result, writable
-from fallow.verbs.embed import opened
-from fallow.verbs.probe import halves
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -140,8 +140,8 @@ def distil(
     """
     import torch
 
-    from fallow.measure.coreset import reference
     from fallow.methods.distil import find_host
+    from fallow.methods.shared.coreset import reference
     from fallow.methods.shared.tiny import Real, Space, refine, squares
 
     kind = find_host(host)
@@ -291,8 +291,8 @@ def _side(images: Images, asked: Any, gpu: bool) -> int:
 
 
 def _judged(judge: Any, held: Real | None, names: list[str]) -> Judgement:
-    from fallow.measure.coreset import predicted
     from fallow.methods.distil.fyi import Judgement, judged, named
+    from fallow.methods.shared.coreset import predicted
 
     if judge is None or held is None or len(held) < ASKED:
         found = named(names)
@@ -330,7 +330,7 @@ def _verified(
     """Held-out accuracies of fresh networks, trained alike on the same number of images."""
     import torch
 
-    from fallow.measure.coreset import accuracy_of, embedded, picked, trained
+    from fallow.methods.shared.coreset import accuracy_of, embedded, picked, trained
 
     real, s = host.real, host.settings
     features = embedded(judge, real)

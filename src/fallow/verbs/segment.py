@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from fallow.files import inside
+from fallow.images import opened
 from fallow.images.masks import Classes, Masked, read_masks, without_masks
 from fallow.images.volumes import (
     Volumes,
@@ -25,10 +26,9 @@ from fallow.images.volumes import (
 )
 from fallow.methods import find
 from fallow.methods.shared.segment import SegmentMethod, disagreement, enlarged, look, uncertainty
+from fallow.outcomes.result import Result, writable
 from fallow.problems import SettingProblem, SourceProblem, did_you_mean
-from fallow.result import Result, writable
 from fallow.train import Run, fit, launch, make_settings
-from fallow.verbs.embed import opened
 from fallow.verbs.spot import _plain
 
 if TYPE_CHECKING:
@@ -456,9 +456,9 @@ def _save_pictures(
     """An overlay and an uncertainty map as files; overlay and disagreement for the report."""
     from PIL import Image
 
+    from fallow.colours import heat, tinted
     from fallow.images.decode import reduced_size
     from fallow.images.masks import resized
-    from fallow.report.figures import heat, tinted
     from fallow.verbs.explore import thumbnail
 
     height, width = pixels.shape[:2]

@@ -18,9 +18,10 @@ import numpy as np
 import pyarrow as pa
 
 from fallow.device import best_device
+from fallow.encoders import chosen_encoder
+from fallow.images import opened
+from fallow.outcomes.result import Result, writable
 from fallow.problems import SettingProblem, SourceProblem, did_you_mean
-from fallow.result import Result, writable
-from fallow.verbs.embed import chosen_encoder, opened
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -87,8 +88,8 @@ class Spotted(Result):
     def _write_pictures(self, place: Path, row: int) -> None:
         from PIL import Image
 
+        from fallow.colours import colours, heat
         from fallow.files import atomic_write, inside
-        from fallow.report.figures import colours, heat
 
         low, high = self.findings["heat"]
         values = self.map(row)
@@ -270,7 +271,7 @@ class _Work:
 
     @property
     def bf16(self) -> bool:
-        from fallow.train.tune import fast_bf16
+        from fallow.device import fast_bf16
 
         wanted = self.settings.precision
         return wanted == "bf16" or (wanted == "auto" and fast_bf16(self.device))
@@ -714,7 +715,7 @@ class _Pictures:
         self._result = result
 
     def __call__(self, count: int, side: int) -> Iterator[tuple[bytes, bytes]]:
-        from fallow.report.figures import heat
+        from fallow.colours import heat
 
         low, high = self._result.findings["heat"]
         for row in range(min(count, self._result.table.num_rows)):

@@ -108,7 +108,7 @@ def foreign_images(
 
     Masks that came with them are used as they are, unless a labeller is named.
     """
-    from fallow.verbs.embed import opened
+    from fallow.images import opened
 
     images = opened(source)
     if labeller is None and concepts is None and "mask" in images.columns:
