@@ -331,7 +331,9 @@ class HubTokeniser:
         return [list(one.ids) for one in self.inner.encode_batch(list(texts))]
 
     def decode(self, numbers: Iterable[int]) -> str:
-        return self.inner.decode([int(one) for one in numbers], skip_special_tokens=True).strip()
+        markers = (self.start, self.end, self.pad)
+        kept = [int(one) for one in numbers if int(one) not in markers]
+        return self.inner.decode(kept, skip_special_tokens=True).strip()
 
     def describe(self) -> dict[str, Any]:
         return {
