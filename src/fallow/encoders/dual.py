@@ -99,6 +99,7 @@ def new_words(
     heads: int = 4,
     context: int = 77,
     pool: towers.Pool = "first end",
+    causal: bool = True,
     scale: float = 1 / 0.07,
     bias: float | None = None,
 ) -> Words:
@@ -116,6 +117,7 @@ def new_words(
         heads=heads,
         hidden=4 * width,
         output=output,
+        causal=causal,
         pool=pool,
         end=words.end,
     )

@@ -64,7 +64,8 @@ class Captions:
     def __init__(self, images: Images, pack: Pack, reading: Reading, seed: int) -> None:
         self.reading, self.seed = reading, seed
         self.columns: dict[str, tuple[Numbers, np.ndarray, np.ndarray]] = {}
-        self.names = np.zeros(0, np.int64)
+        self.names = np.zeros(0, np.int64)  # of the first column's texts
+        self.first = -1 - np.arange(len(pack))  # by entry of the pack, of its first text
         for column in reading.columns:
             if column not in images.columns:
                 continue
@@ -78,6 +79,8 @@ class Captions:
                 place: dict[str, int] = {}
                 found = [place.setdefault(clean(text), len(place)) for text in flat]
                 self.names = np.array([*found, -1], np.int64)
+                firsts = np.cumsum(counts) - counts
+                self.first = np.where(counts > 0, self.names[firsts], self.first)
 
     def __call__(self, rows: np.ndarray, epoch: int) -> dict[str, Tensor]:
         """Numbers (B L) by column, which are known (B) by column_known, and names (B)."""
