@@ -215,6 +215,15 @@ class TextModel(nn.Module):
         return self.final_layer_norm(self.encoder(self.embeddings(numbers), self.shape.causal))
 
 
+def pooled(tokens: Tensor, pool: Pool) -> Tensor:
+    """One vector of all positions (B, L, D), whatever stands there, padding too.
+
+    >>> pooled(torch.tensor([[[1.0, 5.0], [3.0, 2.0]]]), "max")
+    tensor([[3., 5.]])
+    """
+    return tokens.amax(1) if pool == "max" else tokens[:, -1]
+
+
 class TextTower(nn.Module):
     """Vectors (B, D) of texts given as numbers (B, L).
 
@@ -242,14 +251,13 @@ class TextTower(nn.Module):
     def forward(self, numbers: Tensor) -> Tensor:
         pool = self.shape.pool
         if pool in ("max", "last"):
-            tokens = self.tokens(numbers)
-            pooled = tokens.amax(1) if pool == "max" else tokens[:, -1]
+            found = pooled(self.tokens(numbers), pool)
         else:
             place = self._end(numbers)
             if self.shape.causal:  # what stands after the last end changes nothing before it
                 numbers = numbers[:, : int(place.max()) + 1]
-            pooled = self.tokens(numbers)[torch.arange(len(place), device=place.device), place]
-        return self.text_model.head(pooled) if self.shape.bias else self.text_projection(pooled)
+            found = self.tokens(numbers)[torch.arange(len(place), device=place.device), place]
+        return self.text_model.head(found) if self.shape.bias else self.text_projection(found)
 
     def _end(self, numbers: Tensor) -> Tensor:
         if self.shape.pool == "end":
