@@ -39,6 +39,14 @@ def captions(images: Images, column: str = CAPTION) -> list[tuple[str, ...]]:
     return [_texts(cell) for cell in images.table.column(column).to_pylist()]
 
 
+def holds_texts(images: Images, column: str) -> bool:
+    """Whether a column's cells are texts, or lists of them."""
+    kind = images.table.schema.field(column).type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
 def _texts(cell: Any) -> tuple[str, ...]:
     """The texts of one cell, each once; a list written as JSON is a list."""
     if cell is None:
@@ -119,9 +127,11 @@ def captions_fingerprint(images: Images, columns: Sequence[str]) -> str:
     >>> captions_fingerprint(one, ["caption"]) == captions_fingerprint(other, ["caption"])
     False
     """
-    cells = {name: images.table.column(name).to_pylist() for name in columns
-             if name in images.columns}  # fmt: skip
-    return fingerprint(f"{images.fingerprint} {json.dumps(cells)}".encode())
+    table = images.table.select([name for name in columns if name in images.columns])
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table.combine_chunks())
+    return fingerprint(f"{images.fingerprint} {fingerprint(sink.getvalue())}".encode())
 
 
 def _table(images: Images, source: Any) -> tuple[pa.Table, str]:

@@ -21,7 +21,7 @@ from lightning_fabric import Fabric
 
 from fallow import distributed
 from fallow.files import write_json
-from fallow.images.captions import Texts, captions, captions_fingerprint
+from fallow.images.captions import Texts, captions, captions_fingerprint, holds_texts
 from fallow.images.masks import masked_fingerprint, packed_masks
 from fallow.problems import Problem
 from fallow.train import optimisers, schedules
@@ -660,7 +660,7 @@ def _texts(named: Mapping[str, Any], columns: Sequence[str]) -> tuple[str, ...]:
             found |= dict.fromkeys(images.texts)
             continue
         for column in columns:
-            if column in images.columns:
+            if column in images.columns and holds_texts(images, column):
                 found |= dict.fromkeys(t for some in captions(images, column) for t in some)
     return tuple(found)
 

@@ -143,7 +143,7 @@ def reader(
 class WordsMethod(Method):
     """Pictures and their captions as unit vectors in one space; a subclass says what is asked."""
 
-    reads = (CAPTION,)
+    reads: ClassVar[tuple[str, ...]] = (CAPTION,)
     columns: ClassVar[tuple[str, ...]] = (CAPTION,)  # of which each step wants a text
 
     class Settings(WordsSettings):
