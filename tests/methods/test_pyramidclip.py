@@ -58,25 +58,27 @@ def test_terms_there_are_weigh_one_together():
         term_weights({"global", "summary", "local", "caption"}, 1.0, 0.0)
 
 
-@pytest.mark.parametrize("encoder", ["vit-pico/4", "local-vit-pico/4"])
-def test_it_learns_with_all_six_terms(encoder):
+def test_it_learns_with_all_six_terms():
     images = with_things(drawn(96))
-    made = run(images, encoder, epochs=30, batch=32, **PYRAMID)
+    encoder = fallow.encoder("resnet8/8", pool_side=4, size=16)
+    made = run(images, encoder, epochs=12, batch=32, learning_rate=0.03, **PYRAMID)
     assert {*TERMS} <= set(made.history[-1])
-    assert losses(made)[-1] < 0.85 * losses(made)[0]
-    assert sorted_by_words(made.method.dual(), drawn(96, seed=9)) > 0.25  # chance is a twelfth
+    assert losses(made)[-1] < 0.9 * losses(made)[0]
+    assert sorted_by_words(made.method.dual(), drawn(96, seed=9)) > 0.35  # chance is a twelfth
+
+
+@pytest.mark.parametrize("encoder", ["vit-pico/4", "local-vit-pico/4"])
+def test_the_last_blocks_of_a_transformer_read_things(encoder):
+    made = run(with_things(drawn()), encoder, **PYRAMID)
+    assert {*TERMS} <= set(made.history[-1])
+    assert np.isfinite(losses(made)).all()
+    frozen = [name for name, p in made.method.named_parameters() if not p.requires_grad]
+    assert bool(frozen) == encoder.startswith("local")  # its patches' map stays as it began
 
 
 def test_without_things_only_the_peers_are_left():
     made = run(encoder="resnet8/8")
     assert set(TERMS) & set(made.history[-1]) == {"GS", "LT"}
-
-
-def test_attention_at_the_end_of_a_residual_network_reads_things():
-    encoder = fallow.encoder("resnet8/8", pool_side=4, size=16)
-    made = run(with_things(drawn()), encoder, **PYRAMID)
-    assert {*TERMS} <= set(made.history[-1])
-    assert np.isfinite(losses(made)).all()
 
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_was_not(tmp_path):
@@ -190,7 +192,7 @@ def test_summaries_are_made_where_none_are_given_and_taken_where_they_are():
 
 
 def test_things_are_found_without_a_detector_and_kept():
-    images = drawn(8)
+    images = drawn(8, side=64)
     encoder = fallow.encoder("untrained")
     made = []
 
@@ -206,8 +208,8 @@ def test_things_are_found_without_a_detector_and_kept():
     assert known[:, 0].all()  # one thing on dark ground stands out in every picture
     boxes = table[known][:, -4:]
     assert (boxes[:, 0] < boxes[:, 2]).all()
-    middle = (boxes[:, :2] + boxes[:, 2:]).reshape(-1, 2, 2).mean(1) / 1
-    assert np.abs(middle - 0.5).max() < 0.5
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    assert np.abs(middle[0] - 0.5).max() < 0.2  # the most salient is the thing that was drawn
     assert set(found.column("tags")) == {"thing"}
     before = len(made)
     again = with_objects(images, provider)
