@@ -22,6 +22,7 @@ from fallow.losses import (
     swapped_prediction,
     symmetric_in_batch,
 )
+from fallow.losses.alignment import pair_contrast, pair_sigmoid, target_contrast
 from fallow.parts.memory import Bank, FrontQueue, Queue
 
 RANKS, BATCH, DIMENSION = 2, 8, 6
@@ -47,6 +48,10 @@ def swav(z1: torch.Tensor, z2: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
     return swapped_prediction(scores, {i: sinkhorn(s, 0.05, 3) for i, s in enumerate(scores)})
 
 
+def unit(*sides: torch.Tensor) -> list[torch.Tensor]:
+    return [F.normalize(side, dim=1) for side in sides]
+
+
 # each takes both views' embeddings of a rank's rows and their labels
 LOSSES = {
     "nt_xent": lambda z1, z2, labels: nt_xent(z1, z2, 0.2),
@@ -57,6 +62,17 @@ LOSSES = {
     "supcon_lonely": lambda z1, z2, labels: supcon(z1, labels, 0.2),
     "barlow": lambda z1, z2, labels: barlow(z1, z2),
     "swav": swav,
+    "pairs": lambda z1, z2, labels: pair_contrast(*unit(z1, z2), 5.0),
+    "pairs_soft": lambda z1, z2, labels: pair_contrast(*unit(z1, z2), 3.0, softness=0.2),
+    "pairs_named": lambda z1, z2, labels: pair_contrast(
+        *unit(z1, z2), 5.0, names=labels, used=labels < 3, softness=0.2
+    ),
+    "pairs_given": lambda z1, z2, labels: target_contrast(
+        *unit(z1, z2), 5.0, (labels[:, None] <= LABELS).double()
+    ),
+    "pairs_alone": lambda z1, z2, labels: pair_sigmoid(
+        *unit(z1, z2), 5.0, -2.0, names=labels, used=labels != 2
+    ),
 }
 LABELS = torch.tensor([0, 1, 2, 0, 0, 2, 3, 4])  # some pairs only across ranks, some rows alone
 

@@ -10,14 +10,17 @@ from typing import Any
 
 from torch import nn
 
-from fallow.encoders import hub, hub_timm
+from fallow.encoders import hub, hub_timm, towers
 from fallow.encoders import lite as lites
+from fallow.encoders import local as mixing
 from fallow.encoders import resnet as resnets
 from fallow.encoders import unet as unets
 from fallow.encoders import vit as vits
 from fallow.encoders.base import Encoder, Preprocessing
 from fallow.encoders.moments import BUILT_IN, Moments, built_in
 from fallow.problems import SettingProblem, did_you_mean
+
+_NAMED = (*resnets.LAYOUTS, *vits.LAYOUTS, *unets.NETWORKS)
 
 
 def _parse(name: str) -> tuple[str, dict[str, Any]]:
@@ -28,11 +31,10 @@ def _parse(name: str) -> tuple[str, dict[str, Any]]:
         said = {"width": int(match[2]) if match[2] else None, "stem": match[3]}
     elif match and base in unets.NETWORKS and match[3] is None:
         said = {"width": int(match[2]) if match[2] else None}
-    elif match and base in vits.LAYOUTS and match[3] is None:
+    elif match and base in (*vits.LAYOUTS, *mixing.NAMES) and match[3] is None:
         said = {"patch": int(match[2]) if match[2] else None}
     else:
-        known = [*resnets.LAYOUTS, *vits.LAYOUTS, *unets.NETWORKS, "untrained", "tiny"]
-        known += lites.WEIGHTS
+        known = [*_NAMED, *mixing.NAMES, *towers.NETWORKS, *lites.WEIGHTS, "untrained", "tiny"]
         raise SettingProblem(
             f"no encoder is called {name!r} and no saved one is there; "
             f"{did_you_mean(base, known)} Others are hf:NAME, timm:NAME or the path of a saved one."
@@ -56,6 +58,9 @@ def build(name: str, options: dict[str, Any], size: int | None) -> tuple[nn.Modu
     if name in lites.WEIGHTS:
         check_options(options, [], name)
         return lites.Lite(name), lites.allowed(name, size)
+    if name in towers.NETWORKS:
+        check_options(options, towers.OPTIONS, name)
+        return towers.NETWORKS[name](size or 224, **options), size or 224
     base, said = _parse(name)
     make: Callable[..., nn.Module]
     if base in unets.NETWORKS:
@@ -68,7 +73,7 @@ def build(name: str, options: dict[str, Any], size: int | None) -> tuple[nn.Modu
         size = size or (32 if small else 224)
         said.setdefault("stem", "small" if size <= 64 else "imagenet")
     else:
-        make = vits.vit
+        make = mixing.local_vit if base in mixing.NAMES else vits.vit
         patch = {**said, **options}.get("patch", 16)
         size = size or (32 if patch <= 4 else 64 if patch <= 8 else 224)
         said["size"] = size
@@ -78,7 +83,7 @@ def build(name: str, options: dict[str, Any], size: int | None) -> tuple[nn.Modu
 
 def is_built_in(name: str) -> bool:
     base = re.split("[/:]", name)[0]
-    return base in (*resnets.LAYOUTS, *vits.LAYOUTS, *unets.NETWORKS, "untrained")
+    return base in (*_NAMED, *mixing.NAMES, *towers.NETWORKS, "untrained")
 
 
 def describe(found: Encoder) -> dict[str, Any]:

@@ -341,13 +341,37 @@ def read_preprocessing(processing: dict[str, Any]) -> Preprocessing:
     if "crop_pct" in processing and size < 384:  # ConvNeXt resizes to more and cuts the centre
         short = int(size / processing["crop_pct"])
     plain = not processing.get("do_normalize", True)
+    squashed = str(processing.get("image_processor_type", "")).startswith("Siglip")
     return Preprocessing(
         size=size,
         short=short,
         mean=(0.0,) * 3 if plain else tuple(processing.get("image_mean", IMAGENET_MEAN)),
         std=(1.0,) * 3 if plain else tuple(processing.get("image_std", IMAGENET_STD)),
         interpolation="bilinear" if processing.get("resample", 2) == 2 else "bicubic",
+        way="whole" if squashed else "cut",
     )
+
+
+def folder_of(name: str, needed: str, patterns: Sequence[str]) -> Path:
+    """The folder of a model's files: one on disk, or the hub's copy in the local cache.
+
+    What is in the cache is used as it is if the file `needed` is there; else it is fetched.
+    """
+    if (folder := Path(name).expanduser()).exists():
+        return folder
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise MissingPackage("huggingface-hub", "hub")
+    hub = importlib.import_module("huggingface_hub")
+
+    def fetch(local: bool) -> Path:
+        found = Path(
+            hub.snapshot_download(name, allow_patterns=list(patterns), local_files_only=local)
+        )
+        if not list(found.glob(needed)):
+            raise FileNotFoundError(f"{name} does not appear to have a file named {needed}")
+        return found
+
+    return from_cache_or_hub(name, fetch)
 
 
 def hugging_face(

@@ -36,8 +36,9 @@ def encoder(
     From random, the same for the same seed: "resnet8", "resnet14", "resnet18", "resnet34" and
     "resnet50", narrower as "resnet18/32" and for small images as "resnet18:small" (what a size
     up to 64 means anyway); "vit-pico", "vit-nano", "vit-tiny", "vit-small" and "vit-base" with
-    their patch, as "vit-tiny/4"; "unet" and "vnet" to segment with, as "unet/16"; and "untrained",
-    a quick one whose random features are of some use.
+    their patch, as "vit-tiny/4", and with "local-" before it to mix neighbouring patches; "unet"
+    and "vnet" to segment with, as "unet/16"; "clip" and "siglip", whose sizes are options; and
+    "untrained", a quick one whose random features are of some use.
     With weights: "tiny"; "lite" with the extra `weights`, or the larger "lite1" and "lite2" with
     extras of their names; "hf:NAME"; "timm:NAME". `size`, `mean` and `std` change the input.
 

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from lightning_fabric import Fabric
 
 from fallow import distributed
 from fallow.files import write_json
+from fallow.images.captions import Texts, captions, captions_fingerprint, holds_texts
 from fallow.images.masks import masked_fingerprint, packed_masks
 from fallow.problems import Problem
 from fallow.train.batchnorm import share_batch_norm
@@ -28,6 +29,7 @@ from fallow.train.loader import Stream, VolumeStream, ahead
 from fallow.train.method import Facts, Method, Now, Settings
 from fallow.train.session import Plan, Session, arranged, choose, optimiser_of
 from fallow.train.tune import Choice, apply_layout
+from fallow.train.words import TextStream
 
 if TYPE_CHECKING:
     from fallow.encoders import Encoder
@@ -126,18 +128,21 @@ def _stop_on_signal() -> Iterator[Callable[[], int | None]]:
 
 def _streams(
     method: Method, images: Mapping[str, Images], seed: int, fabric: Fabric
-) -> dict[str, Stream | VolumeStream]:
+) -> dict[str, Stream | VolumeStream | TextStream]:
     """A packed stream for each recipe; the first rank decodes, the others map what it wrote."""
     recipe = method.recipe()
     recipes = recipe if isinstance(recipe, Mapping) else dict.fromkeys(images, recipe)
     missing = sorted(set(recipes) - set(images))
     if missing:
         raise Problem(f"this method also needs images called {', '.join(missing)}")
-    streams: dict[str, Stream | VolumeStream] = {}
+    streams: dict[str, Stream | VolumeStream | TextStream] = {}
     for name, published in recipes.items():
         source: Any = images[name]
         if getattr(source, "dimensions", 2) == 3:  # volumes are in memory, and cut where they are
             streams[name] = VolumeStream(source, published, seed)  # type: ignore[arg-type]
+            continue
+        if isinstance(source, Texts):
+            streams[name] = TextStream(source, published, seed)  # type: ignore[arg-type]
             continue
         # the pixels the encoder will meet later are normalised its way
         mean, std = method.encoder.mean, method.encoder.std
@@ -150,7 +155,8 @@ def _streams(
             labels = np.full(len(images[name]), -1, np.int64)
         masked = method.wants_masks and "mask" in images[name].columns
         masks = packed_masks(images[name], pack) if masked else None
-        streams[name] = Stream(pack, one, labels, seed, masks)
+        beside = method.beside(name, images[name], pack, seed)
+        streams[name] = Stream(pack, one, labels, seed, masks, beside)
     return streams
 
 
@@ -187,7 +193,10 @@ def fit(
 
     settings = _fitting(settings, leader, world, say)
     torch.manual_seed(seed)
-    method = kind(encoder, settings, _facts(leader, tuple(named))).to(fabric.device)
+    facts = _facts(leader, tuple(named))
+    if kind.reads:
+        facts = replace(facts, texts=_texts(named, kind.reads))
+    method = kind(encoder, settings, facts).to(fabric.device)
     if world > 1:
         share_batch_norm(method)
     identity = {
@@ -323,6 +332,8 @@ def _fingerprint(method: Method, images: Any) -> str:
     pictures = hasattr(images, "table")  # volumes speak for themselves
     if pictures and method.wants_masks and "mask" in images.columns:
         return masked_fingerprint(images)
+    if pictures and method.reads:
+        return captions_fingerprint(images, method.reads)
     return images.fingerprint
 
 
@@ -331,6 +342,19 @@ def _facts(images: Images, streams: tuple[str, ...]) -> Facts:
     names = tuple(images.labels[1]) if "label" in images.columns else ()
     dimensions = getattr(images, "dimensions", 2)
     return Facts(len(images), side, len(names), names, dimensions, streams)
+
+
+def _texts(named: Mapping[str, Any], columns: Sequence[str]) -> tuple[str, ...]:
+    """All texts of all streams, each once, in order."""
+    found: dict[str, None] = {}
+    for images in named.values():
+        if isinstance(images, Texts):
+            found |= dict.fromkeys(images.texts)
+            continue
+        for column in columns:
+            if column in images.columns and holds_texts(images, column):
+                found |= dict.fromkeys(t for some in captions(images, column) for t in some)
+    return tuple(found)
 
 
 def _fitting(

@@ -21,6 +21,7 @@ from fallow.train.loader import Stream, VolumeStream, batches
 from fallow.train.method import Batch, Loss, Method, Now, Settings
 from fallow.train.tune import Choice, apply_layout, choices, fastest, remember, remembered
 from fallow.train.watch import Watch
+from fallow.train.words import TextStream
 
 if TYPE_CHECKING:
     pass
@@ -94,6 +95,7 @@ def _part(batch: Any, part: int, parts: int) -> Any:
         batch.roles,
         [mask[rows] for mask in batch.masks],
         batch.sizes[rows],
+        {name: one[rows] for name, one in batch.beside.items()},
     )
 
 
@@ -288,7 +290,7 @@ class Plan:
     """Which batches a run sees, and how far along its budget it is."""
 
     method: Method
-    streams: dict[str, Stream | VolumeStream]
+    streams: dict[str, Stream | VolumeStream | TextStream]
     seed: int
     rank: int
     world: int
