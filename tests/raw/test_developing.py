@@ -89,8 +89,8 @@ def test_the_fused_pass_gives_what_the_stages_give(pattern, method, size):
     camera = replace(camera, shading=np.array([[1.0, 1.4], [1.2, 1.1]]))
     frame = Raw(draw.integers(40, 1100, size).astype(np.uint16), camera)
     look = Look(demosaic=method, exposure=1.3)
-    light = balanced(frame.light(low=0), gains_for(frame, look) * 1.3, pattern)
-    rgb = demosaicked(light, pattern, method).clip(0, 1)
+    light = balanced(frame.light(), gains_for(frame, look) * 1.3, pattern)
+    rgb = demosaicked(light, pattern, method).clip(max=1)
     stages = coloured(rgb, matrix_for(frame, look)).clip(0, 1)
     np.testing.assert_allclose(linear(frame, look), stages, atol=2e-6)
     shown = eight(curve("srgb").forward(stages.astype(np.float64)))
@@ -239,3 +239,15 @@ def test_what_a_frame_does_not_say_must_be_given():
         developed(frame, Look(gains=(1, 1, 1)))
     with pytest.raises(Problem, match="too small"):
         developed(replace(frame, mosaic=frame.mosaic[:2]), Look(gains=(1, 1, 1), matrix="camera"))
+
+
+def test_dark_noise_stays_grey():
+    grey = np.full((300, 300, 3), 24, np.uint8)
+    frame = unprocessed(grey, plain_sensor(), noise=(typical(3200),), seed=1)
+    mean = linear(frame).mean((0, 1))
+    clean = linear(unprocessed(grey, plain_sensor())).mean((0, 1))
+    cut = demosaicked(
+        balanced(frame.light(low=0), gains_for(frame, Look()), "RGGB"), "RGGB", "malvar"
+    )
+    cut = coloured(cut.clip(0, 1), matrix_for(frame, Look())).clip(0, 1).mean((0, 1))
+    assert np.ptp(mean - clean) < 0.6 * np.ptp(cut - clean)

@@ -107,6 +107,20 @@ def typical(iso: float, full_well: float = 6500.0, read: float = 2.0) -> tuple[f
     return 1 / electrons, (read / electrons) ** 2
 
 
+def scaled_to_iso(
+    noise: Sequence[tuple[float, float]], known: float, iso: float
+) -> tuple[tuple[float, float], ...]:
+    """Slopes and offsets over light at another ISO, from those at a known one.
+
+    Fewer electrons make white: shot noise grows with the ISO, read noise with its square.
+
+    >>> scaled_to_iso([(0.001, 1e-6)], 100, 400)
+    ((0.004, 1.6e-05),)
+    """
+    times = iso / known
+    return tuple((float(slope) * times, float(offset) * times**2) for slope, offset in noise)
+
+
 def along_iso(
     known: Sequence[float], slopes: Any, offsets: Any, iso: float
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -73,8 +73,8 @@ def developed(
     """
     light = normalised(mosaic, black, white)
     light = light * site_gains(gains, pattern, light)
-    rgb = linear_tensor(light.clip(0, 1) if cut else light, pattern, demosaic)
-    rgb = rgb.clip(0, 1) if cut else rgb
+    rgb = linear_tensor(light.clip(max=1) if cut else light, pattern, demosaic)
+    rgb = rgb.clip(max=1) if cut else rgb
     rgb = through(rgb, np.eye(3) if matrix is None else matrix)
     return curve(shown).forward(rgb.clip(0, 1) if cut else rgb)
 

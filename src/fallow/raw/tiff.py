@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
 from collections.abc import Mapping
 from fractions import Fraction
@@ -21,6 +22,8 @@ _EXIF, _INSIDE = 34665, 330
 _STRIPS, _COUNTS, _TILES = 273, 279, 324
 _PROFILE = 34675
 _BYTE, _TEXT, _SHORT, _LONG, _RATIONAL, _UNDEFINED, _SIGNED, _DOUBLE = 1, 2, 3, 4, 5, 7, 10, 12
+_ABOUT = (271, 272, 305, 306, 315, 33432)  # make, model, software, time, artist, copyright
+_EXPOSURE = (33434, 33437, 34855, 36867, 37386, 42034, 42036)  # time, stop, ISO, date, lens
 _SIZE = {_SHORT: 2, _LONG: 4, _RATIONAL: 8, _SIGNED: 8, _DOUBLE: 8}  # of others: 1
 _LETTER = {_SHORT: "H", _LONG: "I", _DOUBLE: "d"}
 
@@ -42,8 +45,10 @@ def directories(data: bytes) -> list[dict[int, Any]]:
     def read(offset: int) -> dict[int, Any]:
         directory = ImageFileDirectory_v2(data[:8])
         file.seek(offset)
-        directory.load(file)
-        return {tag: directory[tag] for tag in list(directory)}
+        with warnings.catch_warnings():  # of a cut file, which others will notice
+            warnings.simplefilter("ignore")
+            directory.load(file)
+            return {tag: directory[tag] for tag in list(directory)}
 
     try:
         first = read(int.from_bytes(data[4:8], "little" if data[:2] == b"II" else "big"))
@@ -62,6 +67,27 @@ def numbers_of(value: Any) -> np.ndarray:
     [0.25, 3.0]
     """
     return np.array([float(one) for one in np.ravel(np.array(value, object))], np.float64)
+
+
+def exif_of(path: str | PathLike[str]) -> bytes:
+    """What a raw file or DNG says of camera and exposure, as EXIF for a developed picture.
+
+    The orientation becomes 1, as developed pictures are upright; a file without tags gives none.
+    """
+    from PIL import Image
+
+    found = directories(Path(path).read_bytes())
+    if not found:
+        return b""
+    exif = Image.Exif()
+    inner = exif.get_ifd(_EXIF)
+    for tag, value in found[0].items():
+        if tag in _ABOUT and isinstance(value, str) and value.strip("\0 "):
+            exif[tag] = value.strip("\0 ")
+        elif tag in _EXPOSURE:
+            inner[tag] = value
+    exif[274] = 1
+    return exif.tobytes()
 
 
 # --- writing ---
@@ -123,7 +149,7 @@ def write_tiff(
     if profile:
         tags[_PROFILE] = (_UNDEFINED, profile)
     for tag, value in (directories(exif)[0] if exif else {}).items():
-        if tag in (271, 272, 305, 306, 315, 33432) and isinstance(value, str):
+        if tag in _ABOUT and isinstance(value, str):
             tags[tag] = (_TEXT, value.encode("utf-8"))
     _write(path, pixels, tags, photometric=2 if pixels.ndim == 3 else 1, pack=True)
 
