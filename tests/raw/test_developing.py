@@ -251,3 +251,9 @@ def test_dark_noise_stays_grey():
     )
     cut = coloured(cut.clip(0, 1), matrix_for(frame, Look())).clip(0, 1).mean((0, 1))
     assert np.ptp(mean - clean) < 0.6 * np.ptp(cut - clean)
+
+
+def test_saturated_places_are_white_under_red_light():
+    camera = sensor("RGGB", 64, 1023, [1.6, 1.0, 0.5])
+    frame = Raw(np.full((8, 8), 1023, np.uint16), camera)
+    assert (developed(frame, Look(matrix="camera")) == 255).all()

@@ -41,7 +41,9 @@ class Look:
 
 
 def gains_for(raw: Raw, look: Look) -> np.ndarray:
-    """White balance: the look's, or the camera's own.
+    """White balance: the look's, or the camera's own; the least is 1 or more.
+
+    Were one below 1, places that saturate would not reach white in that colour.
 
     >>> from fallow.raw.sensor import sensor
     >>> frame = Raw(np.zeros((4, 4), np.uint16), sensor(neutral=[0.5, 1, 0.8]))
@@ -52,10 +54,11 @@ def gains_for(raw: Raw, look: Look) -> np.ndarray:
         gains = np.asarray(look.gains, np.float64)
         if gains.shape != (3,) or not (gains > 0).all():
             raise SettingProblem(f"gains are three numbers above 0, not {look.gains}")
-        return gains
-    if raw.sensor.neutral is None:
+    elif raw.sensor.neutral is None:
         raise Problem(f"{raw.name} names no white balance: give gains for red, green and blue.")
-    return gains_of(raw.sensor.neutral)
+    else:
+        gains = gains_of(raw.sensor.neutral)
+    return gains / min(gains.min(), 1.0)
 
 
 def matrix_for(raw: Raw, look: Look) -> np.ndarray:
