@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fallow.measure.cluster import ari, clustering_accuracy, nmi
+from fallow.measure.colour import colour_difference
 from fallow.measure.dense import (
     aupro,
     aupro_in_steps,
@@ -13,7 +14,7 @@ from fallow.measure.dense import (
     measures,
 )
 from fallow.measure.discovery import discovery_accuracy, discovery_accuracy_v1
-from fallow.measure.fidelity import psnr, ssim
+from fallow.measure.fidelity import ms_ssim, psnr, ssim
 from fallow.measure.knn import Accuracy, accuracy, knn_accuracy, knn_scores
 from fallow.measure.probe import (
     FewShot,
@@ -38,6 +39,7 @@ __all__ = [
     "auroc",
     "average_precision",
     "clustering_accuracy",
+    "colour_difference",
     "discovery_accuracy",
     "discovery_accuracy_v1",
     "effective_rank",
@@ -50,6 +52,7 @@ __all__ = [
     "logistic_probe",
     "mean_average_precision",
     "measures",
+    "ms_ssim",
     "nmi",
     "psnr",
     "recall_at_k",
