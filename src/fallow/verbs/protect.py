@@ -113,7 +113,7 @@ def protect(
     if protector is not None:
         made, about = load_protector(Path(protector)), {"patterns from": Path(protector).name}
     else:
-        chosen, note = chosen_encoder(encoder)
+        chosen, note = chosen_encoder(encoder or "tiny")  # what was measured
         how = fitted(UC, images, wanted, tell)
         made, about = trained(UC, images, chosen, how, hidden, seed, tell, progress_bar)
         made.save(hidden / "protector")

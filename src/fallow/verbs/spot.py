@@ -129,7 +129,7 @@ def spot(
 
 def _judge(encoder: Any, given: Mapping[str, Any], images: Images) -> tuple[Judge, str]:
     """Who judges, and a note on its encoder."""
-    chosen, note = chosen_encoder(encoder)
+    chosen, note = chosen_encoder(encoder or "tiny")  # lite was not better here, and flags more
     settings = musc.Settings(**given)
     return musc.MuSc(chosen, suited_sight(chosen, settings, images), settings), note
 
