@@ -19,6 +19,7 @@ from fallow.annotations.store import (
     ATTRIBUTES,
     SCHEMAS,
     Annotations,
+    among,
     annotated,
     by_people,
     coded,
@@ -242,7 +243,7 @@ def _labels(
     torn = np.intersect1d(pair[human & (sure == 1)], pair[human & (sure == 0)])
     kept = order[first]
     answers: dict[int, dict[float, int]] = {}  # pair -> yes or no -> the first row that says so
-    for row in np.flatnonzero(human & np.isin(pair, torn)).tolist():
+    for row in np.flatnonzero(human & among(pair, torn)).tolist():
         answers.setdefault(int(pair[row]), {}).setdefault(float(sure[row]), row)
     for said in answers.values():
         one, two = (
@@ -251,7 +252,7 @@ def _labels(
         )
         image_name, label_name = (table.column(c)[one[0]].as_py() for c in ("image", "label"))
         conflicts.add("label", image_name, label_name, one[1], two[1], "neither")
-    return np.sort(kept[~np.isin(pair[kept], torn)])
+    return np.sort(kept[~among(pair[kept], torn)])
 
 
 def _boxes(

@@ -19,6 +19,7 @@ from fallow.annotations.reading import listed
 from fallow.annotations.store import (
     CORNERS,
     Annotations,
+    among,
     by_people,
     coded,
     corners,
@@ -151,7 +152,7 @@ def _answers(held: Annotations) -> Iterator[Found]:
     image, label = (coded([held.labels.column(c)])[0][0] for c in ("image", "label"))
     pair = image * (1 + label.max(initial=0)) + label
     yes, no = pair[human & (sure == 1)], pair[human & (sure == 0)]
-    rows = np.flatnonzero(human & np.isin(pair, np.intersect1d(yes, no)))
+    rows = np.flatnonzero(human & among(pair, np.intersect1d(yes, no)))
     yield (
         "torn",
         "error",
@@ -195,7 +196,7 @@ def _boxes_against_labels(held: Annotations, exhaustive: Collection[str]) -> Ite
     size = 1 + max(int(box_label.max(initial=0)), int(label.max(initial=0)))
     boxed, answered = box_image * size + box_label, image * size + label
     sure = human.column("confidence").to_numpy()
-    rows = np.flatnonzero(np.isin(boxed, answered[sure == 0]))
+    rows = np.flatnonzero(among(boxed, answered[sure == 0]))
     yield (
         "box_denied",
         "error",
@@ -204,7 +205,7 @@ def _boxes_against_labels(held: Annotations, exhaustive: Collection[str]) -> Ite
         (f"{_first(held.boxes, rows)} has a box of a class a person says is not there"),
     )
     if len(human):
-        rows = np.flatnonzero(~np.isin(boxed, answered))
+        rows = np.flatnonzero(~among(boxed, answered))
         yield (
             "box_unlabelled",
             "warning",
@@ -217,8 +218,8 @@ def _boxes_against_labels(held: Annotations, exhaustive: Collection[str]) -> Ite
     splits = pa.array(sorted(exhaustive), pa.string())
     inside = held.images.filter(pc.is_in(held.images.column("split"), splits)).column("image")
     there = pc.is_in(human.column("image"), inside.combine_chunks()).to_numpy() & (sure == 1)
-    boxable = np.isin(label, box_label)
-    lonely = there & boxable & ~np.isin(answered, boxed)
+    boxable = among(label, box_label)
+    lonely = there & boxable & ~among(answered, boxed)
     rows = np.flatnonzero(by_people(held.labels).to_numpy())[lonely]
     yield (
         "no_box",
@@ -258,7 +259,7 @@ def _crowds(held: Annotations) -> Iterator[Found]:
     boxes, label = corners(held.boxes), coded([held.boxes.column("label")])[0][0]
     group = held.boxes.column("group").to_numpy() == 1
     image = _image(held.boxes)
-    chosen = np.flatnonzero(np.isin(image, image[group]))
+    chosen = np.flatnonzero(among(image, image[group]))
     chosen = chosen[np.argsort(image[chosen], kind="stable")]
     edges = np.flatnonzero(np.diff(image[chosen], prepend=-1, append=-1))
     full = []

@@ -214,6 +214,22 @@ def coded(
     return codes, list(known)
 
 
+def among(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Which numbers are known; by sorting, which on millions is far faster than by hashing.
+
+    >>> among(np.array([3, 1, 2]), np.array([2, 3])).tolist()
+    [True, False, True]
+    """
+    if not len(known):
+        return np.zeros(len(values), bool)
+    ordered, order = np.sort(known), np.argsort(values)
+    asked = values[order]  # in order too, so that neighbours are looked up near each other
+    place = np.searchsorted(ordered, asked)
+    found = np.empty(len(values), bool)
+    found[order] = ordered[np.minimum(place, len(ordered) - 1)] == asked
+    return found
+
+
 def key_of(file: str) -> str:
     """What a picture is known by: its path without its ending.
 

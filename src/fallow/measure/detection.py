@@ -16,6 +16,7 @@ import numpy as np
 from numba import njit
 
 from fallow.annotations.boxes import enclosing, overlap, share
+from fallow.annotations.store import among
 from fallow.problems import Problem
 
 MISSED, HIT, CROWD, AGAIN = 0, 1, 2, 3  # what becomes of a detection; AGAIN: a crowd found before
@@ -144,7 +145,7 @@ def detection_precision(
     theirs = found.image.astype(np.int64) * classes + found.label
     if verified is not None:
         answered = verified[:, 0].astype(np.int64) * classes + verified[:, 1]
-        rows &= _among(theirs, np.concatenate([answered, keys]))
+        rows &= among(theirs, np.concatenate([answered, keys]))
     kept, scores, theirs = found.take(rows), scores[rows], theirs[rows]
     state = _matched(keys, truth.box[:, None], group, theirs, kept.box[:, None], scores, least)
     positives = np.bincount(truth.label, np.where(group, group_weight, 1.0), classes)
@@ -175,7 +176,7 @@ def relation_scores(
     state = _matched(keys, truth.boxes, alone, theirs, found.boxes, scores, least)
     relations, mine = np.unique(truth.relation, return_inverse=True)
     positives = np.bincount(mine, minlength=len(relations)).astype(np.float64)
-    rows = np.isin(found.relation, relations)
+    rows = among(found.relation, relations)
     mine = np.searchsorted(relations, found.relation[rows])
     precision = _each(mine, scores[rows], state[rows] * 1.0, positives, len(rows))
     order = np.lexsort((-scores, found.image))
@@ -231,23 +232,11 @@ def _judged(truth: Relations, found: Relations, verified: np.ndarray) -> np.ndar
     there = [truth.image.astype(np.int64) * classes + x for x in (truth.subject, truth.object)]
     related = np.concatenate(there)
     answered = verified[:, 0].astype(np.int64) * classes + verified[:, 1]
-    unrelated = answered[~_among(answered, related)]
+    unrelated = answered[~among(answered, related)]
     known = np.concatenate([related, answered])
     ends = [found.image.astype(np.int64) * classes + x for x in (found.subject, found.object)]
-    both = _among(ends[0], known) & _among(ends[1], known)
-    return both | _among(ends[0], unrelated) | _among(ends[1], unrelated)
-
-
-def _among(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Which values are known; by sorting, which on millions is far faster than by hashing."""
-    if not len(known):
-        return np.zeros(len(values), bool)
-    ordered, order = np.sort(known), np.argsort(values)
-    asked = values[order]  # in order too, so that neighbours are looked up near each other
-    place = np.searchsorted(ordered, asked)
-    found = np.empty(len(values), bool)
-    found[order] = ordered[np.minimum(place, len(ordered) - 1)] == asked
-    return found
+    both = among(ends[0], known) & among(ends[1], known)
+    return both | among(ends[0], unrelated) | among(ends[1], unrelated)
 
 
 def _triples(truth: Relations, found: Relations) -> tuple[np.ndarray, np.ndarray]:

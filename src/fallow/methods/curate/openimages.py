@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 import fallow.annotations as store
 from fallow.annotations import Annotations, Finding, Summary
-from fallow.annotations.store import DERIVED, by_people, coded, corners, ends
+from fallow.annotations.store import DERIVED, among, by_people, coded, corners, ends
 from fallow.measure.detection import (
     Boxes,
     Relations,
@@ -149,7 +149,7 @@ def without_denied(found: Annotations, held: Annotations) -> Annotations:
     columns = [t.column(c) for c in ("image", "label") for t in (found.boxes, no)]
     (image, there), (label, denied) = coded(columns[:2])[0], coded(columns[2:])[0]
     size = 1 + max(int(label.max(initial=0)), int(denied.max(initial=0)))
-    stays = ~np.isin(image * size + label, there * size + denied)
+    stays = ~among(image * size + label, there * size + denied)
     return found.with_(boxes=found.boxes.filter(pa.array(stays)))
 
 
@@ -258,7 +258,7 @@ def _said_once(labels: pa.Table) -> pa.Array:
     first = order[np.unique(pair[order], return_index=True)[1]]
     best = np.zeros(len(pair), bool)
     best[first] = True
-    answered = np.isin(pair, pair[human])
+    answered = among(pair, pair[human])
     return pa.array(np.flatnonzero(human | (best & ~answered)))
 
 
