@@ -56,6 +56,22 @@ def enclosing(boxes: np.ndarray) -> np.ndarray:
     return np.concatenate([boxes[..., :2].min(1), boxes[..., 2:].max(1)], 1)
 
 
+def unsuppressed(
+    boxes: np.ndarray, scores: np.ndarray, most: float, edge: float = 0.0
+) -> np.ndarray:
+    """Rows of the best boxes, best first: none overlaps a better one by more than `most`.
+
+    With `edge` 1 corners are pixels inside the box, so that it is one wider than they are apart.
+
+    >>> boxes = np.array([[0, 0, 2, 2], [0, 0, 2, 2.1], [3, 3, 4, 4]])
+    >>> unsuppressed(boxes, np.array([0.5, 0.9, 0.1]), 0.5).tolist()
+    [1, 2]
+    """
+    order = np.argsort(-scores, kind="stable")
+    placed = np.asarray(boxes, np.float64)[order] + [0, 0, edge, edge]
+    return order[_unsuppressed(np.ascontiguousarray(placed), most)]
+
+
 def same_place(
     image: np.ndarray, boxes: np.ndarray, least: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -97,6 +113,17 @@ def share(a: np.ndarray, b: np.ndarray) -> float:
     if width <= 0 or height <= 0:
         return 0.0
     return width * height / ((b[2] - b[0]) * (b[3] - b[1]))
+
+
+@njit(cache=True, nogil=True)
+def _unsuppressed(boxes: np.ndarray, most: float) -> np.ndarray:
+    kept = np.ones(len(boxes), np.bool_)
+    for row in range(len(boxes)):
+        if kept[row]:
+            for other in range(row + 1, len(boxes)):
+                if kept[other] and overlap(boxes[row], boxes[other]) > most:
+                    kept[other] = False
+    return np.flatnonzero(kept)
 
 
 @njit(cache=True, nogil=True)
