@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import hashlib
 import json
@@ -11,7 +12,10 @@ import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 
 def cache_dir() -> Path:
@@ -63,6 +67,38 @@ def plain_yaml(text: str) -> Any:
         }
 
     return yaml.load(text, Plain)
+
+
+def plain_xml(data: bytes, *, largest: int = 4 << 20, deepest: int = 64) -> Element:
+    """The root of an XML text from a stranger; a ValueError says why it is refused.
+
+    A document type is refused whole, and so nothing in the text can stand for more than itself.
+
+    >>> plain_xml(b"<a><b>1</b></a>")[0].text
+    '1'
+    >>> plain_xml(b'<!DOCTYPE a [<!ENTITY b "bb">]><a>&b;</a>')
+    Traceback (most recent call last):
+    ...
+    ValueError: it declares a document type, which may make a short text long
+    """
+    from xml.etree import ElementTree
+
+    if len(data) > largest:
+        raise ValueError(f"{len(data):,} bytes are more than the limit of {largest:,}")
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = data.decode("utf-16" if wide else "utf-8-sig")  # whatever else it says of itself
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise ValueError("it declares a document type, which may make a short text long")
+    try:
+        root = ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise ValueError(str(error)) from error
+    level, depth = [root], 0
+    while level := [child for node in level for child in node]:
+        depth += 1
+        if depth > deepest:
+            raise ValueError(f"it is nested more than {deepest} deep")
+    return root
 
 
 @contextlib.contextmanager

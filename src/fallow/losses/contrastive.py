@@ -109,11 +109,22 @@ def info_nce(query: Tensor, key: Tensor, queue: Tensor, temperature: float = 0.2
     >>> round(float(info_nce(q, q, torch.eye(4)[2:], 0.2)), 4)
     0.0134
     """
+    logits = queue_logits(query, key, queue, temperature)
+    return F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
+
+
+@without_autocast
+def queue_logits(query: Tensor, key: Tensor, queue: Tensor, temperature: float = 0.2) -> Tensor:
+    """Cosines over the temperature: of each query and its own key, then of it and the queue's.
+
+    >>> q = torch.eye(2)
+    >>> queue_logits(q, q, q, 1.0).tolist()
+    [[1.0, 1.0, 0.0], [1.0, 0.0, 1.0]]
+    """
     query, key = _rows(query), _rows(key).detach()  # B D
     own = (query * key).sum(1, keepdim=True)  # B 1
     others = query @ at_least_float32(queue).detach().to(query.dtype).T  # B L
-    logits = torch.cat([own, others], 1) / temperature
-    return F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
+    return torch.cat([own, others], 1) / temperature
 
 
 @without_autocast

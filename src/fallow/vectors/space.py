@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -197,6 +198,27 @@ def kmeans(
         if moved < 1e-4:
             break
     return centres, _closest(vectors, centres)
+
+
+def apart(vectors: np.ndarray, count: int, first: Sequence[int] = ()) -> list[int]:
+    """Rows as far from each other as can be had one by one: each the farthest from those before.
+
+    `first` are taken already; without any the row nearest the mean begins.
+
+    >>> apart(np.array([[0.0], [0.1], [1.0], [0.45]]), 3)
+    [3, 2, 0]
+    """
+    chosen = list(first)[:count]
+    if not chosen and len(vectors):
+        chosen = [int(squared(vectors, vectors.mean(0, keepdims=True))[:, 0].argmin())]
+    least = np.full(len(vectors), np.inf)
+    for row in chosen:
+        least = np.minimum(least, squared(vectors, vectors[row : row + 1])[:, 0])
+    while len(chosen) < min(count, len(vectors)):
+        least[chosen] = -1
+        chosen.append(int(least.argmax()))
+        least = np.minimum(least, squared(vectors, vectors[chosen[-1] :][:1])[:, 0])
+    return chosen
 
 
 def _closest(vectors: np.ndarray, centres: np.ndarray) -> np.ndarray:

@@ -1,0 +1,537 @@
+"""PASS: pictures without people that one may publish, stage by stage (Asano et al., NeurIPS 2021).
+
+(The module cannot be called `pass`, which is a word of the language.) Every stage says keep, drop
+or review of every picture that reaches it, with a reason, and writes it down; nothing is deleted.
+A stage whose detector is not there has not checked anything, and says so. What several pictures
+decide together - copies, quality, a creator's share, the size asked for - comes after that, and
+pictures of an earlier version go first, so that a collection grows instead of changing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from fallow.files import atomic_write, fingerprint, plain_yaml
+from fallow.images.attribution import Attribution, attribution, beside, statements
+from fallow.images.collection import MEASURED, read_bytes
+from fallow.images.decode import Unreadable, decode
+from fallow.images.metadata import Metadata, metadata
+from fallow.inventory.duplicates import exact_groups, near_groups
+from fallow.inventory.ledger import Decision, Entry, Ledger, Looks, key_of
+from fallow.inventory.quality import quality
+from fallow.inventory.statistics import MEASURES, Described, describe
+from fallow.methods.shared.collection import UNANSWERED, Book, Curated, Row, statistics
+from fallow.problems import Problem, SettingProblem, did_you_mean
+from fallow.regions.people import Detector, Seen
+from fallow.train import make_settings
+from fallow.vectors import space
+
+if TYPE_CHECKING:
+    from fallow.images import Images
+
+CHUNK = 64  # pictures whose decisions are written down at once
+FLAT = 4  # levels within which a picture is of a single colour
+KINDS = ("blurry", "dark", "bright", "low_resolution", "odd_aspect", "blank")
+DETECTED = ("faces", "people", "plates", "content")
+LATER = ("duplicates", "quality", "balance", "sample")
+Need = Literal["creator", "licence", "title", "source_url"]
+
+
+class Settings(BaseModel):
+    """The policy: what may be in the collection, from a YAML file or by hand."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    licences: tuple[str, ...] = Field(
+        ("CC-BY", "CC0", "PDM"), description="families, or one version as in CC-BY-4.0"
+    )
+    need: tuple[Need, ...] = Field(
+        ("creator", "licence"), description="what must be known of a picture to keep it"
+    )
+    conflicts: Literal["drop", "review"] = Field(
+        "drop", description="pictures whose licence is contradicted by another source"
+    )
+    people: tuple[str, ...] = Field(
+        ("face", "person"), description="labels that count as people; add statue, drawing, hand ..."
+    )
+    plates: tuple[str, ...] = Field(("plate",), description="labels that count as number plates")
+    content: tuple[str, ...] = Field(("flagged",), description="labels nobody wants to see")
+    sure: float = Field(0.5, gt=0, lt=1, description="score from which a detection counts")
+    unsure: float = Field(0.2, ge=0, lt=1, description="score from which a person should look")
+    personal: Literal["report", "review", "drop"] = Field(
+        "report", description="pictures whose file holds a position, serial number or owner's name"
+    )
+    duplicates: bool = Field(True, description="keep the best of pictures that look the same")
+    quality: tuple[str, ...] = Field(
+        ("blank",), description=f"kinds of picture to leave out, of {', '.join(KINDS)}"
+    )
+    per_creator: int | None = Field(None, ge=1, description="at most as many of one creator")
+    size: int | None = Field(None, ge=1, description="pictures in the end, of those that pass")
+    choose: Literal["random", "diverse"] = Field(
+        "random", description="how to choose them: by lot, or as unlike each other as can be"
+    )
+    seed: int = 0
+
+
+presets: dict[str, dict[str, Any]] = {
+    "paper": {"licences": ("CC-BY",), "per_creator": 80, "duplicates": False, "quality": ()},
+}
+
+
+def read_policy(path: str | Path) -> Settings:
+    """The settings of a YAML file."""
+    try:
+        found = plain_yaml(Path(path).read_text(encoding="utf-8")) or {}
+    except OSError as error:
+        raise Problem(f"the policy {path} cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # PyYAML and the codecs have no common ancestor
+        raise Problem(f"the policy {path} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict):
+        raise Problem(f"the policy {path} must name settings, each with its value")
+    return make_settings(Settings, found)
+
+
+# --- one picture ---
+
+
+class Picture:
+    """One picture and what stages ask of it, each thing read once."""
+
+    def __init__(
+        self, images: Images, known: Mapping[str, Any], names: frozenset[str], answered_for: bool
+    ) -> None:
+        self.images, self.known, self.names = images, known, names
+        self.path: str = known["path"]
+        self.hash: str = known["hash"]
+        self.answered_for = answered_for  # a person has signed to keep it
+
+    @cached_property
+    def data(self) -> bytes:
+        return read_bytes(self.images.store, self.path)
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        return decode(self.data)
+
+    @cached_property
+    def inside(self) -> Metadata:
+        return metadata(self.data)
+
+    @cached_property
+    def beside(self) -> list[tuple[str, bytes]]:
+        found = []
+        for name in beside(self.path, self.names):
+            try:
+                found.append((name, read_bytes(self.images.store, name)))
+            except Unreadable:  # noqa: PERF203 (a file nobody can read says nothing)
+                continue
+        return found
+
+    @cached_property
+    def told(self) -> str:
+        """The content, and whatever others say of it: an answer holds as long as both do."""
+        others = {k: v for k, v in self.known.items() if k not in MEASURED and v is not None}
+        return f"{self.hash}-{key_of(others, [fingerprint(data) for _, data in self.beside])}"
+
+    @cached_property
+    def described(self) -> Described:
+        return describe(self.pixels)
+
+    def ends_at(self, entry: Entry) -> bool:
+        """Whether nobody need ask further: it is dropped, and no person may answer for that."""
+        answerable = self.answered_for and entry.stage not in UNANSWERED
+        return entry.decision == "drop" and not answerable
+
+    def forget(self) -> None:
+        """Let go of what takes room."""
+        for name in ("data", "pixels", "inside", "described"):
+            self.__dict__.pop(name, None)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a stage says of a picture."""
+
+    decision: Decision = "keep"
+    reason: str = ""
+    score: float | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A named question; its key changes when it would be answered otherwise."""
+
+    name: str
+    key: str
+    judge: Callable[[Picture], Judgement]
+    subject: Callable[[Picture], str] = lambda picture: picture.hash
+
+
+def stages(settings: Settings, detectors: Mapping[str, Detector]) -> list[Stage]:
+    """The stages that look at one picture at a time, the cheap ones first.
+
+    >>> [stage.name for stage in stages(make_settings(Settings, {}), {})]
+    ['readable', 'licence', 'personal']
+    """
+    s = settings
+    found = [
+        Stage("readable", key_of(FLAT), readable),
+        Stage(
+            "licence",
+            key_of(s.licences, s.need, s.conflicts),
+            lambda picture: licensed(picture, s),
+            lambda picture: picture.told,
+        ),
+        Stage("personal", key_of(s.personal), lambda picture: personal(picture, s)),
+    ]
+    counted = {"faces": s.people, "people": s.people, "plates": s.plates, "content": s.content}
+    for name, labels in counted.items():
+        if name in detectors:
+            found.append(_detecting(name, detectors[name], labels, s))
+    return found
+
+
+def _detecting(name: str, detector: Detector, labels: Sequence[str], settings: Settings) -> Stage:
+    if not set(detector.labels) & set(labels):
+        raise SettingProblem(
+            f"the detector for {name} knows {', '.join(detector.labels)}, none of which counts: "
+            f"what counts is {', '.join(labels)}"
+        )
+    key = key_of(detector.name, labels, settings.sure, settings.unsure)
+    return Stage(name, key, lambda picture: detected(detector(picture.pixels), settings, labels))
+
+
+def readable(picture: Picture) -> Judgement:
+    """Whether there is a picture in the file at all."""
+    try:
+        pixels = picture.pixels
+    except Unreadable as error:
+        return Judgement("drop", "corrupt", facts={"detail": str(error)})
+    low, high = pixels.min((0, 1)).astype(int), pixels.max((0, 1)).astype(int)
+    if (high - low).max() <= FLAT:
+        return Judgement("drop", "single_colour")
+    digest = hashlib.md5(picture.data, usedforsecurity=False).digest()
+    return Judgement(facts={"md5": b64encode(digest).decode()})
+
+
+def licensed(picture: Picture, settings: Settings) -> Judgement:
+    """Whether somebody is named who allows it, in words the policy lets through."""
+    said = statements(picture.known, picture.beside, picture.inside)
+    found = attribution(said, settings.licences, settings.need)
+    facts = {"attribution": found.plain()}
+    if not found.problem:
+        return Judgement(facts=facts)
+    doubtful = found.problem == "licence_conflict" and settings.conflicts == "review"
+    return Judgement("review" if doubtful else "drop", found.problem, facts=facts)
+
+
+def personal(picture: Picture, settings: Settings) -> Judgement:
+    """Whether the file says who took the picture, with what, and where."""
+    found = picture.inside
+    facts: dict[str, Any] = {}
+    if camera := found.get("camera"):
+        facts["camera"] = camera
+    if cell := _cell(found.get("latitude"), found.get("longitude")):
+        facts["cell"] = cell
+    if found.refused:  # nobody knows what is in there
+        return Judgement("review", "metadata_refused", facts=facts | {"refused": found.refused})
+    if not found.personal:
+        return Judgement(facts=facts)
+    decision: Decision = "keep" if settings.personal == "report" else settings.personal
+    return Judgement(decision, "personal_data", facts=facts | {"personal": found.personal})
+
+
+def _cell(latitude: str | None, longitude: str | None) -> str:
+    """A place to ten degrees: enough for a map of the collection, too little for an address.
+
+    >>> _cell("48.1", "-3.9"), _cell("somewhere", None)
+    ('40,-10', '')
+    """
+    try:
+        return ",".join(f"{float(x or '') // 10 * 10:g}" for x in (latitude, longitude))
+    except ValueError:
+        return ""
+
+
+def detected(seen: Sequence[Seen], settings: Settings, labels: Sequence[str]) -> Judgement:
+    """Things with these labels are left out where they are sure, and looked at where they are not.
+
+    >>> settings = make_settings(Settings, {})
+    >>> detected([Seen("face", 0.4, (0, 0, 9, 9))], settings, ["face"]).decision
+    'review'
+    """
+    counted = [one for one in seen if one.label in labels]
+    others = sorted({one.label for one in seen if one.score >= settings.sure} - set(labels))
+    facts: dict[str, Any] = {"others": others} if others else {}
+    best = max(counted, key=lambda one: one.score, default=None)
+    if best is None or best.score < settings.unsure:
+        return Judgement(score=None if best is None else best.score, facts=facts)
+    facts["box"] = [round(side, 1) for side in best.box]
+    decision: Decision = "drop" if best.score >= settings.sure else "review"
+    return Judgement(decision, best.label, best.score, facts)
+
+
+# --- all pictures ---
+
+
+def curate(
+    images: Images,
+    out: str | Path,
+    settings: Settings | None = None,
+    detectors: Mapping[str, Detector] | None = None,
+    threads: int = 2,
+) -> Curated:
+    """Ask every stage about every picture that is new to it, and write the collection down."""
+    s, given = settings or make_settings(Settings, {}), dict(detectors or {})
+    for words, known in ((given, DETECTED), (s.quality, KINDS)):
+        for word in words:
+            if word not in known:
+                raise SettingProblem(f"there is no {word!r}: {did_you_mean(word, known)}")
+    folder = Path(out)
+    ledger, looks = Ledger(folder / "ledger"), Looks(folder / "ledger")
+    asked, names = stages(s, given), frozenset(images.store.names)
+    table = images.table.to_pylist()
+    book = Book(folder)
+    pictures = [Picture(images, one, names, one["hash"] in book.answered_for) for one in table]
+    looked = _look(pictures, asked, ledger, looks, threads)
+    rows = [_row(picture, asked, ledger) for picture in pictures]
+    known_paths = {picture.path for picture in pictures}
+    rows += [
+        Row(one.path, "", "drop", "readable", "unreadable", facts={"detail": one.reason})
+        for one in images.problems
+        if one.path not in known_paths
+    ]
+    by_path = {one["path"]: one for one in table}
+    rows = _together(book.judged(rows, looks), by_path, looks, s, book.published)
+    curated = Curated(rows, _funnel(rows, asked), 0, looked)
+    curated = replace(curated, version=book.written(curated, by_path, looks))
+    for name, text in (
+        ("statistics.json", json.dumps(statistics(curated, by_path), indent=1)),
+        ("policy.json", s.model_dump_json(indent=1)),
+    ):
+        with atomic_write(folder / name) as file:
+            file.write(text.encode())
+    return curated
+
+
+def _look(
+    pictures: Sequence[Picture],
+    asked: Sequence[Stage],
+    ledger: Ledger,
+    looks: Looks,
+    threads: int,
+) -> int:
+    """Ask about what is not known, in threads, and write it down chunk by chunk."""
+    open_questions = [one for one in pictures if _unknown(one, asked, ledger, looks)]
+    once = list({picture.told: picture for picture in open_questions}.values())
+    with ThreadPoolExecutor(max(1, threads), thread_name_prefix="fallow-curate") as pool:
+        for first in range(0, len(once), CHUNK):
+            chunk = once[first : first + CHUNK]
+            entries: list[Entry] = []
+            found: dict[str, Described] = {}
+            answers = pool.map(lambda picture: _ask(picture, asked, ledger), chunk)
+            for picture, (new, described) in zip(chunk, answers, strict=True):
+                entries += new
+                if described is not None:
+                    found[picture.hash] = described
+            looks.add(found)
+            ledger.add(entries)
+    return len(once)
+
+
+def _unknown(picture: Picture, asked: Sequence[Stage], ledger: Ledger, looks: Looks) -> bool:
+    for stage in asked:
+        entry = ledger.get(stage.name, stage.key, stage.subject(picture))
+        if entry is None:
+            return True
+        if picture.ends_at(entry):
+            return False
+    return picture.hash not in looks
+
+
+def _ask(
+    picture: Picture, asked: Sequence[Stage], ledger: Ledger
+) -> tuple[list[Entry], Described | None]:
+    """The stages' new answers, up to the first that drops the picture, and what it looks like."""
+    new: list[Entry] = []
+    try:
+        for stage in asked:
+            subject = stage.subject(picture)
+            entry = ledger.get(stage.name, stage.key, subject)
+            if entry is None:
+                said = stage.judge(picture)
+                entry = Entry(stage.name, stage.key, subject, said.decision, said.reason,
+                              said.score, said.facts)  # fmt: skip
+                new.append(entry)
+            if picture.ends_at(entry):
+                return new, None
+        return new, picture.described
+    finally:
+        picture.forget()
+
+
+def _row(picture: Picture, asked: Sequence[Stage], ledger: Ledger) -> Row:
+    """What the stages said in the end: the drop, or else the riskiest doubt."""
+    row = Row(picture.path, picture.hash, "keep")
+    for stage in asked:
+        entry = ledger.get(stage.name, stage.key, stage.subject(picture))
+        if entry is None:
+            raise Problem(f"the ledger lost what {stage.name} said of {picture.path}: run again")
+        facts = dict(entry.facts)
+        if made := facts.pop("attribution", None):
+            row = replace(row, attribution=Attribution(**made))
+        row = replace(row, facts=row.facts | facts)
+        riskier = row.decision == "keep" or (entry.score or 0) > (row.score or 0)
+        if entry.decision == "drop" or (entry.decision == "review" and riskier):
+            row = replace(row, decision=entry.decision, stage=stage.name, reason=entry.reason,
+                          score=entry.score)  # fmt: skip
+        if picture.ends_at(entry):
+            break
+    return row
+
+
+def _funnel(rows: Sequence[Row], asked: Sequence[Stage]) -> list[dict[str, Any]]:
+    """Stage by stage, how many came, stayed and went, and why."""
+    names = {stage.name for stage in asked}
+    left, found = len(rows), []
+    for name in ("withdrawn", "readable", "licence", "personal", *DETECTED, "verdict", *LATER):
+        mine = [row for row in rows if row.stage == name]
+        out = [row for row in mine if row.decision == "drop"]
+        missing = name in DETECTED and name not in names
+        found.append(
+            {"stage": name, "status": "not checked" if missing else "checked", "in": left,
+             "dropped": len(out), "review": len(mine) - len(out), "kept": left - len(out),
+             "reasons": dict(Counter(row.reason for row in out))}
+        )  # fmt: skip
+        left -= len(out)
+    return found
+
+
+# --- what pictures decide together ---
+
+
+@dataclass(frozen=True)
+class Those:
+    """The pictures still in, those of an earlier version first, and what is known of them."""
+
+    rows: list[Row]
+    sizes: np.ndarray  # N 3: width, height, bytes
+    early: np.ndarray  # N, whether an earlier version has it
+    measures: np.ndarray  # N M
+    hashes: np.ndarray  # N
+    statistics: np.ndarray  # N D
+
+    def vectors(self, places: Sequence[int] | np.ndarray) -> np.ndarray:
+        chosen = self.statistics[places]
+        return space.fit(chosen).place(chosen)
+
+
+Dropped = Iterator[tuple[int, str, dict[str, Any]]]  # place, reason, facts
+
+
+def _together(
+    rows: list[Row],
+    table: Mapping[str, Mapping[str, Any]],
+    looks: Looks,
+    settings: Settings,
+    published: set[str],
+) -> list[Row]:
+    for stage, step in zip(LATER, (_copies, _poor, _shares, _sample), strict=True):
+        alive = [place for place, row in enumerate(rows) if row.decision != "drop"]
+        if not alive:
+            break
+        alive.sort(
+            key=lambda place: (
+                rows[place].hash not in published,
+                rows[place].decision != "keep",
+                rows[place].path,
+            )
+        )
+        some = [rows[place] for place in alive]
+        sizes = [[table[row.path][k] for k in ("width", "height", "bytes")] for row in some]
+        early = np.array([row.hash in published for row in some])
+        those = Those(some, np.array(sizes, np.float64), early, *looks.take(r.hash for r in some))
+        for place, reason, facts in step(those, settings):
+            rows[alive[place]] = some[place].to("drop", stage, reason, **facts)
+    return rows
+
+
+def _copies(those: Those, settings: Settings) -> Dropped:
+    """The best of pictures that look the same; one of an earlier version is always the best."""
+    single = np.ones(len(those.rows), bool)
+    for same in exact_groups([row.hash for row in those.rows]):
+        for place in same[1:]:
+            single[place] = False
+            yield place, "same_file", {"same_as": those.rows[same[0]].path}
+    chosen = np.flatnonzero(single)
+    if not settings.duplicates or len(chosen) < 2:
+        return
+    sure = np.array([row.decision == "keep" for row in those.rows])
+    width, height, size = those.sizes.T
+    worth = np.stack([those.early, sure, width * height, size, those.measures[:, 4]], 1)[chosen]
+    groups = near_groups(those.hashes[chosen], those.vectors(chosen), worth.astype(np.float64))
+    for group in groups:
+        best = those.rows[chosen[group.keep]].path
+        for item in group.items:
+            if item != group.keep:
+                yield int(chosen[item]), "looks_the_same", {"same_as": best}
+
+
+def _poor(those: Those, settings: Settings) -> Dropped:
+    """Pictures of poor quality, as the policy has it; what is wrong with others is only told."""
+    named = {name: those.measures[:, k] for k, name in enumerate(MEASURES)}
+    found = quality({**named, "width": those.sizes[:, 0], "height": those.sizes[:, 1]})
+    kinds: dict[int, list[str]] = {}
+    for kind, places in found.items():
+        for place in places.tolist():
+            kinds.setdefault(place, []).append(kind)
+    for place, each in kinds.items():
+        those.rows[place].facts["quality"] = each
+        out = [kind for kind in each if kind in settings.quality]
+        if out and not those.early[place]:
+            yield place, out[0], {}
+
+
+def _shares(those: Those, settings: Settings) -> Dropped:
+    """At most so many of one creator, by lot; who is not named counts as one creator."""
+    if settings.per_creator is None:
+        return
+    by_creator: dict[str, list[int]] = {}
+    for place in _lots(those, settings.seed):
+        creator = those.rows[place].attribution.creator.casefold()
+        by_creator.setdefault(creator, []).append(place)
+    for places in by_creator.values():
+        for place in places[settings.per_creator :]:
+            yield place, "over_the_share", {}
+
+
+def _sample(those: Those, settings: Settings) -> Dropped:
+    """The size asked for; pictures in doubt do not take a place from others."""
+    sure = [k for k in _lots(those, settings.seed) if those.rows[k].decision == "keep"]
+    if settings.size is None or len(sure) <= settings.size:
+        return
+    if settings.choose == "diverse":
+        first = [k for k, place in enumerate(sure) if those.early[place]]
+        chosen = space.apart(those.vectors(sure), settings.size, first)
+        sure = [sure[k] for k in chosen] + [sure[k] for k in set(range(len(sure))) - set(chosen)]
+    for place in sure[settings.size :]:
+        yield place, "not_drawn", {}
+
+
+def _lots(those: Those, seed: int) -> list[int]:
+    """Places by lot, those of an earlier version first; a lot is a picture's own for ever."""
+    lots = [hashlib.blake2b(f"{seed}-{row.hash}".encode()).digest() for row in those.rows]
+    return sorted(range(len(lots)), key=lambda place: (not those.early[place], lots[place]))
