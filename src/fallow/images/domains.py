@@ -86,10 +86,10 @@ def groups_of_numbers(
 def groups_of(images: Images, columns: Sequence[str]) -> Groups:
     """Groups by columns of a collection; a missing value is a value of its own, `unknown`.
 
-    >>> from fallow.images.sources import from_arrays
-    >>> images = from_arrays(
-    ...     [np.zeros((2, 2), np.uint8)] * 3, {"label": ["a", "b", "b"], "site": ["x", "x", "y"]}
-    ... )
+    >>> from fallow.images.sources import open
+    >>> table = {"label": ["a", "b", "b"], "site": ["x", "x", "y"]}
+    >>> images = open([np.full((2, 2), v, np.uint8) for v in range(3)])
+    >>> images = images.join({"path": images.column("path"), **table})
     >>> found = groups_of(images, ["site", "label"])
     >>> [found.names[code] for code in found.codes]
     ['label = a, site = x', 'label = b, site = x', 'label = b, site = y']

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fallow.images import tables
+from fallow.images import tables, wilds
 from fallow.images.collection import MEASURED, Images, Problems, read_bytes, with_columns
 from fallow.images.decode import Unreadable, header, to_uint8
 from fallow.images.listing import Listing
@@ -50,14 +50,22 @@ SPLITS = ("train", "training", "val", "valid", "validation", "dev", "test", "tes
 OWN_LABELS = ("labels.csv", "metadata.csv", "metadata.jsonl", "metadata.parquet")
 
 
-def open(source: Any, labels: Any = None, *, mask: Any = None, name: str | None = None) -> Images:
+def open(
+    source: Any,
+    labels: Any = None,
+    *,
+    mask: Any = None,
+    name: str | None = None,
+    root: str | os.PathLike[str] | None = None,
+) -> Images:
     """Open images: a folder, .zip, .tar, WebDataset shards, .csv/.parquet/.jsonl manifest,
     Hugging Face data set on disk, arrays, or any of these behind an fsspec address.
 
     `labels` is a file or table joined by its column `path`, or one value for each picture;
     without it a labels.csv or metadata file inside the source is used, or folder names;
     False leaves all of them out. `mask` names a folder of the source whose files are masks
-    called like the pictures, or gives one array for each array.
+    called like the pictures, or gives one array for each array. `wilds:iwildcam` is a data set of
+    WILDS below the folder `root`.
 
     >>> images = open([np.full((8, 8), value, np.uint8) for value in (0, 255)], labels=["a", "b"])
     >>> images.labels[1], images[1].max()
@@ -69,10 +77,13 @@ def open(source: Any, labels: Any = None, *, mask: Any = None, name: str | None 
         return _open_sequence(source, labels, mask, name or "arrays")
     address = os.fspath(source)
     try:
-        listing = _list(address)
+        if address.startswith(wilds.PREFIX):
+            listing = wilds.listing(address, root)
+        else:
+            listing = _list(address)
     except OSError as error:
         raise SourceProblem(f"cannot read {address}: {error.strerror or error}") from error
-    shown = name or place(address).name
+    shown = name or place(address).name.removeprefix(wilds.PREFIX)
     own = None
     if labels is None and listing.columns is None:
         own = _own_labels(listing)

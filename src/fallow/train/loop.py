@@ -209,6 +209,7 @@ def fit(
     }
     saved = _open_folder(folder, identity, fabric) if folder else {}
     plan = Plan(method, _streams(method, named, seed, fabric), seed, rank, world)
+    method.meet(named, {name: stream.pack for name, stream in plan.streams.items()})  # type: ignore[misc]
     if plan.count < settings.batch:
         raise Problem(
             f"only {plan.count} of {len(leader)} images can be decoded, fewer than a batch of "

@@ -116,8 +116,10 @@ class Settings(BaseModel):
     accumulate: int = Field(1, ge=1, description="parts a batch is cut into to save memory")
     optimiser: Optimiser = "sgd"
     learning_rate: float = Field(0.06, gt=0, description="at batch 256; scales with the batch")
-    schedule: Literal["cosine", "power"] = Field(
-        "cosine", description="how the rate falls: half a cosine, or (1 - progress) to the 0.9"
+    schedule: Literal["cosine", "power", "inverse"] = Field(
+        "cosine",
+        description="how the rate falls: half a cosine, (1 - progress) to the 0.9, or inverse: "
+        "(1 + 10 progress) to the -0.75",
     )
     start_rate: float = Field(0.0, ge=0, description="share of the learning rate to warm up from")
     final_rate: float = Field(0.0, ge=0, description="share of the learning rate left at the end")
@@ -232,6 +234,16 @@ class Method(nn.Module):
         return (
             isinstance(self.settings, ContrastiveSettings) and self.settings.compose == "distinct"
         )
+
+    def meet(self, images: Mapping[str, Images], packs: Mapping[str, Pack]) -> None:
+        """Before every session: what it may know of its streams' images besides their pixels.
+
+        Weights may still be added here; nothing learnt is there yet, also when a run resumes.
+        """
+
+    def rate_scales(self) -> Mapping[str, float]:
+        """Parts, by name, that learn at another rate: a factor of the common one."""
+        return {}
 
     def before_training(self, pack: Pack, seed: int) -> None:
         """Once, before the first step; what it makes must live in buffers to survive a resume."""

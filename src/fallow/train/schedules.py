@@ -27,14 +27,19 @@ def power(
 
 
 def inverse_power(
-    position: float, total: float, start: float, slope: float = 10.0, exponent: float = 0.75
+    position: float,
+    total: float,
+    start: float,
+    end: float = 0.0,
+    slope: float = 10.0,
+    exponent: float = 0.75,
 ) -> float:
-    """`start`, divided by a power of what has passed: the rate of WILDS' self-training.
+    """`start`, divided by a power of what has passed, never below `end`: WILDS' self-training.
 
     >>> [round(inverse_power(t, 2, 1.0), 3) for t in (0, 1, 2)]
     [1.0, 0.261, 0.166]
     """
-    return float(start * (1 + slope * position / total) ** -exponent)
+    return float(max(end, start * (1 + slope * position / total) ** -exponent))
 
 
 def warm_up_cosine(

@@ -36,12 +36,16 @@ def arranged(batch: dict[str, Batch], device: torch.device) -> Any:
 
 
 def rate(settings: Settings, progress: float) -> float:
-    """The learning rate at some progress: linear warm-up, then half a cosine or a power."""
+    """The learning rate at some progress: linear warm-up, then as its schedule falls."""
     peak = schedules.scaled_rate(settings.learning_rate, settings.batch)
     warm = settings.warmup
     if progress < warm:
         return schedules.ramp(progress, peak * settings.start_rate, peak, warm)
-    falls = {"cosine": schedules.half_cosine, "power": schedules.power}[settings.schedule]
+    falls = {
+        "cosine": schedules.half_cosine,
+        "power": schedules.power,
+        "inverse": schedules.inverse_power,
+    }[settings.schedule]
     return falls(progress - warm, 1 - warm, peak, peak * settings.final_rate)
 
 
@@ -59,6 +63,8 @@ def optimiser_of(method: Method) -> torch.optim.Optimizer:
     learnt: Any = [parameter for parameter in method.parameters() if parameter.requires_grad]
     if s.optimiser in ("adamw", "lars", "lars-mocov3"):  # these spare biases and norms
         learnt = optimisers.parameter_groups(method, s.weight_decay)
+    if scales := method.rate_scales():
+        learnt = optimisers.scaled(learnt, method, scales)
     options: dict[str, Any] = {"momentum": s.momentum}
     if s.optimiser in ("adam", "adamw"):
         options = {"betas": (s.momentum, s.second_momentum)}
