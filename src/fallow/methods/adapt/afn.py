@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from fallow.losses.alignment import longer
+from fallow.losses.domains import longer
 from fallow.methods.adapt.erm import ERM
 from fallow.methods.shared.adapting import Adapter, AdaptSettings, told
 from fallow.train import Batch, Loss, Now

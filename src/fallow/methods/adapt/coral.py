@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from pydantic import Field
 
-from fallow.losses.alignment import coral_of_groups
+from fallow.losses.domains import coral_of_groups
 from fallow.methods.adapt.erm import ERM
 from fallow.methods.shared.adapting import Adapter, AdaptSettings, told
 from fallow.problems import SettingProblem, SourceProblem
