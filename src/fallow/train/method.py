@@ -98,7 +98,7 @@ class Loss:
     """A step's loss, and what the watch and the log want to see of it."""
 
     total: Tensor
-    parts: dict[str, Tensor | float] = field(default_factory=dict)
+    parts: Mapping[str, Tensor | float] = field(default_factory=dict)
     embedding: Tensor | None = None  # B D, for the collapse watch
     trivial: float | None = None  # the loss of a collapsed model
     advice: str | None = None  # if given, a run that sits at the trivial loss stops with it
@@ -299,7 +299,7 @@ class Method(nn.Module):
         """The way in for data-parallel wrappers: `loss`, and how the batch was composed."""
         found = self.loss(batch, now)
         if isinstance(self.settings, ContrastiveSettings) and isinstance(batch, Batch):
-            found.parts |= self.composition(batch)
+            found.parts = {**found.parts} | self.composition(batch)
         return found
 
     def composition(self, batch: Batch) -> dict[str, Tensor | float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -58,9 +58,8 @@ class NoisyStudent(Adapter):
         s = self.settings
         device = next(self.encoder.parameters()).device
         teacher = load_classifier(s.start).to(device).eval()
-        recipe = replace(
-            crop(s.size, s.smallest, s.flip), mean=self.encoder.mean, std=self.encoder.std
-        )
+        light: Any = {"mean": self.encoder.mean, "std": self.encoder.std}
+        recipe = replace(crop(s.size, s.smallest, s.flip), **light)
         self.taught = answers(teacher, packs["target"], recipe, device)
 
     def head(self, features: Tensor) -> Tensor:

@@ -110,9 +110,8 @@ class Adapter(Method):
                 f"the classifier in {self.settings.start} has another encoder "
                 f"({given.encoder.name}) than this run ({self.encoder.name}): use its encoder"
             ) from error
-        self.layers = class_layers(
-            given.encoder.dimension, len(given.names), given.layers[1].in_features
-        )
+        hidden = int(given.layers[1].in_features)  # type: ignore[arg-type]
+        self.layers = class_layers(given.encoder.dimension, len(given.names), hidden)
         self.layers.load_state_dict(given.layers.state_dict())
 
     def meet(self, images: Mapping[str, Images], packs: Mapping[str, Pack]) -> None:
