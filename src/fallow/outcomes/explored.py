@@ -162,7 +162,7 @@ def findings_of(images: Images, ready: Ready, table: pa.Table, found: Survey) ->
         "settings": {"source": images.name, "fingerprint": images.fingerprint},
         "encoder": {"name": ready.encoder.name, "note": ready.note},
         "counts": counts,
-        "headlines": _headlines(counts, found, ready.note),
+        "headlines": _headlines(counts, found, ready.encoder.name, ready.note),
         "problems": problems,
         "items": items,
         "thumbnails": found.measured.thumbnails,
@@ -209,7 +209,7 @@ def _tally(named: Sequence[str | None], chosen: np.ndarray) -> dict[str, int]:
     return dict(sorted(tally.items(), key=lambda pair: -pair[1]))
 
 
-def _headlines(counts: Mapping[str, int], found: Survey, note: str) -> list[str]:
+def _headlines(counts: Mapping[str, int], found: Survey, encoder: str, note: str) -> list[str]:
     """Short sentences for a terminal: the numbers somebody would ask for first."""
     unread = counts["unreadable"]
     first = counted(counts["images"], "image")
@@ -242,6 +242,7 @@ def _headlines(counts: Mapping[str, int], found: Survey, note: str) -> list[str]
             lines.append(f"{doubt} (neighbours confirm {judged.agreement:.0%} of all labels)")
         else:
             lines.append(f"no suspected wrong label (neighbours confirm {judged.agreement:.0%})")
+    lines.append(f"seen with the encoder {encoder}")
     if note:
         lines.append(note)
     return lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,18 @@ def save_csv(path: str | Path, table: pa.Table, columns: Sequence[str] | None = 
     with atomic_write(path) as target:
         csv.write_csv(table.select(kept), target)
     return Path(path)
+
+
+def rounded(table: pa.Table, digits: int = 4) -> pa.Table:
+    """The table with fewer digits, for eyes.
+
+    >>> rounded(pa.table({"share": [1 / 3], "name": ["a"]})).to_pylist()
+    [{'share': 0.3333, 'name': 'a'}]
+    """
+    import pyarrow.compute as pc
+
+    columns = [pc.round(one, digits) if pa.types.is_floating(one.type) else one for one in table]
+    return pa.table(columns, names=table.column_names)
 
 
 def save_parquet(path: str | Path, table: pa.Table) -> Path:
@@ -53,7 +66,9 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Any]) -> Path:
     return Path(path)
 
 
-def saved_run(folder: str | Path, facts: str, what: str, tensors: str = "") -> tuple[Any, Any]:
+def saved_run(
+    folder: str | PathLike[str], facts: str, what: str, tensors: str = ""
+) -> tuple[Any, Any]:
     """The facts and the tensors a verb saved; a Problem that says what is missing.
 
     >>> saved_run("nowhere", "run.json", "a run of spot")

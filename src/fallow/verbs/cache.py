@@ -6,7 +6,7 @@ from typing import Annotated
 
 import pyarrow as pa
 
-from fallow.declare import Option, verb
+from fallow import declare
 from fallow.images import cached_packs, clear_packs
 from fallow.outcomes import Result, counted
 from fallow.problems import SettingProblem, did_you_mean
@@ -15,10 +15,10 @@ from fallow.regions.keep import forget
 DEEDS = ("list", "clear")
 
 
-@verb(example="fallow cache clear")
+@declare.verb(example="fallow cache clear")
 def cache(
     deed: Annotated[
-        str, Option("list: what there is; clear: delete it", choices=DEEDS, argument=True)
+        str, declare.Option("list: what there is; clear: delete it", choices=DEEDS, argument=True)
     ] = "list",
 ) -> Result:
     """Show the packs and what they take, or delete them, and regions and features kept.

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import pyarrow as pa
 
-from fallow.declare import Address, Labels, Option, Out, Seed, Where, verb
+from fallow import declare
 from fallow.device import best_device
 from fallow.encoders import encoder
 from fallow.images import opened
@@ -23,15 +23,17 @@ from fallow.report.learn import compare_page
 FACTS = ("method", "encoder", "steps", "minutes", "loss")
 
 
-@verb(example="fallow compare run-a run-b --on photos/", out="fallow-compare")
+@declare.verb(example="fallow compare run-a run-b --on photos/", out="fallow-compare")
 def compare(
-    runs: Annotated[Sequence[Address], Option("folders of runs of learn", list, argument=True)],
+    runs: Annotated[
+        Sequence[declare.Address], declare.Option("folders of runs of learn", list, argument=True)
+    ],
     *,
-    on: Annotated[Any, Option("labelled images to score all of them on")] = None,
-    labels: Labels = None,
-    where: Where = None,
-    out: Out = None,
-    seed: Seed = 0,
+    on: Annotated[Any, declare.Option("labelled images to score all of them on")] = None,
+    labels: declare.Labels = None,
+    where: declare.Where = None,
+    out: declare.Out = None,
+    seed: declare.Seed = 0,
 ) -> Result:
     """Put runs of `learn` beside each other: final values, scores, curves, settings that differ.
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from fallow.declare import Address, Option, Tell, silent, verb
+from fallow import declare
 from fallow.images.samples import demo as make
 from fallow.outcomes import Result
 from fallow.verbs.explore import explore
 
 
-@verb(example="fallow demo fallow-demo")
+@declare.verb(example="fallow demo fallow-demo")
 def demo(
     folder: Annotated[
-        Address, Option("where the pictures are made", Path, argument=True)
+        declare.Address, declare.Option("where the pictures are made", Path, argument=True)
     ] = "fallow-demo",
     *,
-    tell: Tell = silent,
+    tell: declare.Tell = declare.silent,
 ) -> Result:
     """Make a small sample collection and explore it."""
     place = Path(folder)

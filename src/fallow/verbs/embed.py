@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 import pyarrow as pa
 
-from fallow.declare import Address, EncoderName, Labels, Option, Source, Where, verb
+from fallow import declare
 from fallow.encoders import chosen_encoder
 from fallow.files import atomic_write
 from fallow.images import opened
@@ -19,15 +19,18 @@ from fallow.problems import SettingProblem, SourceProblem
 DECODE_SIDE = 256
 
 
-@verb(example="fallow embed photos/ --encoder hf:facebook/dinov2-small --out vectors.parquet")
+@declare.verb(
+    example="fallow embed photos/ --encoder hf:facebook/dinov2-small --out vectors.parquet"
+)
 def embed(
-    source: Source,
+    source: declare.Source,
     *,
-    labels: Labels = None,
-    where: Where = None,
-    encoder: EncoderName = None,
+    labels: declare.Labels = None,
+    where: declare.Where = None,
+    encoder: declare.EncoderName = None,
     out: Annotated[
-        Address | None, Option("the .parquet or .npy file to write", Path, required=True)
+        declare.Address | None,
+        declare.Option("the .parquet or .npy file to write", Path, required=True),
     ] = None,
     batch: int = 64,
 ) -> Result:

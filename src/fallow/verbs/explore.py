@@ -6,11 +6,12 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated
 
 from threadpoolctl import threadpool_limits
 
-from fallow.declare import Address, EncoderName, Labels, Option, Out, Seed, Source, Where, verb
+from fallow import declare
 from fallow.images import opened
 from fallow.inventory import store
 from fallow.inventory.look import ENCODING, measured, ready_encoder
@@ -21,18 +22,22 @@ from fallow.problems import SettingProblem
 from fallow.report.explore import explore_page
 
 
-@verb(example="fallow explore photos/ --labels labels.csv --out found/", out="{name}-explore")
+@declare.verb(
+    example="fallow explore photos/ --labels labels.csv --out found/", out="{name}-explore"
+)
 def explore(
-    source: Source,
+    source: declare.Source,
     *,
-    labels: Labels = None,
-    where: Where = None,
-    encoder: EncoderName = None,
-    out: Out = None,
-    seed: Seed = 0,
-    groups: Annotated[int | None, Option("so many groups, not the proposed number", int)] = None,
+    labels: declare.Labels = None,
+    where: declare.Where = None,
+    encoder: declare.EncoderName = None,
+    out: declare.Out = None,
+    seed: declare.Seed = 0,
+    groups: Annotated[
+        int | None, declare.Option("so many groups, not the proposed number", int)
+    ] = None,
     export_clean: Annotated[
-        Address | None, Option("write the list of images worth keeping here")
+        declare.Address | None, declare.Option("write the list of images worth keeping here")
     ] = None,
     threads: int = 2,
 ) -> Explored:
@@ -52,7 +57,9 @@ def explore(
     clock = _Clock()
     # the encoder loads while files are listed and decoded
     with ThreadPoolExecutor(ENCODING, thread_name_prefix="fallow-encode") as encoding:
-        ready = encoding.submit(ready_encoder, encoder)
+        # a collection goes on being seen as it was, so that only new content is looked at
+        before = None if encoder is not None or out is None else store.encoder_of(Path(out))
+        ready = encoding.submit(ready_encoder, encoder or before)
         images = opened(source, labels, where)
         place = None if out is None else writable(out)
         clock.lap("open")
@@ -69,7 +76,13 @@ def explore(
     with threadpool_limits(1, user_api="blas"):
         found = survey(images, rows, seen, combined=bool(chosen.note), seed=seed, groups=groups)
     clock.lap("analyse")
-    asked = {"encoder": chosen.encoder.name, "seed": seed, "groups": groups, "out": str(place)}
+    asked = {
+        "encoder": chosen.encoder.name,
+        "seed": seed,
+        "groups": groups,
+        "out": str(place),
+        "seen as before": before is not None,
+    }
     result = Explored(images, chosen, found, explore_page, {**asked, "newly measured": fresh})
     clock.lap("result")
     result.findings["seconds"] = clock.laps

@@ -11,18 +11,7 @@ from typing import Annotated, Any
 
 import torch
 
-from fallow.declare import (
-    Labels,
-    Option,
-    Out,
-    Preset,
-    Seed,
-    Settings,
-    Tell,
-    Where,
-    silent,
-    verb,
-)  # fmt: skip
+from fallow import declare
 from fallow.device import best_device
 from fallow.encoders.base import Preprocessing
 from fallow.encoders.classifier import (
@@ -51,29 +40,35 @@ from fallow.report.forget import forget_page
 from fallow.train import make_settings
 
 
-@verb(
+@declare.verb(
     example="fallow forget my-model --forget list.txt --keep photos/",
     out="{name}-forgotten",
     systems="forget",
     system="laf",
 )
 def forget(
-    model: Annotated[Any, Option("folder of a run of learn --method supervised", argument=True)],
+    model: Annotated[
+        Any, declare.Option("folder of a run of learn --method supervised", argument=True)
+    ],
     *,
-    forget: Annotated[Any, Option("list of paths (text or CSV), or a folder")],
-    keep: Annotated[Any, Option("the images the model was trained on")],
-    test: Annotated[Any, Option("images it never saw; else those whose split is test")] = None,
-    labels: Labels = None,
-    where: Where = None,
+    forget: Annotated[Any, declare.Option("list of paths (text or CSV), or a folder")],
+    keep: Annotated[Any, declare.Option("the images the model was trained on")],
+    test: Annotated[
+        Any, declare.Option("images it never saw; else those whose split is test")
+    ] = None,
+    labels: declare.Labels = None,
+    where: declare.Where = None,
     layer: str | None = None,
     preprocessing: Preprocessing | None = None,
     names: Sequence[str] | None = None,
-    retrain: Annotated[Any, Option("also train without them, to compare with", bool)] = False,
-    out: Out = None,
-    preset: Preset = None,
-    settings: Settings = None,
-    seed: Seed = 0,
-    tell: Tell = silent,
+    retrain: Annotated[
+        Any, declare.Option("also train without them, to compare with", bool)
+    ] = False,
+    out: declare.Out = None,
+    preset: declare.Preset = None,
+    settings: declare.Settings = None,
+    seed: declare.Seed = 0,
+    tell: declare.Tell = declare.silent,
 ) -> Forgotten:
     """Make a model forget some of the images it was trained on, without their labels.
 

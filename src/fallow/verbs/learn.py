@@ -8,24 +8,7 @@ from typing import Annotated, Any
 
 import torch
 
-from fallow import encoders
-from fallow.declare import (
-    Bar,
-    EncoderName,
-    Epochs,
-    Labels,
-    Minutes,
-    Option,
-    Out,
-    Preset,
-    Seed,
-    Settings,
-    Source,
-    Tell,
-    Where,
-    silent,
-    verb,
-)  # fmt: skip
+from fallow import declare, encoders
 from fallow.images import opened
 from fallow.measure.scores import scores, split_of
 from fallow.methods import budget, find, settle
@@ -36,27 +19,27 @@ from fallow.report.learn import learn_page
 from fallow.train import Run, fit, launch, make_settings
 
 
-@verb(
+@declare.verb(
     example="fallow learn photos/ --method swav --epochs 100 --out my-encoder",
     out="{name}-{method}",
     systems="learn",
     system="method",
 )
 def learn(
-    source: Source,
+    source: declare.Source,
     *,
-    method: Annotated[str | None, Option("simclr, swav, ...; chosen if left out")] = None,
-    encoder: EncoderName = None,
-    labels: Labels = None,
-    where: Where = None,
-    minutes: Minutes = None,
-    epochs: Epochs = None,
-    out: Out = None,
-    preset: Preset = None,
-    settings: Settings = None,
-    seed: Seed = 0,
-    tell: Tell = silent,
-    progress_bar: Bar = False,
+    method: Annotated[str | None, declare.Option("simclr, swav, ...; chosen if left out")] = None,
+    encoder: declare.EncoderName = None,
+    labels: declare.Labels = None,
+    where: declare.Where = None,
+    minutes: declare.Minutes = None,
+    epochs: declare.Epochs = None,
+    out: declare.Out = None,
+    preset: declare.Preset = None,
+    settings: declare.Settings = None,
+    seed: declare.Seed = 0,
+    tell: declare.Tell = declare.silent,
+    progress_bar: declare.Bar = False,
 ) -> Learnt:
     """Train an encoder on images without labels, for some minutes or epochs.
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import pyarrow as pa
 
-from fallow.declare import Option, verb
+from fallow import declare
 from fallow.methods import find, module_of, rooms, slugs
 from fallow.outcomes import Result
 
@@ -23,9 +23,12 @@ FAMILIES = {
 }
 
 
-@verb(example="fallow papers --taxonomy")
+@declare.verb(example="fallow papers --taxonomy")
 def papers(
-    *, taxonomy: Annotated[bool, Option("the methods of learn by what they predict", bool)] = False
+    *,
+    taxonomy: Annotated[
+        bool, declare.Option("the methods of learn by what they predict", bool)
+    ] = False,
 ) -> Result:
     """Every system in the package: its verb, its name, and what it is for.
 

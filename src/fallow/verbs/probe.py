@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import pyarrow as pa
 
-from fallow import encoders
-from fallow.declare import Labels, Option, Seed, Where, verb
+from fallow import declare, encoders
 from fallow.device import best_device
 from fallow.images import opened
 from fallow.measure.scores import scores, sentences, split_of
@@ -18,14 +17,16 @@ from fallow.outcomes import Result
 from fallow.problems import SettingProblem
 
 
-@verb(example="fallow probe my-encoder --labels labels.csv")
+@declare.verb(example="fallow probe my-encoder --labels labels.csv")
 def probe(
-    run: Annotated[Any, Option("folder of a run, or an encoder name", argument=True)],
-    source: Annotated[Any, Option("images; the run's own if left out", argument=True)] = None,
+    run: Annotated[Any, declare.Option("folder of a run, or an encoder name", argument=True)],
+    source: Annotated[
+        Any, declare.Option("images; the run's own if left out", argument=True)
+    ] = None,
     *,
-    labels: Labels = None,
-    where: Where = None,
-    seed: Seed = 0,
+    labels: declare.Labels = None,
+    where: declare.Where = None,
+    seed: declare.Seed = 0,
 ) -> Result:
     """k-NN and linear probe of a run's encoder on labelled images.
 

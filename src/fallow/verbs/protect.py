@@ -11,23 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 import pyarrow as pa
 
-from fallow.declare import (
-    Address,
-    Bar,
-    EncoderName,
-    Epochs,
-    Labels,
-    Minutes,
-    Option,
-    Preset,
-    Seed,
-    Settings,
-    Source,
-    Tell,
-    Where,
-    silent,
-    verb,
-)  # fmt: skip
+from fallow import declare
 from fallow.encoders import chosen_encoder
 from fallow.images import Images, opened
 from fallow.measure.verification import Verification, labels_to_verify, said, sentences, verified
@@ -67,36 +51,38 @@ class Protected(Result):
         return place
 
 
-@verb(
+@declare.verb(
     example="fallow protect photos/ --out copies/ --labels labels.csv --verify",
     systems="protect",
     system="uc",
 )
 def protect(
-    source: Source,
+    source: declare.Source,
     *,
-    out: Annotated[Address, Option("empty folder for the copies (PNG)", Path)],
+    out: Annotated[declare.Address, declare.Option("empty folder for the copies (PNG)", Path)],
     private: Annotated[
-        Address | None, Option("folder for report and protector, never to be published", Path)
+        declare.Address | None,
+        declare.Option("folder for report and protector, never to be published", Path),
     ] = None,
     protector: Annotated[
-        Address | None, Option("private folder of an earlier run: use its patterns", Path)
+        declare.Address | None,
+        declare.Option("private folder of an earlier run: use its patterns", Path),
     ] = None,
-    labels: Labels = None,
-    where: Where = None,
-    encoder: EncoderName = None,
-    minutes: Minutes = None,
-    epochs: Epochs = None,
+    labels: declare.Labels = None,
+    where: declare.Where = None,
+    encoder: declare.EncoderName = None,
+    minutes: declare.Minutes = None,
+    epochs: declare.Epochs = None,
     verify: Annotated[
         bool | Verification,
-        Option("train a stranger's model on the copies (needs labels)", bool),
+        declare.Option("train a stranger's model on the copies (needs labels)", bool),
     ] = False,
-    verify_epochs: Annotated[int, Option("of each of the stranger's trainings", int)] = 15,
-    preset: Preset = None,
-    settings: Settings = None,
-    seed: Seed = 0,
-    tell: Tell = silent,
-    progress_bar: Bar = False,
+    verify_epochs: Annotated[int, declare.Option("of each of the stranger's trainings", int)] = 15,
+    preset: declare.Preset = None,
+    settings: declare.Settings = None,
+    seed: declare.Seed = 0,
+    tell: declare.Tell = declare.silent,
+    progress_bar: declare.Bar = False,
 ) -> Protected:
     """Write copies that teach a stranger's model less; measure how much with `verify`.
 

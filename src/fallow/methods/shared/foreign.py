@@ -19,7 +19,8 @@ import numpy as np
 from fallow.encoders.concepts import BACKGROUND, Concepts, concepts, read_concepts
 from fallow.encoders.windows import sliding
 from fallow.files import atomic_write, cache_dir, fingerprint
-from fallow.images.masks import IGNORE, Classes, read_masks, with_masks
+from fallow.images.classes import Classes
+from fallow.images.masks import IGNORE, read_masks, with_masks
 from fallow.methods.shared.segment import enlarged, on_stage, window_for
 from fallow.problems import Problem, SettingProblem, SourceProblem
 
