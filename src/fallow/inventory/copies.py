@@ -1,20 +1,215 @@
-"""Which pictures are copies of one another, and what was done to them."""
+"""Which pictures are copies of one another, and what was done to them.
+
+Pairs are suggested by points whose codes agree, and by whoever knows neighbours; each is laid over
+the other and judged by its pixels. A copy shows all of a picture, or is all shown in it, with no
+part that moved: two photos of one scene do not pass, however alike.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from fallow.inventory.alignment import _bits
-from fallow.inventory.keypoints import Keypoints
+from fallow.inventory.alignment import Compared, aligned, bits, compared
+from fallow.inventory.changes import described
+from fallow.inventory.duplicates import NearGroup
+from fallow.inventory.keypoints import Keypoints, keypoints, luma, small
 
 NEAR = 24  # bits of 128 in which two codes that suggest a pair may differ
 AHEAD = 6  # codes each is compared with, in every order they are sorted in
 NEEDED = 4  # points of a picture that must suggest the same other one
 MOST = 6  # other pictures looked at for each
+AGREEING = 8  # points that must agree on one map before pixels are compared
+PROMISING = 0.6  # agreement under that map before it is refined
+HELD = 512  # small pictures in memory at once
+
+# What `recipes.judgement_copies` chose: a copy is where the weighted sum is above zero. The values
+# are those `_values` makes of a comparison.
+WEIGHTS = (1.6, 1.0, 20.0, 2.2)
+OFFSET = -30.0
 
 
-def suggested(points: list[Keypoints]) -> np.ndarray:
+class Copy(NamedTuple):
+    """One picture that is a copy of another: rows, what was done in words, and how surely."""
+
+    row: int
+    of: int
+    change: str
+    score: float  # above 0; about 1 at the weakest copy the threshold was chosen on
+
+
+class Pair(NamedTuple):
+    """Two pictures laid over each other."""
+
+    first: int
+    second: int
+    mirrored: bool
+    compared: Compared
+
+
+def find_copies(
+    pictures: Sequence[np.ndarray],
+    *,
+    sizes: np.ndarray | None = None,
+    near: np.ndarray | None = None,
+    points: Sequence[Keypoints] | None = None,
+    threads: int = 1,
+) -> list[Copy]:
+    """Copies among small pictures (H W 3 or H W, uint8), whose short side is best 128 to 160.
+
+    `pictures` may decode on demand: at most HELD are kept. `sizes` (N 2) are width and height of
+    the files, which tell a reduced copy; `near` (N k) are rows that look alike to an encoder,
+    compared as they are where no points suggest a pair; `points` are those of `picture_points`,
+    where they were found while decoding.
+
+    >>> draw = np.random.default_rng(0)
+    >>> photo = draw.integers(0, 256, (9, 12, 3)).astype(np.uint8).repeat(16, 0).repeat(16, 1)
+    >>> other = draw.integers(0, 256, (9, 12, 3)).astype(np.uint8).repeat(16, 0).repeat(16, 1)
+    >>> found = find_copies([photo, other, photo[:, ::-1]])
+    >>> [(copy.row, copy.of, copy.change) for copy in found]
+    [(2, 0, 'mirrored')]
+    """
+    if points is None:
+        with ThreadPoolExecutor(threads) as pool:
+            points = list(pool.map(picture_points, pictures))
+    if sizes is None:
+        sizes = np.array([picture.shape[1::-1] for picture in pictures]).reshape(-1, 2)
+    pairs = [pair for pair in compared_pairs(pictures, points, near, threads) if score(pair) > 0]
+    found = []
+    for pair in pairs:
+        row, of, change = described(
+            pair.first,
+            pair.second,
+            pair.mirrored,
+            pair.compared,
+            pictures[pair.first],
+            pictures[pair.second],
+            sizes,
+        )
+        found.append(Copy(row, of, change, score(pair)))
+    return sorted(found)
+
+
+def picture_points(picture: np.ndarray) -> Keypoints:
+    """The points of one picture, as `find_copies` needs them."""
+    return keypoints(small(luma(picture)))
+
+
+def score(pair: Pair) -> float:
+    """Above zero for copies."""
+    return float(np.dot(values(pair.compared), WEIGHTS) + OFFSET)
+
+
+def values(pair: Compared) -> np.ndarray:
+    """What a comparison says, on scales on which sums make sense; more speaks for a copy."""
+    return np.array(
+        [
+            -np.log(1.03 - min(pair.agreement, 1.0)),
+            -np.log(pair.displacement + 0.03),
+            min(pair.covered, 0.97),
+            -np.log(pair.changed * (1 - pair.written) + 3e-4),
+        ]
+    )
+
+
+def compared_pairs(
+    pictures: Sequence[np.ndarray],
+    points: Sequence[Keypoints],
+    near: np.ndarray | None = None,
+    threads: int = 1,
+) -> list[Pair]:
+    """Every suggested pair of pictures that could be laid over each other, the better way round."""
+
+    @lru_cache(HELD)
+    def plane(row: int) -> np.ndarray:
+        return small(luma(pictures[row]))
+
+    def by_points(job: np.ndarray) -> Pair | None:
+        first, second, mirrored, _ = (int(value) for value in job)
+        number, affine = aligned(
+            points[first], points[second], plane(first).shape[1], bool(mirrored)
+        )
+        if number < AGREEING:
+            return None
+        return _pair(plane, first, second, bool(mirrored), affine)
+
+    def as_they_are(job: tuple[int, int]) -> Pair | None:
+        first, second = job
+        (height, width), (other_height, other_width) = plane(first).shape, plane(second).shape
+        x, y = other_width / width, other_height / height
+        affine = np.array([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5]])
+        return _pair(plane, first, second, False, affine)
+
+    jobs = suggested(points)
+    with ThreadPoolExecutor(threads) as pool:
+        found = list(pool.map(by_points, jobs[np.lexsort((jobs[:, 1], jobs[:, 0]))]))
+        laid = {(pair.first, pair.second) for pair in found if pair is not None}
+        found += pool.map(as_they_are, sorted(_neighbouring(near) - laid))
+    best: dict[tuple[int, int], Pair] = {}
+    for pair in found:
+        if pair is not None:
+            key = pair.first, pair.second
+            if key not in best or score(pair) > score(best[key]):
+                best[key] = pair
+    return list(best.values())
+
+
+def _pair(
+    plane: Callable[[int], np.ndarray], first: int, second: int, mirrored: bool, affine: np.ndarray
+) -> Pair | None:
+    source = plane(first)
+    if mirrored:
+        source = np.ascontiguousarray(source[:, ::-1])
+    found = compared(source, plane(second), affine, PROMISING)
+    return None if found is None else Pair(first, second, mirrored, found)
+
+
+def _neighbouring(near: np.ndarray | None) -> set[tuple[int, int]]:
+    if near is None:
+        return set()
+    return {
+        (min(row, int(other)), max(row, int(other)))
+        for row, others in enumerate(near)
+        for other in others
+        if row != other
+    }
+
+
+def copy_groups(copies: Sequence[Copy], worth: np.ndarray) -> list[NearGroup]:
+    """Groups around the copy worth keeping: everything in one is directly a copy of that one.
+
+    `worth` (N M) ranks pictures, first column first, larger better. A picture that others are
+    copies of goes before them; chains of small steps do not tie different pictures together.
+
+    >>> chain = [Copy(1, 0, "", 1.0), Copy(2, 1, "", 1.0)]
+    >>> [group.items for group in copy_groups(chain, np.array([[3.0], [2.0], [1.0]]))]
+    [[0, 1]]
+    """
+    partners: dict[int, set[int]] = {}
+    made: set[int] = set()
+    for copy in copies:
+        partners.setdefault(copy.row, set()).add(copy.of)
+        partners.setdefault(copy.of, set()).add(copy.row)
+        made.add(copy.row)
+    order = sorted(partners, key=lambda row: (row in made, *(-worth[row]), row))
+    taken: set[int] = set()
+    groups = []
+    for keep in order:
+        others = partners[keep] - taken
+        if keep in taken or not others:
+            continue
+        items = sorted({keep, *others})
+        taken.update(items)
+        groups.append(NearGroup(items, keep, [0] * len(items)))
+    return sorted(groups, key=lambda group: group.items[0])
+
+
+def suggested(points: Sequence[Keypoints]) -> np.ndarray:
     """Pairs of pictures that share several points.  P 4: row, other row, mirrored, shared.
 
     The codes are sorted eight times, each time from another bit on; codes that differ little stand
@@ -77,7 +272,7 @@ def _neighbours(
             low, high = codes[second, 0], codes[second, 1]
             if mirrored:
                 low, high = high, low
-            if _bits(codes[first, 0] ^ low) + _bits(codes[first, 1] ^ high) > near:
+            if bits(codes[first, 0] ^ low) + bits(codes[first, 1] ^ high) > near:
                 continue
             a, b = (first, second) if owner[first] < owner[second] else (second, first)
             slot = _slot(owner[a], owner[b], int(mirrored), len(masks))
@@ -85,7 +280,7 @@ def _neighbours(
             after = before | (np.uint32(1) << np.uint32(number[a] & 31))
             if after != before:
                 masks[slot] = after
-                if _bits(np.uint64(after)) >= needed:
+                if bits(np.uint64(after)) >= needed:
                     if size == len(found):
                         found = np.concatenate((found, np.empty(size, np.int64)))
                     found[size] = (
@@ -100,7 +295,7 @@ def _shared(pairs: np.ndarray, masks: np.ndarray) -> np.ndarray:
     result = np.empty(len(pairs), np.int64)
     for place in range(len(pairs)):
         slot = _slot(pairs[place, 0], pairs[place, 1], pairs[place, 2], len(masks))
-        result[place] = _bits(np.uint64(masks[slot]))
+        result[place] = bits(np.uint64(masks[slot]))
     return result
 
 

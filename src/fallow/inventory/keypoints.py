@@ -118,7 +118,7 @@ def resized(plane: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _smooth(plane: np.ndarray) -> np.ndarray:
+def smooth(plane: np.ndarray) -> np.ndarray:
     """Weights 1 2 1 both ways; the rim is repeated."""
     height, width = plane.shape
     across = np.empty_like(plane)
@@ -146,7 +146,7 @@ def _corners(across: np.ndarray, down: np.ndarray) -> np.ndarray:
             xx[y, x] = across[y, x] * across[y, x]
             xy[y, x] = across[y, x] * down[y, x]
             yy[y, x] = down[y, x] * down[y, x]
-    xx, xy, yy = _smooth(_smooth(xx)), _smooth(_smooth(xy)), _smooth(_smooth(yy))
+    xx, xy, yy = smooth(smooth(xx)), smooth(smooth(xy)), smooth(smooth(yy))
     result = np.empty_like(across)
     half = np.float32(0.5)
     for y in range(height):
@@ -288,18 +288,18 @@ def _found(
     for level in range(len(points)):
         if level:
             scale = 0.5 ** (level / 2)
-            height = int(round(plane.shape[0] * scale))
-            width = int(round(plane.shape[1] * scale))
+            height = round(plane.shape[0] * scale)
+            width = round(plane.shape[1] * scale)
             if min(height, width) < 20:
                 break
             current = resized(plane, height, width)
-        smooth = _smooth(current)
-        height, width = smooth.shape
-        across, down = np.zeros_like(smooth), np.zeros_like(smooth)
+        soft = smooth(current)
+        height, width = soft.shape
+        across, down = np.zeros_like(soft), np.zeros_like(soft)
         for y in range(1, height - 1):
             for x in range(1, width - 1):
-                across[y, x] = half * (smooth[y, x + 1] - smooth[y, x - 1])
-                down[y, x] = half * (smooth[y + 1, x] - smooth[y - 1, x])
+                across[y, x] = half * (soft[y, x + 1] - soft[y, x - 1])
+                down[y, x] = half * (soft[y + 1, x] - soft[y - 1, x])
         peaks = _peaks(_corners(across, down), points[level], 0.3)
         scale_x, scale_y = plane.shape[1] / width, plane.shape[0] / height
         for place in range(len(peaks)):
