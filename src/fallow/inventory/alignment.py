@@ -24,6 +24,7 @@ class Compared(NamedTuple):
     back: np.ndarray  # 3 3: from places in the second picture to places in the first, mirrored
     agreement: float  # correlation of blocks, the worst third left out
     displacement: float  # pixels that blocks still lie beside one another
+    held: float  # about the number of blocks that hold anything to compare
     covered: float  # share of the smaller picture that the other shows, at most 1
     noise: float  # usual difference where nothing has changed
     changed: float  # mass of what is in only one of them
@@ -329,8 +330,8 @@ def _over(sums: np.ndarray, kind: int, top: int, bottom: int, left: int, right: 
 @njit(cache=True, nogil=True, fastmath=True)
 def agreement(
     target: np.ndarray, other: np.ndarray, seen: np.ndarray, side: int
-) -> tuple[float, float]:
-    """Mean correlation of blocks, weighted by what they hold, and how far blocks lie beside.
+) -> tuple[float, float, float]:
+    """Mean correlation of blocks, how far blocks lie beside, and how much they hold together.
 
     The worst third is left out of both, so that what was written over a picture does not count.
     The second is the mean displacement in pixels, at most 2, under which blocks would agree
@@ -395,6 +396,7 @@ def agreement(
     return (
         _best(-found[:, 1], found[:, 0]) * -1.0,
         _best(found[:, 3], found[:, 2]),
+        found[:, 0].sum() / 8,
     )
 
 
@@ -686,6 +688,7 @@ def compared(
         back / back[2, 2],
         laid.agreement,
         laid.displacement,
+        laid.held,
         float(min(covered, 1.0)),
         noise,
         changed,
@@ -700,6 +703,7 @@ class _Laid(NamedTuple):
     back: np.ndarray
     agreement: float
     displacement: float
+    held: float
 
 
 def _laid(target: np.ndarray, source: np.ndarray, back: np.ndarray, rounds: int) -> _Laid:

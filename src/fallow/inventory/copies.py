@@ -30,8 +30,8 @@ HELD = 512  # small pictures in memory at once
 
 # What `recipes.judgement_copies` chose: a copy is where the weighted sum is above zero. The values
 # are those `_values` makes of a comparison.
-WEIGHTS = (1.6, 1.0, 20.0, 2.2)
-OFFSET = -30.0
+WEIGHTS = (1.5, 0.6, 20.0, 1.5, 2.0)
+OFFSET = -40.0
 
 
 class Copy(NamedTuple):
@@ -113,6 +113,7 @@ def values(pair: Compared) -> np.ndarray:
             -np.log(pair.displacement + 0.03),
             min(pair.covered, 0.97),
             -np.log(pair.changed * (1 - pair.written) + 3e-4),
+            np.log(min(pair.held, 20.0) + 1),
         ]
     )
 
