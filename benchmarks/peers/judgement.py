@@ -37,7 +37,7 @@ def fastdup_pairs(folder):
     names = ("filename_from", "filename_to")
     pairs = [
         (places[Path(one).name], places[Path(two).name], float(close))
-        for one, two, close in zip(*(table[name] for name in names), table["distance"])
+        for one, two, close in zip(*(table[name] for name in names), table["distance"], strict=True)
     ]
     shutil.rmtree(work, ignore_errors=True)
     return {"pairs": pairs}
@@ -48,7 +48,8 @@ def fastdup_strangers(folder):
     found, places, work = fastdup_run(folder)
     table = found.similarity(data=False)
     closest = [0.0] * len(places)
-    for one, two, close in zip(table["filename_from"], table["filename_to"], table["distance"]):
+    columns = (table[name] for name in ("filename_from", "filename_to", "distance"))
+    for one, two, close in zip(*columns, strict=True):
         for name in (one, two):
             place = places[Path(name).name]
             closest[place] = max(closest[place], float(close))
@@ -103,7 +104,9 @@ def cleanvision_issues(folder):
     for kind in ("dark", "light", "blurry", "low_information", "odd_size", "odd_aspect_ratio"):
         scores = np.zeros(len(rows))
         scores[rows] = -table[f"{kind}_score"].to_numpy(float)
-        flagged = sorted(row for row, bad in zip(rows, table[f"is_{kind}_issue"]) if bad)
+        flagged = sorted(
+            row for row, bad in zip(rows, table[f"is_{kind}_issue"], strict=True) if bad
+        )
         issues[kind] = {"scores": scores.tolist(), "flagged": flagged}
     return {"issues": issues}
 
