@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from benchmarks.__main__ import names
 from benchmarks.judgement import measures, planted, sets
 from benchmarks.judgement.changes import KINDS

@@ -4,10 +4,10 @@ import io
 
 import numpy as np
 import pytest
+from benchmarks.judgement.changes import KINDS, change
 from PIL import Image
 from skimage import data
 
-from benchmarks.judgement.changes import KINDS, change
 from fallow.inventory.copies import (
     MOST,
     Copy,
