@@ -19,6 +19,7 @@ from benchmarks.judgement import planted, sets
 from benchmarks import record
 from fallow.images.decode import decode
 from fallow.inventory import copies
+from fallow.inventory.alignment import Compared
 
 # Pictures of one magnetic tile at several exposures are in truth copies to a person, and its
 # archive does not say which are of one tile: that set is not among these.
@@ -44,6 +45,7 @@ MARGIN = 0.5  # of the step from the strongest false pair to the copies above it
 class Measured(NamedTuple):
     """Pairs of one set."""
 
+    pairs: list[copies.Pair]
     values: np.ndarray  # P V
     true: np.ndarray  # P bool
     kinds: list[tuple[str, int] | None]  # of the planted pairs among them
@@ -96,9 +98,12 @@ def measured(
             kinds = [_kind(text) for text in stored["kinds"]]
             lost = [_kind(text) for text in stored["lost"]]
             number = int(stored["planted"])
-            return Measured(
-                stored["values"], stored["true"], kinds, number, [kind for kind in lost if kind]
-            )
+            pairs = [
+                copies.Pair(int(row[0]), int(row[1]), False, Compared(np.eye(3), *row[2:]))
+                for row in stored["rows"]
+            ]
+            lost = [kind for kind in lost if kind]
+            return Measured(pairs, stored["values"], stored["true"], kinds, number, lost)
     drawn = sets.collection(data, name, most=most, seed=seed)
     problem = planted.copies(drawn, each=each, seed=seed)
     pictures = [decode(content, SIDE) for content in problem.collection.contents]
@@ -111,6 +116,7 @@ def measured(
     kinds = [own.get(frozenset((pair.first, pair.second))) for pair in pairs]
     met = {frozenset((pair.first, pair.second)) for pair in pairs}
     found = Measured(
+        pairs,
         np.stack([copies.values(pair.compared) for pair in pairs]),
         np.array([source[pair.first] == source[pair.second] for pair in pairs]),
         kinds,
@@ -121,6 +127,7 @@ def measured(
         kept.parent.mkdir(parents=True, exist_ok=True)
         np.savez(
             kept,
+            rows=np.array([(one.first, one.second, *one.compared[1:]) for one in pairs]),
             values=found.values,
             true=found.true,
             kinds=[f"{kind[0]} {kind[1]}" if kind else "" for kind in kinds],
@@ -142,17 +149,22 @@ def chosen(rest: list[Measured]) -> tuple[np.ndarray, float]:
     values = np.concatenate([one.values for one in rest])
     true = np.concatenate([one.true for one in rest])
     middle, spread = values.mean(axis=0), values.std(axis=0) + 1e-9
-    model = LogisticRegression(C=10, max_iter=5000).fit((values - middle) / spread, true)
-    weights = model.coef_[0] / spread
+    left = np.ones(len(true), bool)
+    for _ in range(2):  # what a stronger pair speaks against is no case; strength needs weights
+        model = LogisticRegression(C=10, max_iter=5000)
+        model.fit(((values - middle) / spread)[left], true[left])
+        weights = model.coef_[0] / spread
+        left = np.concatenate([copies.consistent(one.pairs, one.values @ weights) for one in rest])
     sums = values @ weights
-    strongest = float(sums[~true].max())
-    above = sums[true & (sums > strongest)]
+    strongest = float(sums[~true & left].max())
+    above = sums[true & left & (sums > strongest)]
     step = float(np.quantile(above, 0.02)) - strongest
     return weights, -(strongest + MARGIN * step)
 
 
 def judged(one: Measured, weights: np.ndarray, offset: float) -> dict[str, Any]:
-    flagged = one.values @ weights + offset > 0
+    scores = one.values @ weights + offset
+    flagged = (scores > 0) & copies.consistent(one.pairs, scores)
     missed = [kind for kind, up in zip(one.kinds, flagged, strict=True) if kind and not up]
     right = sum(1 for kind, up in zip(one.kinds, flagged, strict=True) if kind and up)
     return {

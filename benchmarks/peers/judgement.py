@@ -33,7 +33,7 @@ def fastdup_run(folder):
 
 def fastdup_pairs(folder):
     found, places, work = fastdup_run(folder)
-    table = found.similarity(data=False)
+    table = found.similarity()
     names = ("filename_from", "filename_to")
     pairs = [
         (places[Path(one).name], places[Path(two).name], float(close))
@@ -46,7 +46,7 @@ def fastdup_pairs(folder):
 def fastdup_strangers(folder):
     """The farther from its nearest neighbour, the stranger."""
     found, places, work = fastdup_run(folder)
-    table = found.similarity(data=False)
+    table = found.similarity()
     closest = [0.0] * len(places)
     columns = (table[name] for name in ("filename_from", "filename_to", "distance"))
     for one, two, close in zip(*columns, strict=True):

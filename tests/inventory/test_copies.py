@@ -8,9 +8,12 @@ from benchmarks.judgement.changes import KINDS, change
 from PIL import Image
 from skimage import data
 
+from fallow.inventory.alignment import Compared
 from fallow.inventory.copies import (
     MOST,
     Copy,
+    Pair,
+    consistent,
     copy_groups,
     find_copies,
     picture_points,
@@ -129,6 +132,17 @@ def test_codes_of_a_mirrored_picture_change_places(photos):
     assert len(own) > 0.7 * len(found.levels)
     same = found.codes[own] == mirrored.codes[theirs[own]][:, ::-1]
     assert same.mean() > 0.95
+
+
+def laid(first: int, second: int, changed: float) -> Pair:
+    return Pair(first, second, False, Compared(np.eye(3), 0.97, 0.01, 20.0, 1.0, 0.0, changed, 0.0))
+
+
+def test_a_poor_copy_goes_with_one_of_two_photos_between_which_something_moved():
+    pairs = [laid(0, 1, 0.05), laid(0, 2, 0.0), laid(1, 2, 0.0)]
+    assert consistent(pairs, np.array([-1.0, 3.0, 2.0])).tolist() == [True, True, False]
+    still = [laid(0, 1, 0.001), *pairs[1:]]
+    assert consistent(still, np.array([1.0, 3.0, 2.0])).all()
 
 
 def test_points_of_nothing_are_none():

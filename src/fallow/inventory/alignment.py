@@ -15,6 +15,7 @@ TURN = 25  # degrees
 CLOSE = 3.0  # pixels an inlier may lie beside its place, once the fit is good
 BLOCK = 12  # pixels of a compared block
 ROUNDS = 10  # of the dense refinement
+HELD = 8  # blocks that must hold something before a pair can be judged
 WINDOW = 6  # pixels around each that local contrast is taken from
 
 
@@ -528,7 +529,7 @@ def _panel(changed: np.ndarray, clipped: np.ndarray) -> tuple[float, float]:
     height, width = changed.shape
     label = np.zeros((height, width), np.int32)
     stack = np.empty((height * width, 2), np.int32)
-    total, largest, number, area = 0, 0, 0, 1
+    total, largest, number, area = 0, 0, 0, 1.0
     for y in range(height):
         for x in range(width):
             if not changed[y, x] or label[y, x]:
@@ -562,7 +563,7 @@ def _panel(changed: np.ndarray, clipped: np.ndarray) -> tuple[float, float]:
                 area = filled / ((bottom + 1 - top) * (right + 1 - left))
     if total < 10:
         return 1.0, 1.0
-    return largest / total, float(area)
+    return largest / total, area
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -643,7 +644,7 @@ def compared(
     they agree less than `least`: refining it is what takes the time.
     """
     scale = float(np.sqrt(abs(np.linalg.det(affine[:, :2]))))
-    if not 0.25 < scale < 4:
+    if not 0.3 < scale < 3.3:
         return None
     forth = np.vstack([affine, [0.0, 0.0, 1.0]])
     inwards = scale <= 1  # the second is the coarser one
@@ -672,16 +673,17 @@ def compared(
         )
         if softer.agreement > laid.agreement:
             laid = softer
+    if laid.held < HELD:
+        return None
     noise, changed, one_sided, whole, filled = differences(laid.target, laid.other, laid.seen)
-    back, seen = laid.back, laid.seen
+    back = laid.back
     # one colour that only covers, or one piece that fills its box, was written or pasted over
     colour = max(one_sided - 0.8, 0.0) / 0.2
     panel = max(whole - 0.85, 0.0) / 0.15 * min(filled / 0.6, 1.0)
-    corners = np.array([[0, 0, 1], [shape[1] - 1, 0, 1], [0, shape[0] - 1, 1]], np.float64).T
-    corners = back @ corners
-    x, y = corners[:2] / corners[2]
-    area = abs((x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0]))
-    covered = max(seen.mean(), seen.mean() * area / source.size)
+    there = np.linalg.inv(back)
+    covered = max(
+        shown(laid.target, back, *source.shape), shown(source, there / there[2, 2], *shape)
+    )
     back = np.linalg.inv(shrunk) @ back
     back = back if inwards else np.linalg.inv(back)
     return Compared(
@@ -711,4 +713,45 @@ def _laid(target: np.ndarray, source: np.ndarray, back: np.ndarray, rounds: int)
     back = refined(normalised(source, WINDOW)[0], even, spread, back / back[2, 2], rounds)
     back = back / back[2, 2]
     other, seen = warped(source, (target.shape[0], target.shape[1]), back)
+    seen = _within(seen, 2)  # at the rim, smoothing has mixed in what surrounds a picture
     return _Laid(target, other, seen, back, *agreement(target, other, seen, BLOCK))
+
+
+@njit(cache=True, nogil=True)
+def _within(seen: np.ndarray, rim: int) -> np.ndarray:
+    """Where everything up to so many pixels around is seen as well."""
+    height, width = seen.shape
+    result = np.zeros_like(seen)
+    for y in range(rim, height - rim):
+        for x in range(rim, width - rim):
+            result[y, x] = (
+                seen[y, x]
+                and seen[y - rim, x - rim]
+                and seen[y - rim, x + rim]
+                and seen[y + rim, x - rim]
+                and seen[y + rim, x + rim]
+            )
+    return result
+
+
+@njit(cache=True, nogil=True)
+def shown(plane: np.ndarray, back: np.ndarray, height: int, width: int) -> float:
+    """Share of a picture that lies inside another of this size; fill of one tone does not count.
+
+    `back` leads from places in the picture to places in the other.
+    """
+    inside, tones = 0, np.zeros(256, np.int64)
+    for y in range(0, plane.shape[0], 2):
+        for x in range(0, plane.shape[1], 2):
+            deep = back[2, 0] * x + back[2, 1] * y + back[2, 2]
+            u = (back[0, 0] * x + back[0, 1] * y + back[0, 2]) / deep
+            v = (back[1, 0] * x + back[1, 1] * y + back[1, 2]) / deep
+            if deep > 0 and -1.5 < u < width + 0.5 and -1.5 < v < height + 0.5:
+                inside += 1
+            else:
+                tones[min(max(int(plane[y, x] + 0.5), 0), 255)] += 1
+    outside = tones.sum()
+    most = 0
+    for tone in range(2, 254):
+        most = max(most, tones[tone - 2 : tone + 3].sum())
+    return inside / max(inside + outside - most, 1)

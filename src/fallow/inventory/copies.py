@@ -26,11 +26,12 @@ NEEDED = 4  # points of a picture that must suggest the same other one
 MOST = 6  # other pictures looked at for each
 AGREEING = 8  # points that must agree on one map before pixels are compared
 PROMISING = 0.6  # agreement under that map before it is refined
+MOVED = 0.004  # mass of what is in one picture only from which something has moved
 HELD = 512  # small pictures in memory at once
 
 # What `recipes.judgement_copies` chose: a copy is where the weighted sum is above zero. The values
 # are those `_values` makes of a comparison.
-WEIGHTS = (1.5, 0.6, 20.0, 1.5, 2.0)
+WEIGHTS = (2.0, 2.0, 20.0, 1.6)
 OFFSET = -40.0
 
 
@@ -79,9 +80,11 @@ def find_copies(
             points = list(pool.map(picture_points, pictures))
     if sizes is None:
         sizes = np.array([picture.shape[1::-1] for picture in pictures]).reshape(-1, 2)
-    pairs = [pair for pair in compared_pairs(pictures, points, near, threads) if score(pair) > 0]
+    pairs = compared_pairs(pictures, points, near, threads)
+    scores = np.array([score(pair) for pair in pairs])
+    kept = (scores > 0) & consistent(pairs, scores)
     found = []
-    for pair in pairs:
+    for pair in (pairs[place] for place in np.flatnonzero(kept)):
         row, of, change = described(
             pair.first,
             pair.second,
@@ -113,8 +116,35 @@ def values(pair: Compared) -> np.ndarray:
             -np.log(pair.displacement + 0.03),
             min(pair.covered, 0.97),
             -np.log(pair.changed * (1 - pair.written) + 3e-4),
-            np.log(min(pair.held, 20.0) + 1),
         ]
+    )
+
+
+def consistent(pairs: Sequence[Pair], scores: np.ndarray) -> np.ndarray:
+    """False where a stronger pair speaks against one: a poor copy hides what changed.
+
+    If a picture goes with one photo, and something visibly moved between that photo and another,
+    it does not go with the other as well.
+    """
+    partners: dict[int, list[tuple[float, int]]] = {}
+    moved: set[tuple[int, int]] = set()
+    for pair, value in zip(pairs, scores, strict=True):
+        partners.setdefault(pair.first, []).append((value, pair.second))
+        partners.setdefault(pair.second, []).append((value, pair.first))
+        found = pair.compared
+        if found.agreement > 0.9 and found.changed * (1 - found.written) > MOVED:
+            moved |= {(pair.first, pair.second), (pair.second, pair.first)}
+    return np.array(
+        [
+            not any(
+                stronger > value and (other, end) in moved
+                for row, end in ((pair.first, pair.second), (pair.second, pair.first))
+                for stronger, other in partners[row]
+                if other != end
+            )
+            for pair, value in zip(pairs, scores, strict=True)
+        ],
+        bool,
     )
 
 
@@ -130,6 +160,11 @@ def compared_pairs(
     def plane(row: int) -> np.ndarray:
         return small(luma(pictures[row]))
 
+    def strongest(row: int) -> np.ndarray:
+        """The strongest colour of each pixel, which a turn of the colours leaves as it is."""
+        picture = pictures[row]
+        return small(picture if picture.ndim == 2 else picture.max(axis=2))
+
     def by_points(job: np.ndarray) -> Pair | None:
         first, second, mirrored, _ = (int(value) for value in job)
         number, affine = aligned(
@@ -137,14 +172,14 @@ def compared_pairs(
         )
         if number < AGREEING:
             return None
-        return _pair(plane, first, second, bool(mirrored), affine)
+        return _pair(plane, strongest, first, second, bool(mirrored), affine)
 
     def as_they_are(job: tuple[int, int]) -> Pair | None:
         first, second = job
         (height, width), (other_height, other_width) = plane(first).shape, plane(second).shape
         x, y = other_width / width, other_height / height
         affine = np.array([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5]])
-        return _pair(plane, first, second, False, affine)
+        return _pair(plane, strongest, first, second, False, affine)
 
     jobs = suggested(points)
     with ThreadPoolExecutor(threads) as pool:
@@ -161,13 +196,26 @@ def compared_pairs(
 
 
 def _pair(
-    plane: Callable[[int], np.ndarray], first: int, second: int, mirrored: bool, affine: np.ndarray
+    plane: Callable[[int], np.ndarray],
+    strongest: Callable[[int], np.ndarray],
+    first: int,
+    second: int,
+    mirrored: bool,
+    affine: np.ndarray,
 ) -> Pair | None:
-    source = plane(first)
-    if mirrored:
-        source = np.ascontiguousarray(source[:, ::-1])
-    found = compared(source, plane(second), affine, PROMISING)
-    return None if found is None else Pair(first, second, mirrored, found)
+    def laid(look: Callable[[int], np.ndarray]) -> Pair | None:
+        source = look(first)
+        if mirrored:
+            source = np.ascontiguousarray(source[:, ::-1])
+        found = compared(source, look(second), affine, PROMISING)
+        return None if found is None else Pair(first, second, mirrored, found)
+
+    pair = laid(plane)
+    if pair is None or pair.compared.agreement < 0.9 or pair.compared.changed < 1e-3:
+        return pair
+    # brightness changes in places where colours were turned
+    other = laid(strongest)
+    return pair if other is None or score(other) < score(pair) else other
 
 
 def _neighbouring(near: np.ndarray | None) -> set[tuple[int, int]]:
