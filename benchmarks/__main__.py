@@ -15,9 +15,11 @@ HELPERS = {"__init__", "__main__", "peer", "photos", "record"}
 
 
 def names() -> list[str]:
-    """Every module beside this one that is a benchmark."""
+    """Every module or package beside this one that is a benchmark."""
     here = Path(__file__).resolve().parent
-    return sorted(path.stem for path in here.glob("*.py") if path.stem not in HELPERS)
+    found = {path.stem for path in here.glob("*.py")}
+    found |= {path.parent.name for path in here.glob("*/__init__.py")}
+    return sorted(found - HELPERS)
 
 
 def main(words: list[str] | None = None) -> int:

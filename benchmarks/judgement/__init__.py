@@ -1,0 +1,23 @@
+"""How well fallow judges collections it has never seen, beside its peers, where truth is known."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pathlib import Path
+
+from benchmarks.peer import Peer
+from benchmarks.record import Line
+
+QUESTIONS = ("copies", "labels", "strangers", "quality", "groups", "discover")
+
+
+def run(data: Path, python: str, quick: bool) -> list[Line]:
+    """Every question, or those that the variable FALLOW_JUDGE names, separated by spaces."""
+    asked = os.environ.get("FALLOW_JUDGE", "").split() or QUESTIONS
+    lines: list[Line] = []
+    with Peer(python, "judgement.py") as peers:
+        for question in asked:
+            module = import_module(f"benchmarks.judgement.{question}")
+            lines += module.run(data, peers, quick)
+    return lines

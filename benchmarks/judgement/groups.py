@@ -1,0 +1,41 @@
+"""Groups beside the classes nobody told: NMI, ARI, their number; k-means told it, HDBSCAN."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.judgement.common import compared, explored, nearest_to_zero, vectors
+from benchmarks.judgement.measures import off
+from benchmarks.judgement.sets import CLASSED, collection
+from benchmarks.peer import Peer
+from benchmarks.record import Line
+
+
+def run(data: Path, peers: Peer, quick: bool) -> list[Line]:
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+    lines = []
+    for name in CLASSED[3:4] if quick else CLASSED:
+        drawn = collection(data, name, most=200 if quick else 800, seed=1)
+        truth, total = drawn.labels, len(drawn.classes)
+        found = explored(drawn, np.full(len(drawn), -1)).table.column("group").to_numpy()
+        for peer, member in _peers(vectors(drawn), total).items():
+            nmi = (normalized_mutual_info_score(truth, each) for each in (found, member))
+            ari = (adjusted_rand_score(truth, each) for each in (found, member))
+            lines.append(compared(f"groups of {name}: NMI", peer, "", *nmi, 1))
+            lines.append(compared(f"groups of {name}: ARI", peer, "", *ari))
+        counts = (len(np.unique(each)) for each in (found, member))
+        errors = nearest_to_zero(*(off(count, total) for count in counts))
+        work = f"number of groups of {name} ({total}): 1 / (1 + error)"
+        lines.append(compared(work, peer, "", *errors))
+    return lines
+
+
+def _peers(looks: np.ndarray, total: int) -> dict[str, np.ndarray]:
+    from sklearn.cluster import HDBSCAN, KMeans
+
+    looks = looks / np.linalg.norm(looks, axis=1, keepdims=True)
+    told = KMeans(total, n_init=4, random_state=0).fit_predict(looks)
+    return {"k-means, told the number": told, "HDBSCAN": HDBSCAN(5).fit_predict(looks)}

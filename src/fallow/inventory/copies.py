@@ -1,0 +1,361 @@
+"""Which pictures are copies of one another, and what was done to them.
+
+Pairs are suggested by points whose codes agree, and by whoever knows neighbours; each is laid over
+the other and judged by its pixels. A copy shows all of a picture, or is all shown in it, with no
+part that moved: two photos of one scene do not pass, however alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from fallow.inventory.alignment import Compared, aligned, bits, compared
+from fallow.inventory.changes import described
+from fallow.inventory.duplicates import NearGroup
+from fallow.inventory.keypoints import Keypoints, keypoints, luma, small
+
+NEAR = 24  # bits of 128 in which two codes that suggest a pair may differ
+AHEAD = 6  # codes each is compared with, in every order they are sorted in
+NEEDED = 4  # points of a picture that must suggest the same other one
+MOST = 6  # other pictures looked at for each
+AGREEING = 8  # points that must agree on one map before pixels are compared
+PROMISING = 0.6  # agreement under that map before it is refined
+MOVED = 0.004  # mass of what is in one picture only from which something has moved
+HELD = 512  # small pictures in memory at once
+
+# What `recipes.judgement_copies` chose: a copy is where the weighted sum is above zero. The values
+# are those `_values` makes of a comparison.
+WEIGHTS = (2.0, 2.0, 20.0, 1.6)
+OFFSET = -40.0
+
+
+class Copy(NamedTuple):
+    """One picture that is a copy of another: rows, what was done in words, and how surely."""
+
+    row: int
+    of: int
+    change: str
+    score: float  # above 0; about 1 at the weakest copy the threshold was chosen on
+
+
+class Pair(NamedTuple):
+    """Two pictures laid over each other."""
+
+    first: int
+    second: int
+    mirrored: bool
+    compared: Compared
+
+
+def find_copies(
+    pictures: Sequence[np.ndarray],
+    *,
+    sizes: np.ndarray | None = None,
+    near: np.ndarray | None = None,
+    points: Sequence[Keypoints] | None = None,
+    threads: int = 1,
+) -> list[Copy]:
+    """Copies among small pictures (H W 3 or H W, uint8), whose short side is best 128 to 160.
+
+    `pictures` may decode on demand: at most HELD are kept. `sizes` (N 2) are width and height of
+    the files, which tell a reduced copy; `near` (N k) are rows that look alike to an encoder,
+    compared as they are where no points suggest a pair; `points` are those of `picture_points`,
+    where they were found while decoding.
+
+    >>> draw = np.random.default_rng(0)
+    >>> photo = draw.integers(0, 256, (9, 12, 3)).astype(np.uint8).repeat(16, 0).repeat(16, 1)
+    >>> other = draw.integers(0, 256, (9, 12, 3)).astype(np.uint8).repeat(16, 0).repeat(16, 1)
+    >>> found = find_copies([photo, other, photo[:, ::-1]])
+    >>> [(copy.row, copy.of, copy.change) for copy in found]
+    [(2, 0, 'mirrored')]
+    """
+    if points is None:
+        with ThreadPoolExecutor(threads) as pool:
+            points = list(pool.map(picture_points, pictures))
+    if sizes is None:
+        sizes = np.array([picture.shape[1::-1] for picture in pictures]).reshape(-1, 2)
+    pairs = compared_pairs(pictures, points, near, threads)
+    scores = np.array([score(pair) for pair in pairs])
+    kept = (scores > 0) & consistent(pairs, scores)
+    found = []
+    for pair in (pairs[place] for place in np.flatnonzero(kept)):
+        row, of, change = described(
+            pair.first,
+            pair.second,
+            pair.mirrored,
+            pair.compared,
+            pictures[pair.first],
+            pictures[pair.second],
+            sizes,
+        )
+        found.append(Copy(row, of, change, score(pair)))
+    return sorted(found)
+
+
+def picture_points(picture: np.ndarray) -> Keypoints:
+    """The points of one picture, as `find_copies` needs them."""
+    return keypoints(small(luma(picture)))
+
+
+def score(pair: Pair) -> float:
+    """Above zero for copies."""
+    return float(np.dot(values(pair.compared), WEIGHTS) + OFFSET)
+
+
+def values(pair: Compared) -> np.ndarray:
+    """What a comparison says, on scales on which sums make sense; more speaks for a copy."""
+    return np.array(
+        [
+            -np.log(1.03 - min(pair.agreement, 1.0)),
+            -np.log(pair.displacement + 0.03),
+            min(pair.covered, 0.97),
+            -np.log(pair.changed * (1 - pair.written) + 3e-4),
+        ]
+    )
+
+
+def consistent(pairs: Sequence[Pair], scores: np.ndarray) -> np.ndarray:
+    """False where a stronger pair speaks against one: a poor copy hides what changed.
+
+    If a picture goes with one photo, and something visibly moved between that photo and another,
+    it does not go with the other as well.
+    """
+    partners: dict[int, list[tuple[float, int]]] = {}
+    moved: set[tuple[int, int]] = set()
+    for pair, value in zip(pairs, scores, strict=True):
+        partners.setdefault(pair.first, []).append((value, pair.second))
+        partners.setdefault(pair.second, []).append((value, pair.first))
+        found = pair.compared
+        if found.agreement > 0.9 and found.changed * (1 - found.written) > MOVED:
+            moved |= {(pair.first, pair.second), (pair.second, pair.first)}
+    return np.array(
+        [
+            not any(
+                stronger > value and (other, end) in moved
+                for row, end in ((pair.first, pair.second), (pair.second, pair.first))
+                for stronger, other in partners[row]
+                if other != end
+            )
+            for pair, value in zip(pairs, scores, strict=True)
+        ],
+        bool,
+    )
+
+
+def compared_pairs(
+    pictures: Sequence[np.ndarray],
+    points: Sequence[Keypoints],
+    near: np.ndarray | None = None,
+    threads: int = 1,
+) -> list[Pair]:
+    """Every suggested pair of pictures that could be laid over each other, the better way round."""
+
+    @lru_cache(HELD)
+    def plane(row: int) -> np.ndarray:
+        return small(luma(pictures[row]))
+
+    def strongest(row: int) -> np.ndarray:
+        """The strongest colour of each pixel, which a turn of the colours leaves as it is."""
+        picture = pictures[row]
+        return small(picture if picture.ndim == 2 else picture.max(axis=2))
+
+    def by_points(job: np.ndarray) -> Pair | None:
+        first, second, mirrored, _ = (int(value) for value in job)
+        number, affine = aligned(
+            points[first], points[second], plane(first).shape[1], bool(mirrored)
+        )
+        if number < AGREEING:
+            return None
+        return _pair(plane, strongest, first, second, bool(mirrored), affine)
+
+    def as_they_are(job: tuple[int, int]) -> Pair | None:
+        first, second = job
+        (height, width), (other_height, other_width) = plane(first).shape, plane(second).shape
+        x, y = other_width / width, other_height / height
+        affine = np.array([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5]])
+        return _pair(plane, strongest, first, second, False, affine)
+
+    jobs = suggested(points)
+    with ThreadPoolExecutor(threads) as pool:
+        found = list(pool.map(by_points, jobs[np.lexsort((jobs[:, 1], jobs[:, 0]))]))
+        laid = {(pair.first, pair.second) for pair in found if pair is not None}
+        found += pool.map(as_they_are, sorted(_neighbouring(near) - laid))
+    best: dict[tuple[int, int], Pair] = {}
+    for pair in found:
+        if pair is not None:
+            key = pair.first, pair.second
+            if key not in best or score(pair) > score(best[key]):
+                best[key] = pair
+    return list(best.values())
+
+
+def _pair(
+    plane: Callable[[int], np.ndarray],
+    strongest: Callable[[int], np.ndarray],
+    first: int,
+    second: int,
+    mirrored: bool,
+    affine: np.ndarray,
+) -> Pair | None:
+    def laid(look: Callable[[int], np.ndarray]) -> Pair | None:
+        source = look(first)
+        if mirrored:
+            source = np.ascontiguousarray(source[:, ::-1])
+        found = compared(source, look(second), affine, PROMISING)
+        return None if found is None else Pair(first, second, mirrored, found)
+
+    pair = laid(plane)
+    if pair is None or pair.compared.agreement < 0.9 or pair.compared.changed < 1e-3:
+        return pair
+    # brightness changes in places where colours were turned
+    other = laid(strongest)
+    return pair if other is None or score(other) < score(pair) else other
+
+
+def _neighbouring(near: np.ndarray | None) -> set[tuple[int, int]]:
+    if near is None:
+        return set()
+    return {
+        (min(row, int(other)), max(row, int(other)))
+        for row, others in enumerate(near)
+        for other in others
+        if row != other
+    }
+
+
+def copy_groups(copies: Sequence[Copy], worth: np.ndarray) -> list[NearGroup]:
+    """Groups around the copy worth keeping: everything in one is directly a copy of that one.
+
+    `worth` (N M) ranks pictures, first column first, larger better. A picture that others are
+    copies of goes before them; chains of small steps do not tie different pictures together.
+
+    >>> chain = [Copy(1, 0, "", 1.0), Copy(2, 1, "", 1.0)]
+    >>> [group.items for group in copy_groups(chain, np.array([[3.0], [2.0], [1.0]]))]
+    [[0, 1]]
+    """
+    partners: dict[int, set[int]] = {}
+    made: set[int] = set()
+    for copy in copies:
+        partners.setdefault(copy.row, set()).add(copy.of)
+        partners.setdefault(copy.of, set()).add(copy.row)
+        made.add(copy.row)
+    order = sorted(partners, key=lambda row: (row in made, *(-worth[row]), row))
+    taken: set[int] = set()
+    groups = []
+    for keep in order:
+        others = partners[keep] - taken
+        if keep in taken or not others:
+            continue
+        items = sorted({keep, *others})
+        taken.update(items)
+        groups.append(NearGroup(items, keep, [0] * len(items)))
+    return sorted(groups, key=lambda group: group.items[0])
+
+
+def suggested(points: Sequence[Keypoints]) -> np.ndarray:
+    """Pairs of pictures that share several points.  P 4: row, other row, mirrored, shared.
+
+    The codes are sorted eight times, each time from another bit on; codes that differ little stand
+    close to one another in one of the orders. Time grows as a sort does, whatever looks alike.
+    """
+    if len(points) < 2:
+        return np.zeros((0, 4), np.int64)
+    sizes = np.array([len(each.levels) for each in points])
+    codes = np.concatenate([each.codes for each in points])
+    owner = np.repeat(np.arange(len(points), dtype=np.int32), sizes)
+    number = (np.arange(len(codes)) - np.repeat(np.cumsum(sizes) - sizes, sizes)).astype(np.int32)
+    slots = 1 << min(26, 10 + int(np.ceil(np.log2(len(points)))))
+    masks = np.zeros(slots, np.uint32)
+    emitted = []
+    for table in range(8):
+        column, turn = table % 2, np.uint64(16 * (table // 2))
+        key = np.concatenate([codes[:, column], codes[:, 1 - column]])
+        key = (key << turn) | (key >> ((np.uint64(64) - turn) % np.uint64(64)))
+        order = np.argsort(key).astype(np.int32)
+        emitted.append(_neighbours(order, codes, owner, number, masks, AHEAD, NEAR, NEEDED))
+    found = np.unique(np.concatenate(emitted))
+    pairs = np.stack([found >> 33, (found >> 1) & 0xFFFFFFFF, found & 1], axis=1)
+    shared = _shared(pairs, masks)
+    pairs = np.column_stack([pairs, shared])
+    return pairs[_first(pairs, len(points), MOST)]
+
+
+@njit(cache=True, nogil=True)
+def _slot(row: int, other: int, mirrored: int, slots: int) -> int:
+    value = (np.uint64(row) << np.uint64(33)) | (np.uint64(other) << np.uint64(1))
+    value = (value | np.uint64(mirrored)) * np.uint64(0x9E3779B97F4A7C15)
+    return int((value >> np.uint64(32)) & np.uint64(slots - 1))
+
+
+@njit(cache=True, nogil=True)
+def _neighbours(
+    order: np.ndarray,
+    codes: np.ndarray,
+    owner: np.ndarray,
+    number: np.ndarray,
+    masks: np.ndarray,
+    ahead: int,
+    near: int,
+    needed: int,
+) -> np.ndarray:
+    count = len(codes)
+    found = np.empty(1024, np.int64)
+    size = 0
+    for place in range(len(order)):
+        left = order[place]
+        first = left % count
+        for step in range(1, ahead + 1):
+            if place + step >= len(order):
+                break
+            right = order[place + step]
+            second = right % count
+            if owner[first] == owner[second] or (left >= count and right >= count):
+                continue
+            mirrored = (left >= count) != (right >= count)
+            low, high = codes[second, 0], codes[second, 1]
+            if mirrored:
+                low, high = high, low
+            if bits(codes[first, 0] ^ low) + bits(codes[first, 1] ^ high) > near:
+                continue
+            a, b = (first, second) if owner[first] < owner[second] else (second, first)
+            slot = _slot(owner[a], owner[b], int(mirrored), len(masks))
+            before = masks[slot]
+            after = before | (np.uint32(1) << np.uint32(number[a] & 31))
+            if after != before:
+                masks[slot] = after
+                if bits(np.uint64(after)) >= needed:
+                    if size == len(found):
+                        found = np.concatenate((found, np.empty(size, np.int64)))
+                    found[size] = (
+                        (np.int64(owner[a]) << 33) | (np.int64(owner[b]) << 1) | int(mirrored)
+                    )
+                    size += 1
+    return found[:size]
+
+
+@njit(cache=True, nogil=True)
+def _shared(pairs: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    result = np.empty(len(pairs), np.int64)
+    for place in range(len(pairs)):
+        slot = _slot(pairs[place, 0], pairs[place, 1], pairs[place, 2], len(masks))
+        result[place] = bits(np.uint64(masks[slot]))
+    return result
+
+
+def _first(pairs: np.ndarray, count: int, most: int) -> np.ndarray:
+    """Places of the pairs that are among the `most` with the most shared points of either row."""
+    ranked = np.argsort(-pairs[:, 3], kind="stable")
+    left = np.zeros(len(pairs), bool)
+    for side in (0, 1):
+        rows = pairs[ranked, side]
+        order = np.argsort(rows, kind="stable")
+        sizes = np.bincount(rows, minlength=count)
+        place = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        left[ranked[order[place < most]]] = True
+    return np.flatnonzero(left)
