@@ -279,3 +279,20 @@ def test_camera_and_exposure_travel_along(tmp_path):
             assert opened.info["icc_profile"] == srgb_profile()
     (tmp_path / "x.raw").write_bytes(b"plain numbers")
     assert exif_of(tmp_path / "x.raw") == b""
+
+
+def test_colours_are_those_of_libraw(tmp_path):
+    import rawpy
+
+    from fallow.measure import psnr
+
+    y, x = np.mgrid[0:1:96j, 0:1:128j]
+    smooth = np.stack([0.4 + 0.3 * np.sin(3 * x + k + 2 * y) for k in range(3)], -1)
+    write_dng(tmp_path / "a.dng", unprocessed(smooth, plain_sensor()))
+    with rawpy.imread(str(tmp_path / "a.dng")) as file:
+        theirs = file.postprocess(
+            use_camera_wb=True, no_auto_bright=True, adjust_maximum_thr=0, user_flip=0,
+            gamma=(2.4, 12.92), demosaic_algorithm=rawpy.DemosaicAlgorithm.LINEAR,
+        )  # fmt: skip
+    ours = developed(read_raw(tmp_path / "a.dng"), Look(demosaic="bilinear"))
+    assert psnr(theirs[2:-2, 2:-2], ours[2:-2, 2:-2]) > 40
