@@ -14,6 +14,7 @@ from fallow.raw import (
     Picture,
     Raw,
     developed,
+    developed_16,
     must_show,
     plain_sensor,
     raw_files,
@@ -257,8 +258,41 @@ def test_pngs_of_others(tmp_path):
 def test_sixteen_bits_of_a_developed_frame(tmp_path):
     shown = np.full((16, 16, 3), 100, np.uint8)
     made = unprocessed(shown, plain_sensor())
-    from fallow.raw import developed_16
-
     write_picture(tmp_path / "a.png", Picture(developed_16(made, Look())))
     assert np.abs(read_picture(tmp_path / "a.png").pixels / 257 - 100).max() < 2
     assert sixteen(np.array([0.0, 1.0])).tolist() == [0, 65535]
+
+
+def test_camera_and_exposure_travel_along(tmp_path):
+    from PIL import Image
+
+    from fallow.raw.tiff import exif_of
+
+    write_dng(tmp_path / "a.dng", frame(orientation=6))
+    exif = exif_of(tmp_path / "a.dng")
+    pixels = developed_16(read_raw(tmp_path / "a.dng"), Look())
+    for name in ("a.png", "a.tif"):
+        write_picture(tmp_path / name, Picture(pixels, srgb_profile(), exif))
+        with Image.open(tmp_path / name) as opened:
+            assert opened.getexif()[272] == "made up"
+            assert opened.getexif().get(274, 1) == 1  # the pixels are upright already
+            assert opened.info["icc_profile"] == srgb_profile()
+    (tmp_path / "x.raw").write_bytes(b"plain numbers")
+    assert exif_of(tmp_path / "x.raw") == b""
+
+
+def test_colours_are_those_of_libraw(tmp_path):
+    import rawpy
+
+    from fallow.measure import psnr
+
+    y, x = np.mgrid[0:1:96j, 0:1:128j]
+    smooth = np.stack([0.4 + 0.3 * np.sin(3 * x + k + 2 * y) for k in range(3)], -1)
+    write_dng(tmp_path / "a.dng", unprocessed(smooth, plain_sensor()))
+    with rawpy.imread(str(tmp_path / "a.dng")) as file:
+        theirs = file.postprocess(
+            use_camera_wb=True, no_auto_bright=True, adjust_maximum_thr=0, user_flip=0,
+            gamma=(2.4, 12.92), demosaic_algorithm=rawpy.DemosaicAlgorithm.LINEAR,
+        )  # fmt: skip
+    ours = developed(read_raw(tmp_path / "a.dng"), Look(demosaic="bilinear"))
+    assert psnr(theirs[2:-2, 2:-2], ours[2:-2, 2:-2]) > 40

@@ -148,7 +148,8 @@ def write_tiff(
     tags: Tags = {}
     if profile:
         tags[_PROFILE] = (_UNDEFINED, profile)
-    for tag, value in (directories(exif)[0] if exif else {}).items():
+    said = directories(exif.removeprefix(b"Exif\0\0"))
+    for tag, value in (said[0] if said else {}).items():
         if tag in _ABOUT and isinstance(value, str):
             tags[tag] = (_TEXT, value.encode("utf-8"))
     _write(path, pixels, tags, photometric=2 if pixels.ndim == 3 else 1, pack=True)

@@ -33,12 +33,16 @@ def gamma(pixels: np.ndarray, aim: float = 0.5) -> np.ndarray:
 def clahe(pixels: np.ndarray, tiles: int = 8, limit: float = 2.0) -> np.ndarray:
     """Contrast-limited adaptive histogram equalisation of brightness (Zuiderveld 1994).
 
+    Small pictures have fewer tiles: of less than 16 pixels a side, a tile is all noise.
+
     >>> ramp = np.repeat(np.arange(100, 140, dtype=np.uint8)[None, :, None], 40, 0).repeat(3, 2)
     >>> bool(np.ptp(clahe(ramp)) > np.ptp(ramp))
     True
     """
     grey = np.rint(_brightness(pixels.astype(np.float64))).astype(np.int64)
-    rows, columns = (np.linspace(0, side, min(tiles, side) + 1).astype(int) for side in grey.shape)
+    rows, columns = (
+        np.linspace(0, side, min(tiles, max(1, side // 16)) + 1).astype(int) for side in grey.shape
+    )
     tables = np.empty((len(rows) - 1, len(columns) - 1, 256))
     for i, j in np.ndindex(*tables.shape[:2]):
         part = grey[rows[i] : rows[i + 1], columns[j] : columns[j + 1]]
