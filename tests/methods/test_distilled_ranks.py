@@ -24,7 +24,7 @@ SCRIPT = Path(__file__).with_name("train_distilled.py")
         pytest.param("mocov3", "resnet8/8", {}, marks=pytest.mark.slow),
         # which patches are hidden depends on the rank, so none are
         ("ibot", "vit-nano/8", {"mask_probability": 0.0}),
-        ("msn", "vit-nano/8", {"dropped": 0.0}),
+        pytest.param("msn", "vit-nano/8", {"dropped": 0.0}, marks=pytest.mark.slow),
     ],
 )
 def test_two_ranks_equal_one(slug, encoder, extra, tmp_path):

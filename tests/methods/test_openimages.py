@@ -7,7 +7,7 @@ import pytest
 
 from fallow.annotations import Hierarchy, annotated, write
 from fallow.annotations.store import CORNERS
-from fallow.measure.detection import Boxes, Relations, detection_precision, relation_scores
+from fallow.measure.annotated import Boxes, Relations, detection_precision, relation_scores
 from fallow.methods.curate.openimages import (
     Settings,
     expanded,

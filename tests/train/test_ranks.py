@@ -23,7 +23,12 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("slug", CASES)
+LONG = ("groco", "gsimclr")  # beside simclr and swav these show little that is new
+
+
+@pytest.mark.parametrize(
+    "slug", [pytest.param(s, marks=pytest.mark.slow if s in LONG else ()) for s in CASES]
+)
 def test_two_ranks_equal_one(slug, tmp_path):
     """A few steps only: later, rounding grows in any two runs that add in another order."""
     one, two = tmp_path / "one", tmp_path / "two"

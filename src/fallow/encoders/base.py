@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fallow.encoders.whitening import Whitening
+from fallow.encoders.whitening import Whitening, half_whitening
 from fallow.problems import Problem
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -21,13 +21,23 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How pixels become the network's input: short side to `short`, centre cut to `size`."""
+    """How pixels become the network's input: short side to `short`, centre cut to `size`.
+
+    `way` "cut" takes the centre out first and resizes that; "shrink" resizes first, as CLIP was
+    trained, and "whole" scales the sides apart, as SigLIP was: with both the numbers are Pillow's.
+    """
 
     size: int
     short: int
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     interpolation: str = "bilinear"
+    way: Literal["cut", "shrink", "whole"] = "cut"
+
+    @property
+    def decoded(self) -> int:
+        """The short side pictures of a collection are decoded at before they are fitted."""
+        return self.short if self.way == "cut" else 2 * self.short
 
     def fit(self, image: np.ndarray) -> Tensor:
         """The centre of one uint8 image at the network's size, shrunk without aliasing.
@@ -39,8 +49,10 @@ class Preprocessing:
 
     def fit_all(self, images: np.ndarray) -> Tensor:
         """The same for images of one size (N, H, W, 3)."""
-        # the centre is cut out first, so that a panorama costs no more than a square
         height, width = _height_width(images)
+        if self.way != "cut":
+            return torch.stack([self._as_published(image) for image in images])
+        # the centre is cut out first, so that a panorama costs no more than a square
         side = max(1, round(min(height, width) * self.size / self.short))
         side = min(side, height, width)
         top, left = (height - side) // 2, (width - side) // 2
@@ -57,6 +69,21 @@ class Preprocessing:
         _height_width(image[None])
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
         return self._resized(pixels, rows * self.size, columns * self.size)[0]
+
+    def _as_published(self, image: np.ndarray) -> Tensor:
+        from PIL import Image
+
+        filters = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+        height, width = image.shape[:2]
+        if self.way == "whole":
+            target = (self.size, self.size)
+        else:
+            least = min(height, width)
+            target = (int(self.short * width / least), int(self.short * height / least))
+        made = Image.fromarray(image).resize(target, filters[self.interpolation])
+        left, top = (target[0] - self.size) // 2, (target[1] - self.size) // 2
+        made = made.crop((left, top, left + self.size, top + self.size))
+        return torch.from_numpy(np.array(made)).permute(2, 0, 1)  # 3 S S uint8
 
     def _resized(self, pixels: Tensor, height: int, width: int) -> Tensor:
         if tuple(pixels.shape[2:]) == (height, width):
@@ -216,7 +243,7 @@ def _fitted(
             yield list(range(start, start + len(part))), preprocessing.fit_all(part)
         return
     if hasattr(images, "map"):  # Images: decoded in threads, unreadable ones are listed there
-        one_by_one = images.map(preprocessing.fit, side=preprocessing.short)
+        one_by_one = images.map(preprocessing.fit, side=preprocessing.decoded)
     elif hasattr(images, "offsets"):  # Pack
         one_by_one = ((row, preprocessing.fit(_packed(images, row))) for row in range(len(images)))
     else:
@@ -229,3 +256,19 @@ def _fitted(
 def _packed(pack: Any, row: int) -> np.ndarray:
     start, height, width = int(pack.offsets[row]), int(pack.heights[row]), int(pack.widths[row])
     return pack.pixels[start : start + height * width * 3].reshape(height, width, 3)
+
+
+def whiten(encoder: Encoder, images: Any) -> None:
+    """Fit the last step of an encoder to images, in place of an earlier one.
+
+    >>> from fallow.encoders import encoder
+    >>> from fallow.images.samples import shapes
+    >>> one, images = encoder("resnet8/8"), shapes(60, seed=0, side=24)
+    >>> whiten(one, images)
+    >>> one.embed(images).mean(0).round(3).any()
+    np.False_
+    """
+    encoder.whitening = None
+    vectors = encoder.embed(images)
+    readable = vectors[np.isfinite(vectors).all(1)]
+    encoder.whitening = half_whitening(readable).to(encoder.device)

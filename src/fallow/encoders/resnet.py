@@ -8,6 +8,7 @@ from typing import NamedTuple, cast
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fallow.encoders.attention_pool import AttentionPool
 from fallow.problems import SettingProblem
 
 
@@ -106,7 +107,13 @@ class ResNet(nn.Module):
     """
 
     def __init__(
-        self, layout: Layout, *, width: int = 64, stem: str = "imagenet", zero_last: bool = False
+        self,
+        layout: Layout,
+        *,
+        width: int = 64,
+        stem: str = "imagenet",
+        zero_last: bool = False,
+        pool_side: int | None = None,
     ) -> None:
         super().__init__()
         if stem not in ("imagenet", "small"):
@@ -131,6 +138,9 @@ class ResNet(nn.Module):
             self.stage_names.append(name)
         self.dimension = inputs
         self._initialise(zero_last)
+        self.pool = (
+            None if pool_side is None else AttentionPool(inputs, pool_side, max(1, inputs // 64))
+        )
 
     def _initialise(self, zero_last: bool) -> None:
         for module in self.modules():
@@ -159,16 +169,25 @@ class ResNet(nn.Module):
         return [maps[layer].permute(0, 2, 3, 1) for layer in layers]
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.stages(x)[-1].mean((2, 3))  # B D
+        last = self.stages(x)[-1]
+        return last.mean((2, 3)) if self.pool is None else self.pool(last)  # B D
 
 
 def resnet(
-    name: str, *, width: int = 64, stem: str = "imagenet", zero_last: bool = False
+    name: str,
+    *,
+    width: int = 64,
+    stem: str = "imagenet",
+    zero_last: bool = False,
+    pool_side: int | None = None,
 ) -> ResNet:
     """A randomly initialised network of a known layout.
+
+    With `pool_side`, the side of its last map, attention takes the place of the mean at the end.
 
     >>> import torch
     >>> resnet("resnet8", width=16, stem="small")(torch.zeros(2, 3, 32, 32)).shape
     torch.Size([2, 64])
     """
-    return ResNet(LAYOUTS[name], width=width, stem=stem, zero_last=zero_last)
+    layout = LAYOUTS[name]
+    return ResNet(layout, width=width, stem=stem, zero_last=zero_last, pool_side=pool_side)

@@ -102,8 +102,10 @@ class Attention(nn.Module):
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each B heads T d
         return query, key, value
 
-    def forward(self, x: Tensor) -> Tensor:
-        mixed = F.scaled_dot_product_attention(*self._split(x))
+    def forward(self, x: Tensor, known: Tensor | None = None) -> Tensor:
+        """Tokens that are not `known` (B, T) are not looked at."""
+        mask = None if known is None else known[:, None, None]
+        mixed = F.scaled_dot_product_attention(*self._split(x), attn_mask=mask)
         return self.proj(mixed.transpose(1, 2).flatten(2))
 
     def weights(self, x: Tensor) -> Tensor:
@@ -151,8 +153,8 @@ class Block(nn.Module):
         self.mlp = Perceptron(width, int(width * expansion))
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop_path(self.attn(self.norm1(x)))
+    def forward(self, x: Tensor, known: Tensor | None = None) -> Tensor:
+        x = x + self.drop_path(self.attn(self.norm1(x), known))
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
 

@@ -1,7 +1,10 @@
-"""Losses that pull a picture's features to where its content does not belong."""
+"""Losses that pull features to where their content does not belong, or hide where it is from."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -22,3 +25,25 @@ def toward(features: Tensor, target: Tensor, temperature: float | Tensor = 1.0) 
     wanted = F.log_softmax(target / temperature, -1).expand_as(features)
     found = F.log_softmax(features / temperature, -1)
     return F.kl_div(found, wanted, reduction="batchmean", log_target=True)
+
+
+class _Reversed(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, features: Tensor, factor: float) -> Tensor:
+        context.factor = factor
+        return features.view_as(features)
+
+    @staticmethod
+    def backward(context: Any, *gradient: Tensor) -> tuple[Tensor, None]:
+        return -context.factor * gradient[0], None
+
+
+def reversed_gradient(features: Tensor, factor: float = 1.0) -> Tensor:
+    """The features themselves, but what is learnt behind them is unlearnt before them.
+
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> reversed_gradient(3 * x, 0.5).sum().backward()
+    >>> x.grad
+    tensor([-1.5000, -1.5000])
+    """
+    return _Reversed.apply(features, factor)  # type: ignore[no-any-return, no-untyped-call]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fallow.measure.cluster import ari, clustering_accuracy, nmi
+from fallow.measure.colour import colour_difference
 from fallow.measure.dense import (
     aupro,
     aupro_in_steps,
@@ -13,9 +14,16 @@ from fallow.measure.dense import (
     measures,
 )
 from fallow.measure.discovery import discovery_accuracy, discovery_accuracy_v1
-from fallow.measure.fidelity import psnr, ssim
+from fallow.measure.fidelity import ms_ssim, psnr, ssim
 from fallow.measure.knn import Accuracy, accuracy, knn_accuracy, knn_scores
-from fallow.measure.probe import FewShot, Protocol, few_shot, linear_probe, logistic_probe
+from fallow.measure.probe import (
+    FewShot,
+    Protocol,
+    few_shot,
+    linear_probe,
+    logistic_probe,
+    ridge_probe,
+)
 from fallow.measure.retrieval import mean_average_precision, recall_at_k
 from fallow.train.collapse import alignment, effective_rank, spread, uniformity
 
@@ -31,6 +39,7 @@ __all__ = [
     "auroc",
     "average_precision",
     "clustering_accuracy",
+    "colour_difference",
     "discovery_accuracy",
     "discovery_accuracy_v1",
     "effective_rank",
@@ -43,9 +52,11 @@ __all__ = [
     "logistic_probe",
     "mean_average_precision",
     "measures",
+    "ms_ssim",
     "nmi",
     "psnr",
     "recall_at_k",
+    "ridge_probe",
     "spread",
     "ssim",
     "uniformity",

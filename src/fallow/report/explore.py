@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from fallow.colours import palette
 from fallow.report.atlas import Atlas, build_atlas
-from fallow.report.figures import palette, ramp
+from fallow.report.explore_map import colourings, group_name, map_data
 from fallow.report.page import (
     Html,
     Page,
@@ -31,7 +32,6 @@ SETS = 60  # sets of duplicates drawn; all of them are copied
 LARGE, MEDIUM, SMALL = 128, 96, 64  # sides of listed pictures, of others, of others among many
 MANY = 3000  # images from which the map makes do with small pictures
 PICTURES = 9000  # pictures embedded at most: keeps 20,000 images well below 25 MB
-RAMPED = ("sharpness", "brightness", "outlier")
 
 QUALITY = {
     "blurry": ("Blurry", "least sharp first", "No image is blurry."),
@@ -76,7 +76,7 @@ def explore_page(findings: Mapping[str, Any]) -> str:
         empty="Everything ran with the defaults.",
     )
     if items:
-        page.tail(report.atlas.style(), data(report.map_data(), "data"))
+        page.tail(report.atlas.style(), data(report.map(), "data"))
     return page.html()
 
 
@@ -100,7 +100,7 @@ class _Report:
         self.groups_in_order = order
         self.group_names = [int(group["group"]) for group in order if group["group"] >= 0]
         self.colours = palette(24)
-        self.colourings = self._colourings()
+        self.colourings = colourings(items, self.group_names)
 
     # --- pieces ---
 
@@ -142,6 +142,9 @@ class _Report:
     def size(self, index: int) -> str:
         item = self.items[index]
         return f"{item['width']} × {item['height']}, {_bytes(item.get('bytes'))}"
+
+    def map(self) -> dict[str, Any]:
+        return map_data(self.items, self.atlas, self.groups_in_order, self.colourings, self.colours)
 
     # --- sections ---
 
@@ -227,7 +230,7 @@ class _Report:
                             element(
                                 "span", class_="swatch", style=f"background:{self.colour(number)}"
                             ),
-                            _group_name(number),
+                            group_name(number),
                         ),
                         element("p", f"{size:,} images"),
                         element("p", _mostly(group["labels"], size))
@@ -411,69 +414,6 @@ class _Report:
             empty="Every file could be read.",
         )
 
-    # --- what the map's script reads ---
-
-    def _colourings(self) -> list[dict[str, Any]]:
-        """What dots can be coloured by: categories (codes, names) or measures (values)."""
-        made: list[dict[str, Any]] = []
-        items = self.items
-        if self.group_names:
-            group_codes = {number: code for code, number in enumerate(self.group_names)}
-            codes = [group_codes.get(item.get("group", -1), -1) for item in items]
-            names = [_group_name(number) for number in self.group_names]
-            made.append({"title": "group", "codes": codes, "names": names, "rest": "no group"})
-        given = [item.get("label") for item in items]
-        if any(label is not None for label in given):
-            counts: dict[Any, int] = {}
-            for label in given:
-                if label is not None:
-                    counts[label] = counts.get(label, 0) + 1
-            order = sorted(counts, key=lambda label: -counts[label])
-            label_codes = {label: code for code, label in enumerate(order)}
-            codes = [label_codes.get(label, -1) for label in given]
-            names = [str(label) for label in order]
-            made.append({"title": "label", "codes": codes, "names": names, "rest": "no label"})
-        flags = [(item.get("flags") or [None])[0] for item in items]
-        kinds = list(dict.fromkeys(flag for flag in flags if flag is not None))
-        if kinds:
-            codes = [-1 if flag is None else kinds.index(flag) for flag in flags]
-            names = [words(kind) for kind in kinds]
-            made.append({"title": "finding", "codes": codes, "names": names, "rest": "none"})
-        for name in RAMPED:
-            values = [item.get(name) for item in items]
-            if any(value is not None for value in values):
-                made.append({"title": name, "values": [_short(value) for value in values]})
-        megapixels = [_short(item["width"] * item["height"] / 1e6) for item in items]
-        made.append({"title": "megapixels", "values": megapixels})
-        return made
-
-    def map_data(self) -> dict[str, Any]:
-        items, atlas = self.items, self.atlas
-        places = _stretched(items)
-        tiles_ = [atlas.tiles.get(index) for index in range(len(items))]
-        first = [i for group in self.groups_in_order for i in group.get("representatives", [])]
-        return {
-            "path": [str(item["path"]) for item in items],
-            "width": [item["width"] for item in items],
-            "height": [item["height"] for item in items],
-            "bytes": [item.get("bytes") for item in items],
-            "flags": {
-                str(i): [words(flag) for flag in item["flags"]]
-                for i, item in enumerate(items)
-                if item.get("flags")
-            },
-            "x": places[0],
-            "y": places[1],
-            "tile": [
-                [t.sheet, t.x, t.y, t.width, t.height] if t is not None else 0 for t in tiles_
-            ],
-            "first": first,
-            "colourings": self.colourings,
-            "palette": list(self.colours),
-            "ramp": ramp(32),
-            "groups": self.group_names,
-        }
-
 
 def _cells(
     found: Mapping[str, Any], items: Sequence[Mapping[str, Any]], thumbnails: Sequence[bytes]
@@ -504,28 +444,8 @@ def _cells(
     return {LARGE: list(listed), side: others}
 
 
-def _stretched(items: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[float]]:
-    """Map positions in 0…1 on both axes; the axes themselves mean nothing."""
-    columns = []
-    for name in ("x", "y"):
-        values = np.array([item.get(name) for item in items], float)
-        known = values[np.isfinite(values)]
-        low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
-        spread = (values - low) / (high - low) if high > low else np.full(len(values), 0.5)
-        columns.append(np.nan_to_num(spread, nan=0.5).round(5).tolist())
-    return columns[0], columns[1]
-
-
-def _short(value: float | None) -> float | None:
-    return None if value is None else float(f"{float(value):.4g}")
-
-
 def _last(path: str) -> str:
     return path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] or path
-
-
-def _group_name(number: int) -> str:
-    return f"Group {number + 1}" if number >= 0 else "No group"
 
 
 def _bytes(size: int | None) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fallow.report.figures import bar_chart, line_chart
-from fallow.report.page import Html, Page, bullets, element, facts, paragraphs, table, tiles
+from fallow.report.page import Html, Page, element, facts, table
+from fallow.report.sections import opening
 
 ACCURACIES = {
     "kept": "kept",
@@ -42,11 +43,7 @@ def forget_page(found: Mapping[str, Any]) -> str:
     """
     page = Page(str(found.get("name", "forgetting")), subtitle=str(found.get("created", "")))
     page.lead(
-        tiles(found["counts"]) if found.get("counts") else None,
-        bullets(found.get("headlines", []), class_="findings"),
-        element("div", paragraphs(found["notes"]), class_="notice", role="note")
-        if found.get("notes")
-        else None,
+        opening(found.get("counts") or {}, found.get("headlines", []), found.get("notes") or [])
     )
     rows: Sequence[Mapping[str, Any]] = found.get("rows", [])
     bars = [

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from fallow.report.figures import bar_chart, inline_image
-from fallow.report.page import Html, Page, bullets, element, facts, paragraphs, table, tiles
+from fallow.report.page import Html, Page, element, facts, table
+from fallow.report.sections import opening
 
 SIDE = 160  # px of a picture in the page
 LISTED = 200
@@ -34,13 +35,7 @@ def protect_page(found: Mapping[str, Any]) -> str:
             "PSNR_in_dB": round(float(found.get("psnr", 0)), 1),
             "SSIM": round(float(found.get("ssim", 0)), 3),
         }
-    page.lead(
-        tiles(numbers),
-        bullets(found.get("verdict") or [UNTESTED], class_="findings"),
-        element("div", paragraphs(found["notes"]), class_="notice", role="note")
-        if found.get("notes")
-        else None,
-    )
+    page.lead(opening(numbers, found.get("verdict") or [UNTESTED], found.get("notes") or []))
     _measured(page, found.get("measured") or {})
     examples = [_example(*pair) for pair in found.get("examples", [])]
     page.section(

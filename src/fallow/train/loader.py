@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import torch
 
-from fallow.train.method import Batch
+from fallow.train.method import Batch, Beside
 from fallow.views import render
 from fallow.views.masks import render_masks
 from fallow.views.volumes import Crop, cut
@@ -19,6 +19,7 @@ from fallow.views.volumes import Crop, cut
 if TYPE_CHECKING:
     from fallow.images import Pack
     from fallow.images.volumes import Volumes
+    from fallow.train.words import TextStream
     from fallow.views import Recipe
 
 T = TypeVar("T")
@@ -34,8 +35,10 @@ class Stream:
         labels: np.ndarray,
         seed: int,
         masks: Sequence[np.ndarray | None] | None = None,  # by place in the pack, at its size
+        beside: Beside | None = None,
     ) -> None:
         self.pack, self.recipe, self.seed, self.masks = pack, recipe, seed, masks
+        self.beside = beside
         self.labels = torch.from_numpy(labels[pack.rows])
 
     def __len__(self) -> int:
@@ -58,6 +61,7 @@ class Stream:
             list(seen.roles),
             masks,
             torch.from_numpy(np.stack([self.pack.heights[rows], self.pack.widths[rows]], 1)),
+            {} if self.beside is None else self.beside(rows, epoch),
         )
 
 
@@ -109,7 +113,7 @@ def other_rows(count: int, batch: int, step: int, seed: int) -> tuple[np.ndarray
 
 
 def batches(
-    streams: Mapping[str, Stream | VolumeStream],
+    streams: Mapping[str, Stream | VolumeStream | TextStream],
     order: np.ndarray,  # steps, batch
     *,
     epoch: int,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
@@ -20,8 +20,8 @@ from pydantic import (
 from torch import Tensor, nn
 
 from fallow.distributed import gather
-from fallow.parts.order import distinct, false_negatives, repeats, shuffled
 from fallow.problems import SettingProblem, did_you_mean
+from fallow.train.order import distinct, false_negatives, repeats, shuffled
 
 if TYPE_CHECKING:
     from fallow.encoders import Encoder
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fallow.views import Recipe
 
 
+Beside = Callable[[np.ndarray, int], dict[str, Tensor]]  # rows, epoch -> B ... by name
 Optimiser = Literal["sgd", "adam", "adamw", "lars", "lars-mocov3", "larc"]
 
 
@@ -42,6 +43,7 @@ class Facts:
     names: tuple[str, ...] = ()  # of the classes
     dimensions: int = 2  # 3: volumes
     streams: tuple[str, ...] = ()  # names of the images there are
+    texts: tuple[str, ...] = ()  # all texts of all streams, for a method that reads
 
 
 @dataclass
@@ -68,6 +70,7 @@ class Batch:
     roles: list[str] = field(default_factory=list)
     masks: list[Tensor] = field(default_factory=list)  # per view B S S; 255: not to be judged
     sizes: Tensor = field(default_factory=lambda: torch.zeros(0, 2))  # B 2, of the sources
+    beside: dict[str, Tensor] = field(default_factory=dict)  # each B ..., as `Method.beside` says
 
     def __len__(self) -> int:
         return len(self.index)
@@ -86,6 +89,7 @@ class Batch:
             self.roles,
             [mask.to(device) for mask in self.masks],
             self.sizes.to(device),
+            {name: one.to(device) for name, one in self.beside.items()},
         )
 
 
@@ -112,8 +116,10 @@ class Settings(BaseModel):
     accumulate: int = Field(1, ge=1, description="parts a batch is cut into to save memory")
     optimiser: Optimiser = "sgd"
     learning_rate: float = Field(0.06, gt=0, description="at batch 256; scales with the batch")
-    schedule: Literal["cosine", "power"] = Field(
-        "cosine", description="how the rate falls: half a cosine, or (1 - progress) to the 0.9"
+    schedule: Literal["cosine", "power", "inverse"] = Field(
+        "cosine",
+        description="how the rate falls: half a cosine, (1 - progress) to the 0.9, or inverse: "
+        "(1 + 10 progress) to the -0.75",
     )
     start_rate: float = Field(0.0, ge=0, description="share of the learning rate to warm up from")
     final_rate: float = Field(0.0, ge=0, description="share of the learning rate left at the end")
@@ -200,6 +206,7 @@ class Method(nn.Module):
     needs_transformer: ClassVar[bool] = False  # it works on patches
     wants_masks: ClassVar[bool] = False  # it trains on masks where images have them
     learns_labels: ClassVar[bool] = False  # it must not see those it is judged by
+    reads: ClassVar[tuple[str, ...]] = ()  # columns of the images it learns from, such as captions
 
     def __init__(self, encoder: Encoder, settings: Options, facts: Facts) -> None:
         super().__init__()
@@ -228,6 +235,16 @@ class Method(nn.Module):
             isinstance(self.settings, ContrastiveSettings) and self.settings.compose == "distinct"
         )
 
+    def meet(self, images: Mapping[str, Images], packs: Mapping[str, Pack]) -> None:
+        """Before every session: what it may know of its streams' images besides their pixels.
+
+        Weights may still be added here; nothing learnt is there yet, also when a run resumes.
+        """
+
+    def rate_scales(self) -> Mapping[str, float]:
+        """Parts, by name, that learn at another rate: a factor of the common one."""
+        return {}
+
     def before_training(self, pack: Pack, seed: int) -> None:
         """Once, before the first step; what it makes must live in buffers to survive a resume."""
         if self.keeps_apart:
@@ -235,7 +252,7 @@ class Method(nn.Module):
 
     def name_classes(self, pack: Pack, seed: int, **how: Any) -> np.ndarray:
         """A pseudo-class for every entry of the pack, for distinct batches."""
-        from fallow.methods.shared.pseudo import pseudo_classes
+        from fallow.train.pseudo import pseudo_classes
 
         s = self.settings
         if s.minutes is not None:
@@ -245,6 +262,11 @@ class Method(nn.Module):
 
     def before_epoch(self, now: Now, images: Images) -> None:
         """Clusters, pseudo-labels; what it makes must live in buffers to survive a resume."""
+
+    def beside(self, name: str, images: Images, pack: Pack, seed: int) -> Beside | None:
+        """What else of a stream's images a step needs: called with rows of the pack and an epoch,
+        in the thread that loads ahead, it says what goes into `Batch.beside`."""
+        return None
 
     def prepare(self, name: str, batch: Batch, draw: np.random.Generator) -> Batch:
         """Change a stream's batch in the thread that loads ahead; `draw` is the step's own."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -70,6 +70,30 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
         {"params": plain, "weight_decay": 0.0, "adapt": False},
     ]
     return [group for group in groups if group["params"]]
+
+
+def scaled(
+    learnt: Sequence[Any], module: nn.Module, scales: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """Parameters or groups of them, split so that some parts of a module have another rate.
+
+    >>> both = nn.ModuleDict({"a": nn.Linear(2, 2, bias=False), "b": nn.Linear(2, 2)})
+    >>> groups = scaled(list(both.parameters()), both, {"a": 0.1})
+    >>> [(len(group["params"]), group["rate_scale"]) for group in groups]
+    [(1, 0.1), (2, 1.0)]
+    """
+    groups = learnt if isinstance(learnt[0], dict) else [{"params": learnt}]
+    factor = {
+        parameter: scale
+        for name, scale in scales.items()
+        for parameter in module.get_submodule(name).parameters()
+    }
+    made = []
+    for group in groups:
+        for scale in dict.fromkeys([*scales.values(), 1.0]):
+            mine = [p for p in group["params"] if factor.get(p, 1.0) == scale]
+            made.append({**group, "params": mine, "rate_scale": scale})
+    return [group for group in made if group["params"]]
 
 
 @torch.no_grad()

@@ -26,6 +26,22 @@ def power(
     return end + (start - end) * max(0.0, 1 - position / total) ** exponent
 
 
+def inverse_power(
+    position: float,
+    total: float,
+    start: float,
+    end: float = 0.0,
+    slope: float = 10.0,
+    exponent: float = 0.75,
+) -> float:
+    """`start`, divided by a power of what has passed, never below `end`: WILDS' self-training.
+
+    >>> [round(inverse_power(t, 2, 1.0), 3) for t in (0, 1, 2)]
+    [1.0, 0.261, 0.166]
+    """
+    return float(max(end, start * (1 + slope * position / total) ** -exponent))
+
+
 def warm_up_cosine(
     position: float, total: float, peak: float, warm: float = 0.0, end: float = 0.0
 ) -> float:

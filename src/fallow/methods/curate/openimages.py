@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 import fallow.annotations as store
 from fallow.annotations import Annotations, Finding, Summary
 from fallow.annotations.store import DERIVED, among, by_people, coded, corners, ends
-from fallow.measure.detection import (
+from fallow.measure.annotated import (
     Boxes,
     Relations,
     challenge_score,

@@ -28,7 +28,6 @@ from fallow.images.attribution import Attribution, attribution, beside, statemen
 from fallow.images.collection import MEASURED, read_bytes
 from fallow.images.decode import Unreadable, decode
 from fallow.images.metadata import Metadata, metadata
-from fallow.inventory import space
 from fallow.inventory.duplicates import exact_groups, near_groups
 from fallow.inventory.ledger import Decision, Entry, Ledger, Looks, key_of
 from fallow.inventory.quality import quality
@@ -37,6 +36,7 @@ from fallow.methods.shared.collection import UNANSWERED, Book, Curated, Row, sta
 from fallow.problems import Problem, SettingProblem, did_you_mean
 from fallow.regions.people import Detector, Seen
 from fallow.train import make_settings
+from fallow.vectors import space
 
 if TYPE_CHECKING:
     from fallow.images import Images

@@ -1,0 +1,1 @@
+"""Systems that carry a classifier over to another place, where nobody labels."""

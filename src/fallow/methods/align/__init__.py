@@ -1,0 +1,1 @@
+"""Systems that bring pictures and the texts beside them into one space."""

@@ -1,0 +1,1 @@
+"""Systems that begin at the sensor: developing, translating and making raw frames."""

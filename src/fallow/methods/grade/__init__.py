@@ -1,0 +1,1 @@
+"""Systems that say what a change of pictures is worth."""
