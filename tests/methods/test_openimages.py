@@ -9,18 +9,18 @@ from fallow.annotations import Hierarchy, annotated, write
 from fallow.annotations.store import CORNERS
 from fallow.measure.annotated import Boxes, Relations, detection_precision, relation_scores
 from fallow.methods.curate.openimages import (
+    PRESETS,
     Settings,
     expanded,
     judge,
     judge_relations,
-    presets,
     unify,
     without_denied,
 )
 from fallow.problems import Problem, SourceProblem
 from fallow.train import make_settings
 
-NAIVE = make_settings(Settings, presets["paper-v2"])
+NAIVE = make_settings(Settings, PRESETS["paper-v2"])
 
 
 def scene(seed=0, images=60, classes=8):

@@ -15,7 +15,7 @@ import fallow.images
 from fallow.images.metadata import metadata
 from fallow.inventory.ledger import Ledger
 from fallow.measure.intervals import wilson
-from fallow.methods.curate.people_free import Settings, curate, presets, read_policy
+from fallow.methods.curate.people_free import PRESETS, Settings, curate, read_policy
 from fallow.methods.shared.collection import audit, copies, decide, withdraw
 from fallow.problems import Problem, SettingProblem
 from fallow.regions.people import Seen
@@ -377,7 +377,7 @@ def test_poor_pictures_are_told_of_and_dropped_on_request(pool, tmp_path):
 def test_the_paper_keeps_look_alikes_and_asks_for_cc_by(pool, tmp_path):
     save(pool / "small.jpg", scene(1).resize((48, 48)))
     save(pool / "free.jpg", scene(90), rights="CC0")
-    found = run(pool, tmp_path / "out", **presets["paper"])
+    found = run(pool, tmp_path / "out", **PRESETS["paper"])
     kept = {row.path for row in found.kept}
     assert "small.jpg" in kept
     assert "free.jpg" not in kept

@@ -34,8 +34,10 @@ class Seen:
 class Detector(Protocol):
     """What answers with the things in a picture, each of which has one of its labels."""
 
-    name: str
-    labels: Sequence[str]
+    @property
+    def name(self) -> str: ...
+    @property
+    def labels(self) -> Sequence[str]: ...
 
     def __call__(self, pixels: Pixels) -> list[Seen]: ...
 

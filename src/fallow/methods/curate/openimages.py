@@ -49,7 +49,7 @@ class Settings(BaseModel):
     )
 
 
-presets: dict[str, dict[str, Any]] = {
+PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},  # the challenges of 2018 and 2019
     "paper-v2": {"group_weight": 0.0, "filter": False},
 }

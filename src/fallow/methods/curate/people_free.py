@@ -85,7 +85,7 @@ class Settings(BaseModel):
     seed: int = 0
 
 
-presets: dict[str, dict[str, Any]] = {
+PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"licences": ("CC-BY",), "per_creator": 80, "duplicates": False, "quality": ()},
 }
 

@@ -1,0 +1,143 @@
+"""`curate`: a collection one may publish, with a reason for every picture kept or left out."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import pyarrow as pa
+
+from fallow import declare
+from fallow.images import opened
+from fallow.methods import settle
+from fallow.methods.curate.people_free import Settings
+from fallow.methods.curate.people_free import curate as run
+from fallow.methods.shared.collection import Curated, copies, statistics, withdraw
+from fallow.outcomes import Result, counted, save_csv, some, thumbnails, unreadable, writable
+from fallow.problems import SettingProblem
+from fallow.regions.people import BODIES, FACES, Cascades, Detector, RetinaFace
+from fallow.report.curate import curate_page
+
+
+@declare.verb(
+    example="fallow curate photos/ --out clean/ --people --copies-too",
+    out="{name}-curated",
+    systems="curate",
+    system="people_free",
+)
+def curate(
+    source: declare.Source,
+    *,
+    where: declare.Where = None,
+    people: Annotated[
+        bool, declare.Option("look for faces and bodies (extra people)", bool)
+    ] = False,
+    faces: Annotated[
+        declare.Address | None, declare.Option("a better detector of faces: ONNX, RetinaFace", Path)
+    ] = None,
+    copies_too: Annotated[
+        bool, declare.Option("copy what is kept, without what files say of people", bool)
+    ] = False,
+    withdrawn: Annotated[
+        str | None, declare.Option("take out for good: path=, hash= or creator=, then which")
+    ] = None,
+    why: Annotated[str, declare.Option("of the withdrawal")] = "asked for",
+    out: declare.Out = None,
+    preset: declare.Preset = None,
+    settings: declare.Settings = None,
+) -> Result:
+    """Sort a folder into what may be published, what may not, and what a person should look at.
+
+    Asks of every picture, in stages: can it be read, is its licence allowed and its creator known,
+    does its file tell of people, and with `people` or `faces` whether somebody is in it. A stage
+    without a detector says "not checked", never "clean". `out` gets the manifest with attribution,
+    NOTICE, statistics and what is to be looked at; a later run asks only about new pictures. The
+    settings are the policy. Nothing of the source is changed.
+
+    >>> import tempfile
+    >>> from fallow.images.samples import shapes
+    >>> result = curate(shapes(6, side=24), out=tempfile.mkdtemp(), settings={"need": []})
+    >>> result.table.num_rows
+    6
+    """
+    if out is None:
+        raise SettingProblem("curate writes down what it decides: say where with out=")
+    policy = Settings(**settle("curate", "people_free", settings, preset))
+    images, place = opened(source, where=where), writable(out)
+    if withdrawn is not None:
+        what, _, which = withdrawn.partition("=")
+        if what not in ("path", "hash", "creator"):
+            raise SettingProblem(f"say path=, hash= or creator= and which, not {withdrawn!r}")
+        withdraw(place, which, what=what, reason=why)  # type: ignore[arg-type]
+    done = run(images, place, policy, _detectors(people, faces))
+    refused = copies(images, done, place) if copies_too else {}
+    save_csv(place / "decisions.csv", table := _table(done))
+    return Result(
+        table,
+        headlines=_headlines(done),
+        notes=_notes(done, images.problems, refused),
+        findings=_findings(images, done, policy),
+        page=curate_page,
+    ).saved(place)
+
+
+def _detectors(people: bool, faces: declare.Address | None) -> dict[str, Detector]:
+    found: dict[str, Detector] = {}
+    if people:
+        found = {"faces": Cascades(FACES), "people": Cascades(BODIES)}
+    if faces is not None:
+        found["faces"] = RetinaFace(Path(faces))
+    return found
+
+
+def _table(done: Curated) -> pa.Table:
+    """Every picture's end."""
+    names = ("path", "decision", "stage", "reason", "score")
+    return pa.table({name: [getattr(row, name) for row in done.rows] for name in names})
+
+
+def _headlines(done: Curated) -> list[str]:
+    left_out = sum(row.decision == "drop" for row in done.rows)
+    return [
+        f"{counted(len(done.rows), 'picture')}: {len(done.kept):,} kept, {left_out:,} left out, "
+        f"{len(done.queue):,} for a person to look at; version {done.version}",
+        f"asked about {done.looked_at:,} that were new",
+    ]
+
+
+def _notes(done: Curated, problems: Any, refused: dict[str, str]) -> list[str]:
+    notes = unreadable(problems)
+    if done.unchecked:
+        notes.append(f"not checked, for want of a detector: {some(done.unchecked, 9)}")
+    if refused:
+        paths = some(list(refused))
+        notes.append(f"{counted(len(refused), 'picture')} could not be copied cleanly: {paths}")
+    return notes
+
+
+def _findings(images: Any, done: Curated, policy: Settings) -> dict[str, Any]:
+    rows = {path: row for row, path in enumerate(images.column("path").tolist())}
+    known = {one["path"]: one for one in images.table.to_pylist()}
+    facts = statistics(done, known)
+    return {
+        "source": images.name,
+        "created": datetime.datetime.now().isoformat(" ", "minutes"),
+        "headlines": _headlines(done),
+        "notes": _notes(done, images.problems, {}),
+        "numbers": {
+            "pictures": len(done.rows),
+            "kept": len(done.kept),
+            "to_look_at": len(done.queue),
+        },
+        "funnel": done.funnel,
+        "licences": facts["licences"],
+        "review": [
+            {"path": row.path, "stage": row.stage, "reason": row.reason, "row": rows[row.path]}
+            for row in done.queue
+            if row.path in rows
+        ],
+        "pictures": thumbnails(images),
+        "problems": [{"path": one.path, "reason": one.reason} for one in images.problems],
+        "settings": policy.model_dump(),
+    }
