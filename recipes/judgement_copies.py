@@ -39,7 +39,7 @@ SETS = {
     "drone": 12,
 }
 SIDE = 144
-MARGIN = 0.5  # of the step from the strongest false pair to the copies above it
+MARGIN = 0.2  # of the step from the strongest false pair to the copies above it
 
 
 class Measured(NamedTuple):
@@ -103,7 +103,8 @@ def measured(
                 for row in stored["rows"]
             ]
             lost = [kind for kind in lost if kind]
-            return Measured(pairs, stored["values"], stored["true"], kinds, number, lost)
+            values = np.stack([copies.values(pair.compared) for pair in pairs])
+            return Measured(pairs, values, stored["true"], kinds, number, lost)
     drawn = sets.collection(data, name, most=most, seed=seed)
     problem = planted.copies(drawn, each=each, seed=seed)
     pictures = [decode(content, SIDE) for content in problem.collection.contents]
@@ -128,7 +129,6 @@ def measured(
         np.savez(
             kept,
             rows=np.array([(one.first, one.second, *one.compared[1:]) for one in pairs]),
-            values=found.values,
             true=found.true,
             kinds=[f"{kind[0]} {kind[1]}" if kind else "" for kind in kinds],
             lost=[f"{kind[0]} {kind[1]}" for kind in found.lost],
@@ -151,7 +151,7 @@ def chosen(rest: list[Measured]) -> tuple[np.ndarray, float]:
     middle, spread = values.mean(axis=0), values.std(axis=0) + 1e-9
     left = np.ones(len(true), bool)
     for _ in range(2):  # what a stronger pair speaks against is no case; strength needs weights
-        model = LogisticRegression(C=10, max_iter=5000)
+        model = LogisticRegression(C=0.1, max_iter=5000)
         model.fit(((values - middle) / spread)[left], true[left])
         weights = model.coef_[0] / spread
         left = np.concatenate([copies.consistent(one.pairs, one.values @ weights) for one in rest])

@@ -39,7 +39,7 @@ def run(data: Path, peers: Peer, quick: bool) -> list[Line]:
     lines: list[Line] = []
     missed: Counter[str] = Counter()
     for name in SETS[:1] if quick else SETS:
-        drawn = collection(data, name, most=40 if quick else 300, seed=1)
+        drawn = collection(data, name, most=40 if quick else 200, seed=1)
         problem = planted.copies(drawn, each=1, seed=1)
         whole = problem.collection
         own = {(min(one.row, one.of), max(one.row, one.of)): one for one in problem.copies}

@@ -15,6 +15,7 @@ TURN = 25  # degrees
 CLOSE = 3.0  # pixels an inlier may lie beside its place, once the fit is good
 BLOCK = 12  # pixels of a compared block
 ROUNDS = 10  # of the dense refinement
+SHOWN = 0.96  # share of one picture that the other must show to be a copy
 HELD = 8  # blocks that must hold something before a pair can be judged
 WINDOW = 6  # pixels around each that local contrast is taken from
 
@@ -640,8 +641,8 @@ def compared(
 ) -> Compared | None:
     """Lay one small picture (float32) over another, starting from an affine map between them.
 
-    The coarser picture is the frame. None if the map makes no sense, or if under the map as given
-    they agree less than `least`: refining it is what takes the time.
+    The coarser picture is the frame. None if the map makes no sense, if they share too little, or
+    if under the map as given they agree less than `least`: refining it is what takes the time.
     """
     scale = float(np.sqrt(abs(np.linalg.det(affine[:, :2]))))
     if not 0.3 < scale < 3.3:
@@ -684,6 +685,8 @@ def compared(
     covered = max(
         shown(laid.target, back, *source.shape), shown(source, there / there[2, 2], *shape)
     )
+    if covered < SHOWN:
+        return None
     back = np.linalg.inv(shrunk) @ back
     back = back if inwards else np.linalg.inv(back)
     return Compared(

@@ -31,8 +31,8 @@ HELD = 512  # small pictures in memory at once
 
 # What `recipes.judgement_copies` chose: a copy is where the weighted sum is above zero. The values
 # are those `_values` makes of a comparison.
-WEIGHTS = (2.0, 2.0, 20.0, 1.6)
-OFFSET = -40.0
+WEIGHTS = (1.715, 1.079, 2.388, 0.693, 0.94)
+OFFSET = -19.231
 
 
 class Copy(NamedTuple):
@@ -41,7 +41,7 @@ class Copy(NamedTuple):
     row: int
     of: int
     change: str
-    score: float  # above 0; about 1 at the weakest copy the threshold was chosen on
+    score: float  # above 0, the higher the surer
 
 
 class Pair(NamedTuple):
@@ -112,10 +112,11 @@ def values(pair: Compared) -> np.ndarray:
     """What a comparison says, on scales on which sums make sense; more speaks for a copy."""
     return np.array(
         [
-            -np.log(1.03 - min(pair.agreement, 1.0)),
-            -np.log(pair.displacement + 0.03),
+            -np.log(1.1 - min(pair.agreement, 1.0)),
+            -np.log(pair.displacement + 0.015),
             min(pair.covered, 0.97),
             -np.log(pair.changed * (1 - pair.written) + 3e-4),
+            -np.log(pair.noise + 3e-3),
         ]
     )
 
