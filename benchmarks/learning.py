@@ -72,8 +72,8 @@ class Judge:
 
 def run(data: Path, python: str, quick: bool) -> list[Line]:
     import fallow
+    from fallow.methods.shared.plan import choose
     from fallow.train.loop import Interrupted
-    from fallow.verbs.learn import choose
 
     found: dict[str, dict[float, float]] = {}
     amount = QUICK if quick else Amount()
@@ -137,7 +137,7 @@ def floors(judge: Judge) -> dict[str, float]:
     """What no training reaches."""
     import fallow
     from fallow.encoders import whiten
-    from fallow.verbs.probe import raw_pixels
+    from fallow.measure.scores import raw_pixels
 
     pixels = [raw_pixels(images, 32) for images in (judge.bank, judge.test)]
     whitened = fallow.encoder("tiny")
@@ -156,7 +156,7 @@ def floors(judge: Judge) -> dict[str, float]:
 def chosen(judge: Judge, amount: Amount) -> dict[float, float]:
     """`learn` with its own method, encoder, views, batch and last step."""
     from fallow.encoders import whiten
-    from fallow.verbs.learn import from_tiny
+    from fallow.methods.shared.plan import from_tiny
 
     plan = from_tiny(judge.bank, amount.minutes)
     told = {"size": plan.size, "batch": plan.batch, **plan.settings}

@@ -146,7 +146,7 @@ def published(z: Tensor, image: int, share: float = 0.3) -> Tensor:
 
 
 def native_bf16() -> bool:
-    from fallow.train.tune import fast_bf16
+    from fallow.device import fast_bf16
 
     return fast_bf16(torch.device("cpu"))
 

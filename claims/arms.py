@@ -248,7 +248,7 @@ def untrained(plan: Plan, bank: Any, test: Any, seed: int) -> dict[str, float]:
 
 
 def pixels(images: Any, side: int) -> np.ndarray:
-    from fallow.verbs.probe import raw_pixels
+    from fallow.measure.scores import raw_pixels
 
     return raw_pixels(images, side)
 

@@ -211,8 +211,8 @@ def judged(
     """Held-out accuracy of fresh networks; the same initial weights for every row of a seed."""
     import torch
 
-    from fallow.measure.coreset import accuracy_of, trained
     from fallow.methods.distil.fyi import asymmetry
+    from fallow.methods.shared.coreset import accuracy_of, trained
 
     classes = len(real.names)
     epochs = min(plan.longest, plan.judged // cell.per_class)

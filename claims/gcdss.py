@@ -224,24 +224,20 @@ def own_cache() -> Iterator[None]:
 
 def timed(everything: Any, plan: Plan) -> float:
     """Seconds for an image, from a few."""
-    from fallow.verbs.discover_pixels import cut
-
-    work = worked(plan, None)
-    few = everything.where("split = 'val'").sample(2, seed=1)
-    cut(work, few)
+    cutter = cutter_for(plan, None)
+    cutter.cut(everything.where("split = 'val'").sample(2, seed=1))
     begin = time.monotonic()
-    cut(work, everything.where("split = 'val'").sample(4, seed=2))
+    cutter.cut(everything.where("split = 'val'").sample(4, seed=2))
     return max((time.monotonic() - begin) / 4, 0.02)
 
 
-def worked(plan: Plan, encoder: Any) -> Any:
+def cutter_for(plan: Plan, encoder: Any) -> Any:
     import fallow
-    from fallow.methods.discover.gcdss import Settings
     from fallow.regions import proposer
-    from fallow.verbs.discover_pixels import Work
+    from fallow.regions.cutting import Cutter
 
     chosen = fallow.encoder(plan.encoder) if encoder is None else encoder
-    return Work.of(proposer("superpixels"), chosen, Settings())
+    return Cutter.of(proposer("superpixels"), chosen)
 
 
 def drawn(everything: Any, labelled: int, unlabelled: int, held: tuple[int, ...], seed: int) -> Any:
@@ -266,14 +262,13 @@ def drawn(everything: Any, labelled: int, unlabelled: int, held: tuple[int, ...]
 def pixel_rows(
     everything: Any, labelled: int, unlabelled: int, seed: int, plan: Plan
 ) -> dict[str, dict[str, Any]]:
-    from fallow.images.masks import named_classes
+    from fallow.images.classes import named_classes
     from fallow.inventory.semi import semi_kmeans
     from fallow.methods.discover.gcdss import Discovery, Settings
-    from fallow.verbs.discover_pixels import (
-        Labels,
-        cut,
+    from fallow.methods.shared.pixels import (
+        SortedPixels,
         known_regions,
-        measure,
+        measured,
         self_trained,
         sort_regions,
     )
@@ -283,23 +278,18 @@ def pixel_rows(
     classes = {name: code for code, name in enumerate(NAMES)}
     rows: dict[str, dict[str, Any]] = {}
 
-    def looked(encoder: Any) -> tuple[Any, Any, Any, Any]:
-        work = worked(plan, encoder)
-        ours, theirs = cut(work, train), cut(work, test)
-        known, codes, weights = known_regions(work, ours, train, named_classes(classes))
-        kept = codes >= 0
-        given = Labels(
-            ours.vectors[kept], codes[kept], weights[kept], len(known.names), ours.rows[kept]
-        )
-        return work, theirs, known, given
+    def looked(encoder: Any) -> tuple[Any, Any, Any]:
+        cutter = cutter_for(plan, encoder)
+        ours, theirs = cutter.cut(train), cutter.cut(test)
+        return ours, theirs, known_regions(ours, named_classes(classes))
 
-    work, theirs, known, given = looked(None)
+    here = _ours, theirs, known = looked(None)
 
-    def scored(found: Discovery, where: tuple[Any, Any, Any], maps: Any = None) -> dict[str, Any]:
-        return measure(*where[:2], found, where[2], maps, truth, classes)["maps"]
+    def scored(found: Discovery, seen: tuple[Any, Any, Any], learnt: Any = None) -> dict[str, Any]:
+        done = SortedPixels(*seen[:2], found, seen[2].classes, learnt, [])
+        return measured(done, truth, classes)["maps"]
 
-    here = (work, theirs, known)
-    nerg = sort_regions(given, theirs, Settings(), "gcdss", seed)
+    nerg = sort_regions(known, theirs, Settings(), "gcdss", seed)
     # what differs from it differs in one thing only
     same = {"threshold": nerg.threshold}
     variants: Mapping[str, tuple[str, dict[str, Any]]] = {
@@ -311,28 +301,29 @@ def pixel_rows(
         **{f"threshold {t:g}": ("gcdss", {"threshold": t}) for t in THRESHOLDS},
     }
     for name, (method, changes) in variants.items():
-        found = sort_regions(given, theirs, Settings(**changes), method, seed)
+        found = sort_regions(known, theirs, Settings(**changes), method, seed)
         maps = scored(found, here)
         rows[name] = maps["regions"]
         if name == "nerg":
             rows["best the regions allow"] = maps["best the regions allow"]
     # without areas and without labels: groups of everything, matched with new classes only
     blind = semi_kmeans(
-        theirs.vectors, np.full(len(theirs.rows), -1), given.known + Settings().novel,
+        theirs.vectors, np.full(len(theirs.rows), -1), len(known.classes.names) + Settings().novel,
         starts=5, tolerance=0.0, seed=seed,
     )  # fmt: skip
-    rows["plain k-means"] = scored(as_discovery(blind.member, theirs, given), here)["regions"]
-    other_work, other, other_known, other_given = looked(mean_colours())
-    found = sort_regions(other_given, other, Settings(**same), "gcdss", seed)
-    rows["mean colours"] = scored(found, (other_work, other, other_known))["regions"]
+    rows["plain k-means"] = scored(as_discovery(blind.member, theirs, known), here)["regions"]
+    there = _, other, other_known = looked(mean_colours())
+    found = sort_regions(other_known, other, Settings(**same), "gcdss", seed)
+    rows["mean colours"] = scored(found, there)["regions"]
     if plan.segmenter_minutes > 0:
         import fallow
 
-        maps, _, _ = self_trained(
-            train, theirs, nerg, known, work, fallow.encoder(plan.segmenter, seed=seed),
-            plan.segmenter_minutes, seed,
+        learnt = self_trained(
+            train, theirs, nerg, known.classes, trust=Settings().trust,
+            network=fallow.encoder(plan.segmenter, seed=seed), minutes=plan.segmenter_minutes,
+            seed=seed,
         )  # fmt: skip
-        rows["segmenter"] = scored(nerg, here, maps)["segmenter"]
+        rows["segmenter"] = scored(nerg, here, learnt)["segmenter"]
     rows["held back"] = {
         "classes": [NAMES[k] for k in held], "regions": len(theirs.rows),
         "threshold": nerg.threshold,
@@ -340,25 +331,25 @@ def pixel_rows(
     return rows
 
 
-def as_discovery(member: np.ndarray, regions: Any, given: Any) -> Any:
+def as_discovery(member: np.ndarray, regions: Any, known: Any) -> Any:
     """Blind groups, those most like a known class's mean under its number, the rest as new ones."""
     from scipy.optimize import linear_sum_assignment
 
     from fallow.methods.discover.gcdss import Discovery
 
-    count = int(member.max()) + 1
+    count, old = int(member.max()) + 1, len(known.classes.names)
     centres = np.stack([regions.vectors[member == k].mean(0) for k in range(count)])
     means = np.stack([
-        given.vectors[given.codes == k].mean(0) if (given.codes == k).any()
-        else np.zeros(centres.shape[1]) for k in range(given.known)
+        known.vectors[known.codes == k].mean(0) if (known.codes == k).any()
+        else np.zeros(centres.shape[1]) for k in range(old)
     ])  # fmt: skip
     away = ((centres[:, None] - means[None]) ** 2).sum(2)
     groups, classes = linear_sum_assignment(away)
     names = np.full(count, -1)
     names[groups] = classes
     loose = np.flatnonzero(names < 0)
-    names[loose] = given.known + np.arange(len(loose))
-    return Discovery(names[member], np.ones(len(member)), given.known, len(loose))
+    names[loose] = old + np.arange(len(loose))
+    return Discovery(names[member], np.ones(len(member)), old, len(loose))
 
 
 def mean_colours() -> Any:

@@ -148,8 +148,8 @@ COMPARED = [
 def frozen(one: Set, seed: int, plan: Plan) -> dict[str, Outcome]:
     """The methods that take the encoder as it is."""
     from fallow.inventory.semi import semi_kmeans
-    from fallow.inventory.space import unit
     from fallow.methods.discover import gcd, gpc
+    from fallow.vectors.space import unit
 
     seen = made(plan.encoder).embed(one.images)
     blind = np.full(len(seen), -1)
@@ -178,8 +178,8 @@ def frozen(one: Set, seed: int, plan: Plan) -> dict[str, Outcome]:
 def counted(seen: np.ndarray, known: np.ndarray, begin: int, seed: int) -> np.ndarray:
     """GPC from one number of classes."""
     from fallow.inventory import mixture
-    from fallow.inventory.space import unit
     from fallow.methods.discover import gpc
+    from fallow.vectors.space import unit
 
     look = gpc.look_at(unit(seen), known, gpc.GPC.Settings(), seed)
     return mixture.settle(

@@ -112,8 +112,9 @@ def rows(
     original: Any, images: Any, test: Any, task: str, plan: Plan, seed: int
 ) -> list[dict[str, Any]]:
     """Measures of all eight models on one draw."""
+    from fallow.measure.forgetting import Judge
     from fallow.methods.forget import laf
-    from fallow.verbs.forget import Judge, parts_of, pool_of, shelves_of
+    from fallow.methods.shared.forgetting import parts_of, pool_of, shelves_of
 
     device = torch.device("cpu")
     doomed = doomed_rows(images, task, plan, seed)

@@ -202,8 +202,8 @@ def patches(
     bank: Look | None = None,
 ) -> Tensor:
     """Patch scores N h w: the mean over layers and degrees."""
+    from fallow.device import fast_bf16
     from fallow.methods.spot.musc import mutual_scores, neighbourhoods, scores_against
-    from fallow.train.tune import fast_bf16
 
     bf16 = fast_bf16(torch.device("cpu"))
     interval = interval or plan.interval

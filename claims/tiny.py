@@ -49,7 +49,7 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
 
 def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
     import fallow
-    from fallow.verbs.probe import halves, raw_pixels
+    from fallow.measure.scores import halves, raw_pixels
 
     begin = time.monotonic()
     images = fallow.open(archive(data, name)).labelled
@@ -120,7 +120,7 @@ def _random(plan: Plan, seed: int) -> Any:
     import torch
 
     import fallow
-    from fallow.encoders.names import describe, rebuild
+    from fallow.encoders.building import describe, rebuild
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

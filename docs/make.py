@@ -343,7 +343,7 @@ def over_time(lines: list[dict[str, Any]]) -> str:
 def taxonomy() -> str:
     """The methods of `learn` by family; what `fallow papers --taxonomy` prints."""
     from fallow.verbs.papers import FAMILIES
-    from fallow.verbs.papers import taxonomy as placed
+    from fallow.verbs.papers import families as placed
 
     rows = placed().findings["methods"]
     parts = [

@@ -88,7 +88,7 @@ def named(images: Any, spare: Any) -> Any:
 def finish(encoder: Any, out: Path, minutes: float, count: int) -> None:
     """Write the weights in half precision, with where they come from."""
     from fallow.encoders import save
-    from fallow.encoders.names import describe, rebuild
+    from fallow.encoders.building import describe, rebuild
 
     shipped = rebuild(describe(encoder) | {"name": "tiny"})  # which looks at all stages
     shipped.plain.load_state_dict(encoder.plain.state_dict())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -87,6 +88,12 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(target.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """A JSON file, written whole or not at all."""
+    with atomic_write(path) as file:
+        file.write((json.dumps(value, indent=2, default=str) + "\n").encode())
 
 
 def sync_folder(folder: Path) -> None:

@@ -243,7 +243,7 @@ def test_interrupted_download(monkeypatch):
         raise (OSError("not cached") if local else ReadTimeout("timed out"))
 
     with pytest.raises(Problem, match="interrupted"):
-        hub._from_cache_or_hub("some/model", fetch)
+        hub.from_cache_or_hub("some/model", fetch)
 
 
 def test_missing_packages(monkeypatch):

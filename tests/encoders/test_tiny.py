@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 import fallow
-from fallow.encoders.names import describe, rebuild
+from fallow.encoders.building import describe, rebuild
 from fallow.images.samples import shapes
 from fallow.measure import knn_accuracy
 

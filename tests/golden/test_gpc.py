@@ -9,13 +9,13 @@ import torch.nn.functional as F
 
 from fallow.inventory import mixture
 from fallow.inventory.semi import nearest, semi_kmeans
-from fallow.inventory.space import unit
 from fallow.losses.contrastive import nt_xent, supcon
 from fallow.losses.distillation import neglect
 from fallow.losses.prototypes import prototype_contrast, prototype_scores
 from fallow.measure import clustering_accuracy, discovery_accuracy, discovery_accuracy_v1
 from fallow.methods.discover.gpc import concentration
 from fallow.methods.discover.simgcd import SimGCD, taught_by_itself, teacher_temperature
+from fallow.vectors.space import unit
 
 from .cases import close, golden
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fallow.inventory.space import kmeans
 from fallow.measure.cluster import clustering_accuracy
-from fallow.parts.order import distinct, places, repeats
+from fallow.train.order import distinct, places, repeats
+from fallow.vectors.space import kmeans
 
 from .cases import close, golden
 

@@ -7,14 +7,8 @@ import pytest
 from PIL import Image
 
 import fallow
-from fallow.images.masks import (
-    found_classes,
-    named_classes,
-    packed_masks,
-    read_masks,
-    with_masks,
-    without_masks,
-)
+from fallow.images.classes import found_classes, named_classes
+from fallow.images.masks import packed_masks, read_masks, with_masks, without_masks
 from fallow.problems import SettingProblem, SourceProblem
 
 

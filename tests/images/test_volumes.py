@@ -7,6 +7,7 @@ import pytest
 
 from fallow.images.volumes import Volumes, open_volumes, write_volume
 from fallow.problems import MissingPackage, SourceProblem
+from fallow.train.loader import VolumeStream
 from fallow.views.volumes import Crop
 
 
@@ -17,7 +18,7 @@ def scans(count=4, size=(6, 16, 16)):
 
 def test_streams_give_normalised_crops_and_masks():
     masks = [np.ones((6, 16, 16), np.uint8), None, None, None]
-    stream = Volumes(scans(), masks).stream(Crop((4, 8, 8)), seed=0)
+    stream = VolumeStream(Volumes(scans(), masks), Crop((4, 8, 8)), seed=0)
     batch = stream.batch(np.array([0, 1, 0]), 0)
     assert batch.views[0].shape == (3, 1, 4, 8, 8)
     assert batch.masks[0].shape == (3, 4, 8, 8)

@@ -6,8 +6,8 @@ import pytest
 from fallow.inventory.groups import CLEAR, group
 from fallow.inventory.layout import graph, layout
 from fallow.inventory.outliers import outlier_scores, outliers
-from fallow.inventory.space import neighbours, unit
 from fallow.inventory.suspects import suspects
+from fallow.vectors.space import neighbours, unit
 
 
 def clusters(

@@ -7,8 +7,8 @@ import pytest
 
 from fallow.inventory import nearest
 from fallow.inventory.nearest import most_similar
-from fallow.inventory.space import unit
 from fallow.problems import Problem
+from fallow.vectors.space import unit
 
 
 def dense(vectors, k, known):

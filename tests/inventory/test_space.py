@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fallow.inventory.space import fit, kmeans, neighbours, squared, unit
+from fallow.vectors.space import fit, kmeans, neighbours, squared, unit
 
 
 def test_place_returns_unit_vectors_and_the_same_for_one_row():

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from fallow import measure
-from fallow.measure import arrays, probe
+from fallow.measure import probe
 from fallow.problems import Problem
+from fallow.vectors import arrays
 
 
 def blobs(rows=120, classes=4, dimension=16, noise=0.3, seed=0):
@@ -81,6 +82,25 @@ def test_logistic_probe_chooses_its_strength_without_the_test_rows():
     chosen = measure.logistic_probe(train, labels, test, labels_test)
     weak = measure.logistic_probe(train, labels, test, labels_test, strengths=(1e4,))
     assert chosen.top1 > weak.top1
+
+
+def test_ridge_probe_is_scikit_learns_and_chooses_without_the_test_rows():
+    from sklearn.linear_model import RidgeClassifier
+
+    train, test = blobs(noise=1.0), blobs(400, noise=1.0, seed=1)
+    middle, spread = train[0].mean(0), train[0].std(0) + 1e-6
+    scaled = [(part[0] - middle) / spread for part in (train, test)]
+    fitted = RidgeClassifier(alpha=0.5 * 16).fit(scaled[0], train[1])
+    expected = (fitted.predict(scaled[1]) == test[1]).mean()
+    found = measure.ridge_probe(*train, *test, strengths=(0.5,))
+    assert found.top1 == pytest.approx(expected)
+    assert measure.ridge_probe(*train, *test).top1 > 0.6
+    two = [(x[y < 2], y[y < 2]) for x, y in (blobs(), blobs(seed=1))]
+    assert measure.ridge_probe(*two[0], *two[1]).top1 == 1
+    few = measure.few_shot(*train, *test, shots=5, seeds=[0], probe=measure.ridge_probe)
+    assert 0.3 < few.mean < 1
+    with pytest.raises(Problem, match="two classes"):
+        measure.ridge_probe(two[0][0], np.zeros(len(two[0][1]), int), *two[1])
 
 
 def test_few_shot_draws_n_per_class_and_reports_every_seed():

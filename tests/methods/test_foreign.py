@@ -8,7 +8,8 @@ from PIL import Image
 from tests.methods.tiny_clipseg import make
 
 import fallow.images
-from fallow.images.masks import named_classes, without_masks
+from fallow.images.classes import named_classes
+from fallow.images.masks import without_masks
 from fallow.images.samples import STREET_CLASSES, streets, write
 from fallow.methods.shared import foreign
 from fallow.problems import Problem, SettingProblem, SourceProblem

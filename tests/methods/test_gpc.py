@@ -197,7 +197,7 @@ def test_only_the_last_block_learns():
 
 
 def test_labelled_images_are_drawn_as_often_as_the_others():
-    from fallow.parts.order import weighted
+    from fallow.train.order import weighted
 
     known = np.r_[np.zeros(100, int), np.full(900, -1)]
     rows = weighted(even_shares(known), 10, seed=0, epoch=0)

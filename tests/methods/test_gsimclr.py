@@ -9,9 +9,9 @@ import torch
 import fallow
 from fallow.images.samples import shapes
 from fallow.methods import find
-from fallow.parts.order import distinct, repeats
 from fallow.problems import SettingProblem
 from fallow.train import Now, fit, make_settings
+from fallow.train.order import distinct, repeats
 
 NOW = Now(step=0, epoch=0, progress=0.0, steps_per_epoch=1)
 

@@ -9,7 +9,8 @@ from torch import nn
 
 import fallow
 from fallow.encoders.segmenter import Segmenter
-from fallow.images.masks import IGNORE, named_classes, read_masks, with_masks, without_masks
+from fallow.images.classes import named_classes
+from fallow.images.masks import IGNORE, read_masks, with_masks, without_masks
 from fallow.images.samples import STREET_CLASSES, streets
 from fallow.methods.segment import semiovs
 from fallow.methods.segment.semiovs import SemiOVS
@@ -125,9 +126,10 @@ def test_zoomed_views_with_padding():
 
 
 def iter_batches(method, streams):
-    from fallow.train.loop import _Plan, _streams, launch
+    from fallow.train.loop import _streams, launch
+    from fallow.train.session import Plan
 
-    plan = _Plan(method, _streams(method, streams, 0, launch()), 0, 0, 1)
+    plan = Plan(method, _streams(method, streams, 0, launch()), 0, 0, 1)
     yield from plan.batches(Now(0, 0, 0.0, 3))
 
 

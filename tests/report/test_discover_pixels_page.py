@@ -7,7 +7,8 @@ import io
 import numpy as np
 from PIL import Image
 
-from fallow.report.discover_pixels import class_colours, discover_pixels_page
+from fallow.colours import categories
+from fallow.report.discover_pixels import discover_pixels_page
 
 EVIL = "<script>alert(1)</script>"
 
@@ -85,6 +86,6 @@ def test_a_segmenter_is_told():
 
 
 def test_colours_of_classes_differ():
-    colours = class_colours(30)
+    colours = categories(30)
     assert colours.shape == (30, 3)
     assert len(np.unique(colours, axis=0)) == 30

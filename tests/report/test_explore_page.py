@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import time
 
 import numpy as np
 import pytest
 import report_sample
 from report_sample import Outline
 
-from fallow.report import explore_page
+from fallow.report import explore, explore_page
+from fallow.report import page as pages
 from fallow.report.explore import PICTURES
 
 
@@ -158,12 +158,21 @@ def test_many_images_stay_small_and_the_page_says_what_is_left_out() -> None:
     assert all(values["tile"][index] for index in listed)
 
 
-def test_building_costs_little() -> None:
-    found = report_sample.findings(2400)
-    explore_page(found)
-    spent = []
-    for _ in range(3):
-        start = time.process_time()
-        explore_page(found)
-        spent.append(time.process_time() - start)
-    assert min(spent) < 1.5  # a second where nothing else runs
+def test_elements_grow_with_what_is_listed_and_not_with_the_images(monkeypatch) -> None:
+    made = []
+
+    def counted(plain):
+        def element(*children, **attributes):
+            made.append(1)
+            return plain(*children, **attributes)
+
+        return element
+
+    for module in (pages, explore):
+        monkeypatch.setattr(module, "element", counted(module.element))
+    counts = []
+    for images in (1200, 4800):
+        made.clear()
+        explore_page(report_sample.findings(images))
+        counts.append(len(made))
+    assert counts[1] < 2 * counts[0]

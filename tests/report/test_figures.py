@@ -15,17 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from skimage.color import rgb2lab
 
-from fallow.report.figures import (
-    bar_chart,
-    colours,
-    contact_sheet,
-    heat,
-    line_chart,
-    palette,
-    scatter,
-    thin,
-    ticks,
-)
+from fallow.colours import colours, heat, palette
+from fallow.report.figures import bar_chart, contact_sheet, line_chart, scatter, thin, ticks
 
 
 def drawing(chart: str) -> ElementTree.Element:

@@ -13,7 +13,7 @@ from fallow.images.samples import shapes
 from fallow.methods import find
 from fallow.problems import Problem, SettingProblem
 from fallow.train import Loss, fit, make_settings, optimisers
-from fallow.train.loop import decay, rate
+from fallow.train.session import decay, rate
 
 
 def settings_for(method: str, **values):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from fallow.parts.order import shuffled
 from fallow.train.loader import ahead, other_rows
 from fallow.train.method import Loss
+from fallow.train.order import shuffled
 from fallow.train.tune import Choice, choices, fastest
 from fallow.train.watch import Watch
 

@@ -12,8 +12,10 @@ from PIL import Image
 
 import fallow
 from fallow.images.samples import shapes
+from fallow.methods.shared.known import label_table
+from fallow.outcomes.discovered import group_names
 from fallow.problems import Problem, SettingProblem, SourceProblem
-from fallow.verbs.discover import discover, group_names, label_table
+from fallow.verbs.discover import discover
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 180, 40), "blue": (40, 50, 210),
            "grey": (120, 120, 120), "yellow": (220, 210, 40), "white": (235, 235, 235),
@@ -225,7 +227,7 @@ def test_label_names_that_fit_nothing(run, tmp_path):
         discover(place / "pictures", labels=tmp_path / "z.csv")
     some = [*half(names), ("gone.png", "red")]
     found = discover(place / "pictures", labels=write(tmp_path / "w.csv", some))
-    assert any("match no image" in line for line in found.headlines)
+    assert any("match no image" in line for line in found.notes)
 
 
 def test_a_class_of_one_image_and_copies_are_said(tmp_path):
@@ -236,7 +238,7 @@ def test_a_class_of_one_image_and_copies_are_said(tmp_path):
         (tmp_path / "p" / f"copy{number}.png").write_bytes((tmp_path / "p" / red).read_bytes())
     rows = [*half(names), (pink, "pink"), ("copy0.png", "green")]
     found = discover(tmp_path / "p", labels=write(tmp_path / "some.csv", rows))
-    said = " ".join(found.headlines)
+    said = " ".join(found.notes)
     assert "1 class with a single labelled image (pink)" in said
     assert "3 images repeat another byte for byte" in said
     assert f"{red} and copy0.png are the same picture but labelled red and green" in said or (
@@ -278,7 +280,7 @@ def test_identical_images_are_one_cloud_without_borders(tmp_path):
     rows = [(f"{n}.png", "a" if n % 2 else "b") for n in range(8)]
     found = discover(tmp_path / "p", labels=write(tmp_path / "some.csv", rows))
     assert np.isfinite(found.table["confidence"].to_numpy()).all()
-    assert "19 images repeat another" in " ".join(found.headlines)
+    assert "19 images repeat another" in " ".join(found.notes)
 
 
 def test_bad_settings(run):
@@ -319,7 +321,7 @@ def test_command_line(run, tmp_path, monkeypatch, capsys):
     assert (tmp_path / "pictures-discover" / "labels.csv").is_file()
     code, said = call("pictures-discover", "--accept", "new 1")
     assert code == 2
-    assert "--accept wants group=name" in said.err
+    assert "--accept wants name=value" in said.err
     code, said = call(place / "pictures")
     assert code == 2
     assert "is labelled" in said.err

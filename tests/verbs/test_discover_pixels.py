@@ -13,10 +13,12 @@ import yaml
 from PIL import Image
 
 import fallow
+from fallow.images.masks import resized
 from fallow.images.samples import STREET_CLASSES, streets
+from fallow.outcomes.accepted import accept_masks
 from fallow.problems import Problem, SettingProblem, SourceProblem
 from fallow.regions import Superpixels
-from fallow.verbs.discover_pixels import accept_pixels, discover_pixels, resized
+from fallow.verbs.discover import discover
 
 SKY, ROAD = STREET_CLASSES.index("sky"), STREET_CLASSES.index("road")
 HIDDEN = SKY  # held back from the masks
@@ -53,8 +55,8 @@ def _own_cache(tmp_path_factory, monkeypatch):
 def run(place, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FALLOW_CACHE", str(tmp_path_factory.getbasetemp() / "region-cache"))
-        return discover_pixels(
-            place / "pictures", place / "masks", truth=place / "truth", settings=QUICK,
+        return discover(
+            place / "pictures", masks=place / "masks", truth=place / "truth", settings=QUICK,
             out=place / "run",
         )  # fmt: skip
 
@@ -126,8 +128,8 @@ def test_a_run_that_was_stopped_goes_on(place, tmp_path, monkeypatch):
     monkeypatch.setattr(encoder.network, "forward", lambda x: looked.append(len(x)) or inner(x))
 
     def run():
-        return discover_pixels(
-            place / "pictures", place / "masks", regions=Counted(), encoder=encoder,
+        return discover(
+            place / "pictures", masks=place / "masks", regions=Counted(), encoder=encoder,
             settings=QUICK,
         )  # fmt: skip
 
@@ -142,8 +144,8 @@ def test_a_run_that_was_stopped_goes_on(place, tmp_path, monkeypatch):
     assert (Counted.calls, len(looked)) == (calls, seen)  # nothing is made twice
     assert first.table.equals(again.table)
     # another threshold needs neither regions nor features
-    other = discover_pixels(
-        place / "pictures", place / "masks", regions=Counted(), encoder=encoder,
+    other = discover(
+        place / "pictures", masks=place / "masks", regions=Counted(), encoder=encoder,
         settings={**QUICK, "threshold": 0.6},
     )  # fmt: skip
     assert (Counted.calls, len(looked)) == (calls, seen)
@@ -151,14 +153,14 @@ def test_a_run_that_was_stopped_goes_on(place, tmp_path, monkeypatch):
 
 
 def test_the_baseline_sorts_too(place):
-    found = discover_pixels(place / "pictures", place / "masks", method="kmeans", settings=QUICK)
+    found = discover(place / "pictures", masks=place / "masks", method="kmeans", settings=QUICK)
     assert found.findings["counts"]["new groups"] == 3
     assert found.table.num_rows > 20
 
 
 def test_a_segmenter_learns_what_was_found(place, tmp_path):
-    found = discover_pixels(
-        place / "pictures", place / "masks", truth=place / "truth", minutes=0.05,
+    found = discover(
+        place / "pictures", masks=place / "masks", truth=place / "truth", minutes=0.05,
         segmenter="unet/8", settings=QUICK, out=tmp_path / "out",
     )  # fmt: skip
     assert found.findings["segmenter"]["steps"] > 0
@@ -173,8 +175,8 @@ def test_a_segmenter_learns_what_was_found(place, tmp_path):
     )
     assert (tmp_path / "out" / "segmenter" / "model.safetensors").is_file()
     # a run that is done is not done again
-    again = discover_pixels(
-        place / "pictures", place / "masks", minutes=0.05, segmenter="unet/8", settings=QUICK
+    again = discover(
+        place / "pictures", masks=place / "masks", minutes=0.05, segmenter="unet/8", settings=QUICK
     )
     assert again.findings["segmenter"] == found.findings["segmenter"]
     np.testing.assert_array_equal(again.map(1), found.map(1))
@@ -185,7 +187,7 @@ def test_a_segmenter_learns_what_was_found(place, tmp_path):
 
 
 def test_accepted_groups_are_masks_for_the_next_run(run, place, tmp_path):
-    done = accept_pixels(place / "run", {"new 1": "sky", "new 2": "sky"}, tmp_path / "masks")
+    done = accept_masks(place / "run", {"new 1": "sky", "new 2": "sky"}, tmp_path / "masks")
     names = yaml.safe_load((tmp_path / "masks" / "classes.yaml").read_text())
     values = {one["name"]: one["value"] for one in run.classes}
     assert names["sky"] == values["new 1"]
@@ -201,9 +203,9 @@ def test_accepted_groups_are_masks_for_the_next_run(run, place, tmp_path):
         )
         assert (mask[numbers == number] == expected).all()
     with pytest.raises(SettingProblem, match="did you mean new 1"):
-        accept_pixels(place / "run", {"new1": "sky"}, tmp_path / "m")
+        accept_masks(place / "run", {"new1": "sky"}, tmp_path / "m")
     with pytest.raises(SourceProblem, match="not a saved run"):
-        accept_pixels(tmp_path, {"new 1": "sky"})
+        accept_masks(tmp_path, {"new 1": "sky"})
 
 
 def test_the_verb_hands_masks_over(place):
@@ -225,13 +227,13 @@ def test_the_verb_hands_masks_over(place):
         ("masks", {"settings": {"neighbours": 5000}}, "too few for 5000 neighbours"),
         ("masks", {"settings": {"thresold": 0.2}}, "did you mean threshold"),
         ("masks", {"regions": "superpixel"}, "did you mean superpixels"),
-        ("masks", {"classes": {"road": 2, "tree": 5}}, "no class"),
+        ("masks", {"names": {"road": 2, "tree": 5}}, "no class"),
     ],
 )
 def test_bad_input_is_a_sentence(place, masks, options, text):
     given = None if masks is None else place / masks
     with pytest.raises(Problem, match=text):
-        discover_pixels(place / "pictures", given, **options)
+        discover(place / "pictures", **({"method": "gcdss", "masks": given} | options))
 
 
 def test_one_class_only_is_a_sentence(place, tmp_path):
@@ -241,7 +243,7 @@ def test_one_class_only_is_a_sentence(place, tmp_path):
         mask[40:] = ROAD
         Image.fromarray(mask).save(tmp_path / "masks" / f"{row:02}.png")
     with pytest.raises(Problem, match="one class only"):
-        discover_pixels(place / "pictures", tmp_path / "masks", settings=QUICK)
+        discover(place / "pictures", masks=tmp_path / "masks", settings=QUICK)
 
 
 def test_masks_of_one_image_copies_and_an_empty_novel_set_are_told(place, tmp_path):
@@ -251,11 +253,11 @@ def test_masks_of_one_image_copies_and_an_empty_novel_set_are_told(place, tmp_pa
         source = place / "pictures" / f"{min(row, 2):02}.png"  # the last repeats
         (tmp_path / "pictures" / f"{row:02}.png").write_bytes(source.read_bytes())
     (tmp_path / "masks" / "00.png").write_bytes((place / "truth" / "00.png").read_bytes())
-    found = discover_pixels(
-        tmp_path / "pictures", tmp_path / "masks",
+    found = discover(
+        tmp_path / "pictures", masks=tmp_path / "masks",
         settings={**QUICK, "threshold": 0.0, "reverse": False, "neighbours": 45},
     )  # fmt: skip
-    said = " ".join(found.headlines)
+    said = " ".join(found.notes)
     assert "All masks are of one image" in said
     assert "1 image repeats another" in said or "images repeat another" in said
     assert found.findings["counts"]["new groups"] == 0
@@ -269,7 +271,7 @@ def test_an_unreadable_picture_is_left_out(place, tmp_path):
         (tmp_path / "pictures" / f"{row:02}.png").write_bytes(data)
     whole = (place / "pictures" / "09.png").read_bytes()
     (tmp_path / "pictures" / "09.png").write_bytes(whole[: len(whole) // 2])
-    found = discover_pixels(tmp_path / "pictures", place / "masks", settings=QUICK)
+    found = discover(tmp_path / "pictures", masks=place / "masks", settings=QUICK)
     assert found.findings["counts"]["images sorted"] == 2
     assert any("could not be read" in line for line in found.headlines)
 
@@ -279,7 +281,7 @@ def test_vectors_that_are_no_numbers_are_a_sentence(place, monkeypatch):
     with torch.no_grad():
         next(encoder.parameters()).fill_(float("nan"))
     with pytest.raises(Problem, match="NaN"):
-        discover_pixels(place / "pictures", place / "masks", encoder=encoder, settings=QUICK)
+        discover(place / "pictures", masks=place / "masks", encoder=encoder, settings=QUICK)
 
 
 def test_maps_at_another_size():

@@ -13,8 +13,9 @@ from PIL import Image
 
 import fallow
 from fallow.images.samples import digits, shapes, write
+from fallow.outcomes.distilled import Distilled, load_tiny
 from fallow.problems import Problem, SettingProblem, SourceProblem
-from fallow.verbs.distil import Distilled, distil, load_tiny
+from fallow.verbs.distil import distil
 
 QUICK = {"steps": 3, "width": 8, "size": 16, "real": 8}
 
@@ -133,5 +134,5 @@ def test_bad_input_is_one_sentence(tmp_path):
     refused(Problem, "too few to verify", some.sample(40, 1), verify=True, per_class=1)
     tiny = fallow.open([np.zeros((5, 9, 3), np.uint8)] * 8, labels=["a", "b"] * 4)
     refused(SourceProblem, "too little to distil", tiny, settings={})
-    with pytest.raises(SourceProblem, match="holds no tiny set"):
+    with pytest.raises(SourceProblem, match="is not a tiny set"):
         load_tiny(tmp_path)

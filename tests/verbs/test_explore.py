@@ -10,9 +10,11 @@ import pytest
 from PIL import Image, ImageFilter
 
 import fallow
+from fallow.outcomes.explored import Explored
 from fallow.problems import SettingProblem, SourceProblem
+from fallow.verbs import declaration
 from fallow.verbs.embed import embed
-from fallow.verbs.explore import Explored, explore
+from fallow.verbs.explore import explore
 
 
 class Counting:
@@ -212,11 +214,15 @@ def test_a_damaged_table_is_named(folder, tmp_path):
         explore(folder, encoder=Counting(), out=out)
 
 
-def test_default_folder_is_named_after_the_source(folder, tmp_path, monkeypatch):
+def test_python_writes_where_it_is_told_and_the_shell_beside_the_source(
+    folder, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
-    result = explore(folder, encoder=Counting())
-    assert result.folder == Path("photos-explore")
-    assert (tmp_path / "photos-explore" / "report.html").exists()
+    assert explore(folder, encoder=Counting()).folder is None
+    assert not list(tmp_path.glob("*-explore"))
+    assert declaration("explore").folder({"source": str(folder)}) == "photos-explore"
+    result = explore(folder, encoder=Counting(), out="found")
+    assert (tmp_path / "found" / "report.html").exists()
     assert "report.html" in result._repr_html_()
 
 

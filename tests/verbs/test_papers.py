@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from fallow.methods import slugs
-from fallow.verbs.papers import FAMILIES, papers, taxonomy
+from fallow.verbs.papers import FAMILIES, papers
 
 
 def test_every_method_is_placed_once_with_what_it_predicts():
-    rows = taxonomy().findings["methods"]
+    rows = papers(taxonomy=True).findings["methods"]
     assert sorted(row["method"] for row in rows) == slugs("learn")
     assert {row["family"] for row in rows} <= set(FAMILIES)
     assert all(len(row["predicts"]) > 10 for row in rows)

@@ -11,8 +11,9 @@ from PIL import Image
 
 import fallow
 from fallow.images.samples import shapes, write
+from fallow.measure.verification import Verification, sentences
 from fallow.problems import Problem, SettingProblem, SourceProblem
-from fallow.verbs.protect import Verification, protect, sentences
+from fallow.verbs.protect import protect
 
 QUICK = {"clusters": 3, "width": 4, "blocks": 0, "batch": 16, "precision": "32"}
 TEST = Verification(epochs=2, images=40)
@@ -88,7 +89,7 @@ def test_names_that_clash_and_files_that_break(tmp_path):
     made = {path.name for path in (tmp_path / "copies").iterdir()}
     assert {"0.png.png", "0.jpg.png", "1.png"} <= made
     assert len(made) == 7
-    assert "1 files could not be read" in " ".join(result.headlines)
+    assert "1 file could not be read" in " ".join(result.headlines)
 
 
 def test_verified(folder, tmp_path):

@@ -73,6 +73,30 @@ def test_every_picture_gets_a_mask_in_the_users_own_values(folder):
     assert (folder / "out" / "segmenter" / "decoder.safetensors").exists()
 
 
+def test_nothing_is_written_unless_a_folder_is_named(folder, monkeypatch):
+    before = sorted(folder.rglob("*"))
+    monkeypatch.chdir(folder)
+    found = quick(folder, out=None)
+    assert found.folder is None
+    assert sorted(folder.rglob("*")) == before
+    masks = [found.mask(row) for row in range(8)]
+    found.save(folder / "later")
+    for row, name in enumerate(found.table.column("mask").to_pylist()):
+        with Image.open(folder / "later" / name) as picture:
+            assert np.array_equal(np.array(picture), masks[row])
+
+
+def test_places_not_to_be_judged_keep_their_value(folder):
+    path = folder / "masks" / "cells_0000.png"
+    with Image.open(path) as picture:
+        own = np.array(picture)
+    own[:4] = 9
+    Image.fromarray(own).save(path)
+    found = quick(folder, classes={"ground": 0, "cell": 255}, ignore=[9])
+    row = found.table.column("id").to_pylist().index("cells_0000.png")
+    assert np.array_equal(found.mask(row), own)
+
+
 def test_the_next_to_label_come_first_and_are_those_of_most_disagreement(folder):
     found = quick(folder)
     given = found.table.column("given").to_pylist()
@@ -135,6 +159,7 @@ def test_volumes(tmp_path):
         settings={"size": 32, "depth": 16}, out=tmp_path / "out",
     )  # fmt: skip
     assert found.table.num_rows == 4
+    assert found.mask(0).shape == (8, 20, 20)
     import nibabel
 
     for name in found.table.column("mask").to_pylist():

@@ -13,8 +13,9 @@ from PIL import Image
 import fallow
 from fallow.encoders import Encoder
 from fallow.images.samples import write
+from fallow.methods.shared.oddness import robust_threshold
 from fallow.problems import Problem, SettingProblem, SourceProblem
-from fallow.verbs.spot import robust_threshold, spot
+from fallow.verbs.spot import spot
 
 QUICK = {"size": 64, "degrees": [1, 3]}
 
@@ -115,6 +116,17 @@ def test_what_is_written(run):
     assert "11.png" in page
 
 
+def test_nothing_is_written_unless_a_folder_is_named(tmp_path, monkeypatch):
+    source = folder(tmp_path / "plates", 4)
+    monkeypatch.chdir(tmp_path)
+    found = spot(source, settings=QUICK)
+    assert found.folder is None
+    assert [path.name for path in tmp_path.iterdir()] == ["plates"]
+    found.save(tmp_path / "later")  # all of it is still there to be written
+    assert (tmp_path / "later" / "bank.safetensors").is_file()
+    assert len(list((tmp_path / "later" / "heat").iterdir())) == 4
+
+
 def test_one_scale_for_all_heat_maps(run):
     result, place = run
     ordinary = np.array(Image.open(place / "run" / "heat" / f"{result.table['id'][13]}.png"))
@@ -204,7 +216,7 @@ def test_a_transformer_is_looked_at_in_four_blocks(tmp_path):
 
 
 def notes(result) -> str:
-    return " ".join(result.headlines)
+    return " ".join([*result.headlines, *result.notes])
 
 
 def test_one_image(tmp_path):
@@ -290,7 +302,7 @@ def test_unreadable_files_are_counted(tmp_path):
     source = folder(tmp_path / "plates", 10)
     (source / "broken.png").write_bytes(b"not a picture")
     found = spot(source, settings=QUICK, out=tmp_path / "out")
-    assert "1 files could not be read" in notes(found)
+    assert "1 file could not be read" in notes(found)
     assert found.table.num_rows == 10
 
 

@@ -1,14 +1,15 @@
 """Networks that turn images into vectors, with their preprocessing, saving and export."""
 
-from fallow.encoders.base import Encoder, Preprocessing
+from fallow.encoders.base import Encoder, Preprocessing, whiten
 from fallow.encoders.export import export_onnx
-from fallow.encoders.names import encoder, from_random
+from fallow.encoders.names import chosen_encoder, default, encoder, from_random
 from fallow.encoders.saving import load, save
-from fallow.encoders.whitening import whiten
 
 __all__ = [
     "Encoder",
     "Preprocessing",
+    "chosen_encoder",
+    "default",
     "encoder",
     "export_onnx",
     "from_random",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fallow.encoders.whitening import Whitening
+from fallow.encoders.whitening import Whitening, half_whitening
 from fallow.problems import Problem
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -229,3 +229,19 @@ def _fitted(
 def _packed(pack: Any, row: int) -> np.ndarray:
     start, height, width = int(pack.offsets[row]), int(pack.heights[row]), int(pack.widths[row])
     return pack.pixels[start : start + height * width * 3].reshape(height, width, 3)
+
+
+def whiten(encoder: Encoder, images: Any) -> None:
+    """Fit the last step of an encoder to images, in place of an earlier one.
+
+    >>> from fallow.encoders import encoder
+    >>> from fallow.images.samples import shapes
+    >>> one, images = encoder("resnet8/8"), shapes(60, seed=0, side=24)
+    >>> whiten(one, images)
+    >>> one.embed(images).mean(0).round(3).any()
+    np.False_
+    """
+    encoder.whitening = None
+    vectors = encoder.embed(images)
+    readable = vectors[np.isfinite(vectors).all(1)]
+    encoder.whitening = half_whitening(readable).to(encoder.device)

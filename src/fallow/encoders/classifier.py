@@ -181,3 +181,29 @@ def load_classifier(folder: str | Path) -> Classifier:
         reason = str(error).strip().splitlines()[0]
         raise Problem(f"the classifier in {folder} cannot be built again: {reason}") from error
     return Classifier(encoder, layers, about["names"])
+
+
+def as_classifier(
+    model: Any, layer: str | None, preprocessing: Preprocessing | None, names: Sequence[str]
+) -> Any:
+    """A model as one that has an embedding, preprocessing and names of its classes."""
+    if isinstance(model, Classifier | Tapped):
+        return model
+    if isinstance(model, tuple) and len(model) == 2 and isinstance(model[0], Encoder):
+        encoder, head = model
+        both = nn.Sequential(encoder, head)
+        return Tapped(both, "0", encoder.preprocessing, names)
+    if isinstance(model, Encoder):
+        raise SettingProblem(
+            "an encoder alone has no classes to measure: give (encoder, head), or a classifier "
+            "trained by fallow learn --method supervised"
+        )
+    if not isinstance(model, nn.Module):
+        raise SettingProblem(
+            f"a model is the folder of a classifier or a torch module, not {type(model).__name__}"
+        )
+    if layer is None or preprocessing is None:
+        raise SettingProblem(
+            "a plain torch model needs the name of its embedding layer= and its preprocessing="
+        )
+    return Tapped(model, layer, preprocessing, names)

@@ -206,18 +206,18 @@ def _reason(name: str, error: Exception) -> Problem:
             f"the download of {name} was interrupted: run it again, it continues where it stopped."
         )
     if Path(name).exists():
-        return Problem(f"{name} is not a complete model of transformers: {_first_line(text)}")
+        return Problem(f"{name} is not a complete model of transformers: {first_line(text)}")
     return Problem(
         f"the model {name} is neither in the local cache nor could it be fetched: "
         "check its name and the network connection."
     )
 
 
-def _first_line(text: str) -> str:
+def first_line(text: str) -> str:
     return (text.strip().splitlines() or ["no reason given."])[0]
 
 
-def _from_cache_or_hub(name: str, fetch: Any) -> Any:
+def from_cache_or_hub(name: str, fetch: Any) -> Any:
     """Run `fetch(local_files_only)` on the cache alone first, then with the network."""
     try:
         return fetch(True)
@@ -274,7 +274,7 @@ def _model(name: str) -> tuple[nn.Module, Family]:
         with _quiet(bars=not local):
             return fetch(local)
 
-    return _from_cache_or_hub(name, quietly)
+    return from_cache_or_hub(name, quietly)
 
 
 def pretrained(name: str, class_name: str, kind: str) -> Any:
@@ -291,7 +291,7 @@ def pretrained(name: str, class_name: str, kind: str) -> Any:
                 )
             return _whole_model(name, class_name, local)
 
-    return _from_cache_or_hub(name, fetch)
+    return from_cache_or_hub(name, fetch)
 
 
 def _processing(name: str) -> dict[str, Any]:
@@ -318,7 +318,7 @@ def _processing(name: str) -> dict[str, Any]:
             "give size=, mean= and std= yourself."
         )
 
-    return _from_cache_or_hub(name, fetch)
+    return from_cache_or_hub(name, fetch)
 
 
 def _side(value: Any) -> int:
@@ -402,7 +402,7 @@ def prompted(name: str) -> tuple[Any, Any, Preprocessing]:
             )
         return model.eval().requires_grad_(False), words
 
-    model, words = _from_cache_or_hub(name, fetch)
+    model, words = from_cache_or_hub(name, fetch)
     return model, words, read_preprocessing(_processing(name))
 
 
@@ -414,79 +414,3 @@ def empty_hugging_face(options: dict[str, Any]) -> nn.Module:
     config = model_class.config_class.from_dict(options["config"])
     extra = {"add_pooling_layer": False} if options["kind"] == "vit" else {}
     return HubNetwork(model_class(config, **extra), family)
-
-
-class TimmNetwork(nn.Module):
-    """A model of timm, spoken to like fallow's own networks."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-        self.dimension: int = model.num_features
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.model(x)  # B D
-
-    def patches(self, x: Tensor, layers: Sequence[int], norm: bool = True) -> list[Tensor]:
-        """Block or stage outputs as maps (B, h, w, C)."""
-        count = len(self.model.feature_info)
-        wanted = [range(count)[layer] for layer in layers]
-        maps = self.model.forward_intermediates(
-            x, indices=sorted(set(wanted)), norm=norm, output_fmt="NCHW", intermediates_only=True
-        )
-        by_layer = dict(zip(sorted(set(wanted)), maps, strict=True))
-        return [by_layer[index].permute(0, 2, 3, 1) for index in wanted]
-
-
-def _timm() -> ModuleType:
-    if importlib.util.find_spec("timm") is None:
-        raise MissingPackage("timm", "hub")
-    return importlib.import_module("timm")
-
-
-def timm(name: str, **options: Any) -> Encoder:
-    """A pretrained model of timm; `options` go to its create_model.
-
-    timm builds the network; the weights are read here, for timm would also take pickles.
-    """
-    package = _timm()
-    try:
-        model = package.create_model(name, pretrained=False, num_classes=0, **options)
-    except RuntimeError as error:
-        raise SettingProblem(f"timm cannot build {name}: {_first_line(str(error))}") from error
-    source = model.pretrained_cfg.get("hf_hub_id")
-    if not source:
-        raise Problem(f"timm has no weights for {name} on the hub: choose another of its models.")
-    hub = importlib.import_module("huggingface_hub")
-    weights = importlib.import_module("safetensors.torch")
-
-    def fetch(local: bool) -> dict[str, Tensor]:
-        path = hub.hf_hub_download(source, "model.safetensors", local_files_only=local)
-        return weights.load_file(path)
-
-    # what is left over is the classifier, which num_classes=0 leaves out
-    lacking = model.load_state_dict(_from_cache_or_hub(source, fetch), strict=False).missing_keys
-    if lacking:
-        raise Problem(f"the weights of timm:{name} lack {lacking[0]}: the model would be random.")
-    settings = package.data.resolve_model_data_config(model)
-    size = settings["input_size"][1]
-    return Encoder(
-        TimmNetwork(model),
-        name=f"timm:{name}",
-        preprocessing=Preprocessing(
-            size,
-            round(size / settings["crop_pct"]),
-            tuple(settings["mean"]),
-            tuple(settings["std"]),
-            "bilinear" if settings["interpolation"] == "bilinear" else "bicubic",
-        ),
-        options={"architecture": name, **options},
-        provenance={"weights": f"timm:{name}", "source": source},
-    )
-
-
-def empty_timm(options: dict[str, Any]) -> nn.Module:
-    """The network of a saved encoder, before its weights are loaded."""
-    options = dict(options)
-    architecture = options.pop("architecture")
-    return TimmNetwork(_timm().create_model(architecture, num_classes=0, **options))

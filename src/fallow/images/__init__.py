@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from fallow.images.collection import Images
 from fallow.images.pack import CachedPack, Pack, cached_packs, clear_packs
-from fallow.images.sources import open
+from fallow.images.sources import open, opened
 from fallow.images.stores import FileProblem
 
-__all__ = ["CachedPack", "FileProblem", "Images", "Pack", "cached_packs", "clear_packs", "open"]
+__all__ = [
+    "CachedPack",
+    "FileProblem",
+    "Images",
+    "Pack",
+    "cached_packs",
+    "clear_packs",
+    "open",
+    "opened",
+]

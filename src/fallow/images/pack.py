@@ -18,7 +18,7 @@ import zlib
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -26,9 +26,6 @@ from fallow.files import atomic_write, cache_dir, fingerprint, locked
 from fallow.images.decode import reduced_size
 from fallow.images.stores import FileProblem
 from fallow.problems import Problem, SettingProblem, SourceProblem
-
-if TYPE_CHECKING:
-    from fallow.images.collection import Images
 
 MAGIC = b"FALLOWPK"
 VERSION = 1  # raised when the layout or the decoder's results change
@@ -106,11 +103,24 @@ class CachedPack:
     last_used: datetime
 
 
+class Pictures(Protocol):
+    """What a pack is made of: rows that can be decoded, known by name and content."""
+
+    name: str
+    table: Any
+    problems: Any
+
+    @property
+    def fingerprint(self) -> str: ...
+    def __len__(self) -> int: ...
+    def map(self, function: Any, *, side: int, threads: int) -> Any: ...
+
+
 class _Torn(Exception):
     """The file is not a whole pack of this version."""
 
 
-def pack(images: Images, side: int = 256, *, threads: int | None = None) -> Pack:
+def pack(images: Pictures, side: int = 256, *, threads: int | None = None) -> Pack:
     """The pack of these pictures at this side, from the cache or built now."""
     if side < 1:
         raise SettingProblem(f"a side of {side} pixels is not possible: use 1 or more")
@@ -154,7 +164,7 @@ def _whole(path: Path) -> Pack | None:
     return found
 
 
-def _build(images: Images, side: int, path: Path, threads: int) -> None:
+def _build(images: Pictures, side: int, path: Path, threads: int) -> None:
     widths = images.table.column("width").to_numpy().tolist()
     heights = images.table.column("height").to_numpy().tolist()
     sizes = [reduced_size(*size, side) for size in zip(widths, heights, strict=True)]

@@ -1,8 +1,9 @@
-"""Pictures of 16 bits that use few of them, as scanners write them: stretched to be seen."""
+"""What scanners write: volumes beside pictures, and 16 bits few of which are used, stretched."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ import pyarrow as pa
 from fallow.files import fingerprint
 from fallow.images.collection import Images, read_bytes
 from fallow.images.decode import Unreadable
-from fallow.images.masks import WithFiles
+from fallow.images.masks import Masked, WithFiles, read_masks
+from fallow.images.sources import opened
 from fallow.images.stores import Arrays
+from fallow.images.volumes import Volumes, holds_volumes, open_volumes, read_volume_masks
 
 DARK = 32  # of 255: below this the brightest pixels would look black
 ASKED = 8
@@ -61,6 +64,25 @@ def stretched(images: Images) -> tuple[Images, str]:
         Images(table, store, name=images.name, problems=images.problems, notes=images.notes),
         note,
     )
+
+
+def open_masked(
+    source: Any,
+    masks: Any = None,
+    classes: Any = None,
+    ignore: Sequence[Any] = (),
+    where: str | None = None,
+) -> Masked:
+    """Pictures or volumes, sorted by whether they have a mask; masks as class codes."""
+    if isinstance(source, Volumes):
+        return read_volume_masks(source, classes, ignore)
+    if holds_volumes(source):
+        return read_volume_masks(open_volumes(source, masks), classes, ignore)
+    images, note = stretched(opened(source, None, where))
+    found = read_masks(images, masks, classes, ignore)
+    if note:
+        found.notes.append(note)
+    return found
 
 
 def deep(images: Images, row: int) -> np.ndarray | None:

@@ -12,11 +12,9 @@ import numpy as np
 
 from fallow.images.dicom import dicom_series, is_dicom, read_series
 from fallow.problems import MissingPackage, SourceProblem
-from fallow.views.volumes import Crop
 
 if TYPE_CHECKING:
     from fallow.images.masks import Masked
-    from fallow.train.loader import VolumeStream
 
 NIFTI = (".nii", ".nii.gz")
 
@@ -104,12 +102,6 @@ class Volumes:
         if not np.isfinite(values).all():
             raise SourceProblem(f"{self.names[row]} holds values that are not numbers")
         return (values - values.mean()) / max(float(values.std()), 1e-6)
-
-    def stream(self, crop: Crop, seed: int) -> VolumeStream:
-        """Random crops for the training loop."""
-        from fallow.train.loader import VolumeStream
-
-        return VolumeStream(self, crop, seed)
 
 
 def holds_volumes(source: Any) -> bool:
@@ -215,7 +207,8 @@ def _nibabel() -> Any:
 
 def read_volume_masks(volumes: Volumes, classes: Any = None, ignore: Sequence[Any] = ()) -> Masked:
     """The same as `read_masks` for volumes, whose masks come with them."""
-    from fallow.images.masks import Masked, found_classes, named_classes
+    from fallow.images.classes import found_classes, named_classes
+    from fallow.images.masks import Masked
 
     given = {
         name: mask

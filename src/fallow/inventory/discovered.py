@@ -80,7 +80,7 @@ def likeness(vectors: np.ndarray, centres: np.ndarray) -> np.ndarray:
     >>> likeness(np.array([[0.0], [2.0], [1.0]]), np.array([[0.0], [2.0]]))[2].tolist()
     [0.5, 0.5]
     """
-    from fallow.inventory.space import squared
+    from fallow.vectors.space import squared
 
     away = squared(np.asarray(vectors, np.float64), np.asarray(centres, np.float64))
     width = max(float(away.min(1).mean()) / vectors.shape[1], 1e-12)

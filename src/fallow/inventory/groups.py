@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fallow.inventory.space import kmeans, squared
+from fallow.vectors.space import kmeans, squared
 
 STARTS = 3  # k-means runs per number tried: one alone may settle badly
 CLEAR = 0.15  # mean silhouette from which groups have borders worth the name

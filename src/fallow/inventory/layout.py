@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from fallow.inventory.space import Neighbours
+from fallow.vectors.space import Neighbours
 
 
 def layout(

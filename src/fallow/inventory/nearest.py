@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from fallow.inventory.space import unit
 from fallow.problems import Problem
+from fallow.vectors.space import unit
 
 ROWS, COLUMNS = 1024, 2048  # of the products held at once: 8 MB
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fallow.inventory.space import Neighbours
+from fallow.vectors.space import Neighbours
 
 
 def outlier_scores(near: Neighbours, k: int = 10) -> np.ndarray:

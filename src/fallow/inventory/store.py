@@ -16,6 +16,7 @@ from fallow.inventory.statistics import MEASURES
 from fallow.problems import SourceProblem
 
 NAME = "images"
+WITH_WEIGHTS = ("tiny", "lite", "lite1", "lite2")
 FORMAT = 1  # rises when measures or statistics change their meaning: old rows are measured anew
 
 
@@ -93,6 +94,20 @@ def write(folder: Path, table: pa.Table, measured: Measured, vectors: np.ndarray
             opened.add(whole, mode="overwrite")
             return int(opened.version)
     return int(base.create_table(NAME, whole, mode="overwrite").version)
+
+
+def encoder_of(folder: Path) -> str | None:
+    """The encoder an earlier run saw with, if its name alone brings it back."""
+    if not exists(folder):
+        return None
+    from fallow.inventory.lance import lancedb
+
+    try:
+        schema = lancedb.connect(str(folder)).open_table(NAME).schema
+    except (OSError, RuntimeError, ValueError):
+        return None  # `read` says what is wrong with it
+    name = (schema.metadata or {}).get(b"fallow", b"").decode().rpartition("-")[0]
+    return name if name in WITH_WEIGHTS or name.startswith("hf:") else None
 
 
 def exists(folder: Path) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fallow.inventory.space import Neighbours
+from fallow.vectors.space import Neighbours
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,14 @@ from fallow.measure.dense import (
 from fallow.measure.discovery import discovery_accuracy, discovery_accuracy_v1
 from fallow.measure.fidelity import psnr, ssim
 from fallow.measure.knn import Accuracy, accuracy, knn_accuracy, knn_scores
-from fallow.measure.probe import FewShot, Protocol, few_shot, linear_probe, logistic_probe
+from fallow.measure.probe import (
+    FewShot,
+    Protocol,
+    few_shot,
+    linear_probe,
+    logistic_probe,
+    ridge_probe,
+)
 from fallow.measure.retrieval import mean_average_precision, recall_at_k
 from fallow.train.collapse import alignment, effective_rank, spread, uniformity
 
@@ -46,6 +53,7 @@ __all__ = [
     "nmi",
     "psnr",
     "recall_at_k",
+    "ridge_probe",
     "spread",
     "ssim",
     "uniformity",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,6 +78,36 @@ def discovery_accuracy_v1(labels: Any, clusters: Any, old: Any) -> DiscoveryAccu
     weight = old.mean()
     whole = sum(w * p for w, p in zip((weight, 1 - weight), parts, strict=True) if w)
     return DiscoveryAccuracy(float(whole), *parts)
+
+
+def judged(
+    truth: Sequence[str], groups: Any, old: Sequence[str], names: Sequence[str]
+) -> dict[str, Any]:
+    """Accuracy of rows that are in `groups` (codes of `names`), and who was taken for whom.
+
+    `truth` names the class of every row; `old` are the classes with labels, in their order.
+
+    >>> judged(["oak", "elm"], [0, 1], ["oak"], ["oak", "new 1"])["confusion"]["matched"]
+    [0, 1]
+    """
+    classes = [*old, *sorted(set(truth) - set(old))]
+    place = {name: code for code, name in enumerate(classes)}
+    codes, groups = np.array([place[name] for name in truth]), np.asarray(groups)
+    counts = np.zeros((len(classes), len(names)), np.int64)
+    np.add.at(counts, (codes, groups), 1)
+    stands = matching(codes, groups)
+    return {
+        "accuracy": discovery_accuracy(codes, groups, codes < len(old))._asdict(),
+        "judged": len(truth),
+        "true_classes": len(classes),
+        "confusion": {
+            "truth": classes,
+            "old": len(old),
+            "groups": list(names),
+            "counts": counts.tolist(),
+            "matched": [stands.get(k) for k in range(len(names))],
+        },
+    }
 
 
 def _contingency(labels: Any, clusters: Any) -> np.ndarray:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from fallow.measure.arrays import codes, similarity_blocks, unit_rows
 from fallow.problems import Problem
+from fallow.vectors.arrays import codes, similarity_blocks, unit_rows
 
 
 @dataclass(frozen=True)

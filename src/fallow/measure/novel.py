@@ -6,11 +6,15 @@ the new classes follow; what was found counts on from `known` in clusters of its
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fallow.problems import Problem
+from fallow.images import Images
+from fallow.images.classes import IGNORE
+from fallow.images.masks import read_masks
+from fallow.problems import Problem, SourceProblem
 
 UNMATCHED = -1
 
@@ -129,4 +133,76 @@ def means(ious: np.ndarray, known: int) -> dict[str, float | None]:
     return {
         name: float(np.nanmean(part)) if len(part) and not np.isnan(part).all() else None
         for name, part in parts.items()
+    }
+
+
+class Truth(NamedTuple):
+    """Masks of all classes, known ones under their numbers, then new ones; IGNORE elsewhere."""
+
+    names: list[str]
+    masks: dict[int, np.ndarray]  # by row: H W uint8
+
+
+def read_truth(
+    images: Images,
+    rows: Sequence[int],
+    masks: Any,
+    known: Mapping[int, str],
+    classes: Any = None,
+    ignore: Sequence[Any] = (),
+) -> Truth:
+    """The true masks of some rows; `known` names the known classes by their values in masks."""
+    ids = images.table.column("id").to_pylist()
+    if isinstance(masks, Mapping):
+        masks = {key: mask for key, mask in masks.items() if key in set(ids)}
+    found = read_masks(images, masks, classes, ignore)
+    every = found.classes
+    new = [k for k, value in enumerate(every.values) if value not in known]
+    order = {value: number for number, value in enumerate(known)}
+    order |= {every.values[k]: len(known) + n for n, k in enumerate(new)}
+    rename = np.full(256, IGNORE, np.uint8)
+    rename[: len(every.values)] = [order[value] for value in every.values]
+    place = {key: row for row, key in enumerate(found.labelled.table.column("id").to_pylist())}
+    judged = {row: place[ids[row]] for row in rows if ids[row] in place}
+    if not judged:
+        raise SourceProblem("none of the images without a mask has one in truth=")
+    return Truth(
+        [*known.values(), *(every.names[k] for k in new)],
+        {row: rename[found.labelled.mask(there)] for row, there in judged.items()},
+    )
+
+
+def match_maps(
+    maps: Callable[[int], np.ndarray], truth: Truth, *, known: int, clusters: int
+) -> np.ndarray:
+    """The class of every number in maps of pixels, each pair of numbers weighing its pixels."""
+    classes = len(truth.names)
+    shared = np.zeros((known + clusters, classes), np.int64)
+    for row, mask in truth.masks.items():
+        valid = mask < classes
+        cell = maps(row)[valid].astype(np.int64) * classes + mask[valid]
+        shared += np.bincount(cell, minlength=shared.size).reshape(shared.shape)
+    number, true = np.nonzero(shared)
+    return match_novel(
+        true, number, shared[number, true], known=known, classes=classes, clusters=clusters
+    )
+
+
+def ious_of(maps: Callable[[int], np.ndarray], truth: Truth, known: int) -> dict[str, Any]:
+    """IoU of maps (row -> classes): means over the data set and over images, and of each class.
+
+    >>> one = Truth(["road", "sky"], {0: np.array([[0, 1]])})
+    >>> ious_of(lambda row: np.array([[0, 1]]), one, known=1)["class"]
+    {'road': 1.0, 'sky': 1.0}
+    """
+    classes = len(truth.names)
+    counts = np.stack([confusion(m, maps(row), classes) for row, m in truth.masks.items()])
+    whole = dataset_iou(counts)
+    return {
+        "dataset": means(whole, known),
+        "image": means(image_iou(counts), known),
+        "class": {
+            name: None if np.isnan(value) else float(value)
+            for name, value in zip(truth.names, whole, strict=True)
+        },
     }

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fallow.measure.arrays import codes, similarity_blocks, unit_rows
 from fallow.problems import Problem
+from fallow.vectors.arrays import codes, similarity_blocks, unit_rows
 
 
 def recall_at_k(

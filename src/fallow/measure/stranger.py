@@ -111,8 +111,8 @@ def trained_by_stranger(
     """
     if len(pictures) < 2:
         raise Problem("a stranger's model needs at least two pictures to learn from")
+    from fallow.device import fast_bf16
     from fallow.encoders.resnet import resnet
-    from fallow.train.tune import fast_bf16
 
     device = best_device()
     stem = "small" if pictures.shape[2] <= SMALL else "imagenet"

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Mapping
 from importlib import import_module
+from types import ModuleType
+from typing import Any
 
 from fallow.problems import SettingProblem, did_you_mean
-from fallow.train.method import Method
+from fallow.train.method import Method, make_settings
+
+
+def rooms() -> list[str]:
+    """The verbs that have systems.
+
+    >>> "learn" in rooms(), "shared" in rooms()
+    (True, False)
+    """
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.ispkg and m.name != "shared")
 
 
 def slugs(verb: str) -> list[str]:
@@ -19,21 +31,79 @@ def slugs(verb: str) -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
 
 
+def module_of(verb: str, slug: str) -> ModuleType:
+    """The file of a system."""
+    known = slugs(verb)
+    if slug not in known:
+        raise SettingProblem(f"there is no method {slug!r} to {verb}: {did_you_mean(slug, known)}")
+    return import_module(f"fallow.methods.{verb}.{slug}")
+
+
 def find(verb: str, slug: str) -> type[Method]:
     """The trained system of that name.
 
     >>> find("learn", "swav").__name__
     'SwAV'
     """
-    known = slugs(verb)
-    if slug not in known:
-        raise SettingProblem(f"there is no method {slug!r} to {verb}: {did_you_mean(slug, known)}")
-    module = import_module(f"fallow.methods.{verb}.{slug}")
+    module = module_of(verb, slug)
     for value in vars(module).values():
-        if (
-            isinstance(value, type)
-            and issubclass(value, Method)
-            and value.__module__ == module.__name__
-        ):
-            return value
+        if _own(value, module) and issubclass(value, Method):
+            return value  # type: ignore[no-any-return]
     raise SettingProblem(f"{module.__name__} defines no method")
+
+
+def _own(value: Any, module: ModuleType) -> bool:
+    return isinstance(value, type) and value.__module__ == module.__name__
+
+
+def settings_of(verb: str, slug: str) -> tuple[type[Any], dict[str, dict[str, Any]]]:
+    """What a system can be told, and its presets: of its class, or of its file if it has none.
+
+    >>> kind, presets = settings_of("spot", "musc")
+    >>> "window" in kind.model_fields, "paper" in presets
+    (True, True)
+    """
+    module = module_of(verb, slug)
+    for value in vars(module).values():
+        if _own(value, module) and hasattr(value, "Settings") and hasattr(value, "presets"):
+            return value.Settings, value.presets
+    return module.Settings, getattr(module, "PRESETS", {})
+
+
+def settle(
+    verb: str,
+    slug: str,
+    settings: Mapping[str, Any] | None = None,
+    preset: str | None = None,
+    **named: Any,
+) -> dict[str, Any]:
+    """What was asked of a system: its preset, over it the settings, over them what has a word.
+
+    Words nobody said are None. A mistake shows here, before any work.
+
+    >>> settle("learn", "simclr", {"temperature": 0.2}, batch=64, minutes=None)
+    {'temperature': 0.2, 'batch': 64}
+    """
+    kind, presets = settings_of(verb, slug)
+    if preset is not None and preset not in presets:
+        raise SettingProblem(f"{slug} has no preset {preset!r}: {did_you_mean(preset, presets)}")
+    given = {**(presets[preset] if preset else {}), **(settings or {})}
+    given |= {name: value for name, value in named.items() if value is not None}
+    make_settings(kind, given)
+    return given
+
+
+def budget(
+    given: Mapping[str, Any], minutes: float | None, epochs: float | None, otherwise: float
+) -> dict[str, Any]:
+    """Settings with a budget: the one asked for in place of theirs, else so many minutes.
+
+    >>> budget({"epochs": 5}, 2, None, otherwise=10), budget({}, None, None, otherwise=10)
+    ({'minutes': 2}, {'minutes': 10})
+    """
+    asked = {"minutes": minutes, "epochs": epochs}
+    said = {name: value for name, value in asked.items() if value is not None}
+    rest = {k: v for k, v in given.items() if k not in asked or not said}
+    if not said and not asked.keys() & rest.keys():
+        said = {"minutes": otherwise}
+    return rest | said

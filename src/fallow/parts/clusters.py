@@ -35,7 +35,7 @@ def cluster(vectors: np.ndarray, count: int, *, rounds: int = 20, seed: int = 0)
     ... )
     True
     """
-    from fallow.inventory.space import kmeans, unit
+    from fallow.vectors.space import kmeans, unit
 
     return from_first(kmeans(unit(vectors), count, rounds=rounds, seed=seed)[1])
 

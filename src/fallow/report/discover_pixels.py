@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
+from fallow.colours import palette
 from fallow.report.atlas import Atlas, build_atlas
-from fallow.report.figures import palette
 from fallow.report.page import (
     Html,
     Page,
@@ -23,16 +21,6 @@ from fallow.report.page import (
 
 MAPS = 24  # images shown beside their maps
 MAP_SIDE, REGION_SIDE = 320, 96
-
-
-def class_colours(count: int) -> np.ndarray:
-    """A colour for every number in the maps.  count 3 uint8
-
-    >>> class_colours(5).shape
-    (5, 3)
-    """
-    codes = [int(colour[1:], 16) for colour in palette(count)]
-    return np.array([[code >> 16, code >> 8 & 255, code & 255] for code in codes], np.uint8)
 
 
 def discover_pixels_page(found: Mapping[str, Any]) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from fallow.colours import palette, ramp
 from fallow.report.atlas import Atlas, build_atlas
-from fallow.report.figures import palette, ramp
 from fallow.report.page import (
     Html,
     Page,

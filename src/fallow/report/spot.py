@@ -7,25 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from fallow.report.atlas import Atlas, build_atlas
-from fallow.report.figures import ramp
-from fallow.report.page import (
-    Html,
-    Page,
-    bullets,
-    data,
-    element,
-    facts,
-    join,
-    paragraphs,
-    table,
-    tiles,
+from fallow.measure.truth import MEASURES
+from fallow.report.page import Html, Page, data, element, join, table
+from fallow.report.sections import (
+    card,
+    cards,
+    closing,
+    opening,
+    pair_atlas,
+    scale,
+    subtitle,
 )
 
 SHOWN = 240  # pictures in the page; all scores are in it
 SIDE = 176
 BARS = 48
-MEASURES = {"auroc": "AUROC", "ap": "AP", "f1_max": "F1-max", "aupro": "AUPRO"}
 
 
 def spot_page(found: Mapping[str, Any]) -> str:
@@ -40,125 +36,73 @@ def spot_page(found: Mapping[str, Any]) -> str:
     True
     """
     items: Sequence[Mapping[str, Any]] = found.get("items", [])
+    others = found.get("compared with")
+    about = {**found, "others": f"compared with {others}" if others else None}
     page = Page(
         str(found.get("source", "images")),
-        subtitle=_subtitle(found),
+        subtitle=subtitle(about, "created", "encoder", "others"),
         scripts=["spot.js"],
     )
-    page.lead(
-        tiles({"images": len(items), "stand_out": int(found.get("flagged", 0))}),
-        bullets(found.get("headlines", [])[:1], class_="findings"),
-        element("div", paragraphs(found["notes"]), class_="notice", role="note")
-        if found.get("notes")
-        else None,
+    numbers = {"images": len(items), "stand_out": int(found.get("flagged", 0))}
+    page.lead(opening(numbers, found.get("headlines", [])[:1], found.get("notes") or []))
+    threshold = float(found.get("threshold", 0.0))
+    low, high = found.get("heat", (0.0, 1.0))
+    atlas = pair_atlas(list(found["pictures"](SHOWN, SIDE)) if found.get("pictures") else [], SIDE)
+    made = [
+        card(
+            atlas, k, ("", "heat map of "), str(item["path"]), f"{item['score']:.3f}", rank=k + 1,
+            side=SIDE, said=_known(item), above=item["score"] > threshold, place=k,
+        )
+        for k, item in enumerate(items[:SHOWN])
+    ]  # fmt: skip
+    page.section(
+        "Ranking",
+        slider(items, threshold) if items else None,
+        scale(f"Heat from {low:.3f}", f"to {high:.3f}, the same for all images.") if made else None,
+        cards(made, len(items) - len(made), "ordinary images are in scores.csv."),
+        intro="From the oddest image on. Move the threshold: everything above it stands out.",
+        empty="There are no images.",
     )
-    pictures = found["pictures"](SHOWN, SIDE) if callable(found.get("pictures")) else []
-    pairs = list(pictures)
-    atlas = build_atlas([jpeg for pair in pairs for jpeg in pair], {SIDE: range(2 * len(pairs))})
-    _ranking(page, found, items, atlas)
-    measured = found.get("measured") or {}
-    rows = [
-        [kind, *(_value(values.get(key)) for key in MEASURES)] for kind, values in measured.items()
-    ]
+    measured = measures_table(found.get("measured") or {})
     page.section(
         "Measures",
-        table(["", *MEASURES.values()], rows) if rows else None,
+        measured,
         intro="Labels and masks were only used here, never for the scores. AUPRO goes up to a "
         "false-positive rate of 0.3. Undefined: a class is missing.",
         empty="Nothing was measured: there are neither labels nor masks.",
     )
-    page.unreadable(found.get("problems") or [])
     settings = {
-        **{k: found[k] for k in ("mode", "encoder", "compared with", "seconds") if k in found},
+        **{name: found.get(name) for name in ("mode", "encoder", "compared with", "seconds")},
         **found.get("sight", {}),
-        **{k: v for k, v in found.get("settings", {}).items() if v is not None},
+        **found.get("settings", {}),
     }
-    page.section("Settings", facts(settings) if settings else None,
-                 empty="Everything ran with the defaults.")  # fmt: skip
-    page.tail(
-        atlas.style(),
-        data(
-            {
-                "scores": [round(float(item["score"]), 6) for item in items],
-                "odd": [int(item.get("odd", -1)) for item in items],
-                "paths": [str(item["path"]) for item in items],
-                "threshold": float(found.get("threshold", 0.0)),
-            },
-            "spotted",
-        ),
-    )
+    closing(page, found, settings)
+    held = {
+        "scores": [round(float(item["score"]), 6) for item in items],
+        "odd": [int(item.get("odd", -1)) for item in items],
+        "paths": [str(item["path"]) for item in items],
+        "threshold": threshold,
+    }
+    page.tail(atlas.style(), data(held, "spotted"))
     return page.html()
 
 
-def _subtitle(found: Mapping[str, Any]) -> str:
-    parts = [found.get("created"), found.get("encoder")]
-    if found.get("compared with"):
-        parts.append(f"compared with {found['compared with']}")
-    return ", ".join(str(part) for part in parts if part)
+def measures_table(measured: Mapping[str, Mapping[str, float | None]]) -> Html | None:
+    """A row for each kind of scores that were measured."""
+    rows = [
+        [kind, *("undefined" if values.get(key) is None else values[key] for key in MEASURES)]
+        for kind, values in measured.items()
+    ]
+    return table(["", *MEASURES.values()], rows) if rows else None
 
 
-def _value(value: float | None) -> object:
-    return "undefined" if value is None else float(value)
+def _known(item: Mapping[str, Any]) -> str | None:
+    """What the labels say of an image, if anything."""
+    said = {1: "odd", 0: "good"}.get(int(item.get("odd", -1)))
+    return str(item.get("label") or said) if said else None
 
 
-def _ranking(
-    page: Page,
-    found: Mapping[str, Any],
-    items: Sequence[Mapping[str, Any]],
-    atlas: Atlas,
-) -> None:
-    threshold = float(found.get("threshold", 0.0))
-    cards = [_card(atlas, k, item, threshold) for k, item in enumerate(items[:SHOWN])]
-    rest = len(items) - len(cards)
-    low, high = found.get("heat", (0.0, 1.0))
-    scale = element(
-        "p",
-        f"Heat from {low:.3f} ",
-        element(
-            "span", class_="scale", style=f"background:linear-gradient(90deg,{','.join(ramp())})"
-        ),
-        f" to {high:.3f}, the same for all images.",
-        class_="hint",
-    )
-    page.section(
-        "Ranking",
-        _slider(items, threshold) if items else None,
-        scale if cards else None,
-        element("div", *cards, class_="odd") if cards else None,
-        element("p", f"{rest:,} more ordinary images are in scores.csv.", class_="hint")
-        if rest and cards
-        else None,
-        intro="From the oddest image on. Move the threshold: everything above it stands out.",
-        empty="There are no images.",
-    )
-
-
-def _card(atlas: Atlas, place: int, item: Mapping[str, Any], threshold: float) -> Html:
-    path = str(item["path"])
-    name = path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] or path
-    known = {1: item.get("label") or "odd", 0: item.get("label") or "good"}
-    said = known.get(int(item.get("odd", -1)))
-    return element(
-        "article",
-        element(
-            "div",
-            atlas.picture(2 * place, path, SIDE),
-            atlas.picture(2 * place + 1, f"heat map of {path}", SIDE),
-            class_="pair",
-        ),
-        element(
-            "p",
-            element("b", f"{place + 1}"),
-            element("span", name, class_="name", title=path),
-            element("span", f"{float(item['score']):.3f}", class_="number"),
-            element("span", said, class_="said") if said else None,
-        ),
-        class_="spotted" + (" above" if float(item["score"]) > threshold else ""),
-        data_place=place,
-    )
-
-
-def _slider(items: Sequence[Mapping[str, Any]], threshold: float) -> Html:
+def slider(items: Sequence[Mapping[str, Any]], threshold: float) -> Html:
     """The scores as a histogram with the threshold below it."""
     scores = np.array([float(item["score"]) for item in items])
     odd = np.array([int(item.get("odd", -1)) for item in items])
@@ -168,30 +112,20 @@ def _slider(items: Sequence[Mapping[str, Any]], threshold: float) -> Html:
     bins = ((scores - low) / (high - low) * BARS).astype(int).clip(0, BARS - 1)
     counts = np.bincount(bins, minlength=BARS)
     marked = np.bincount(bins[odd == 1], minlength=BARS)
-    tallest = max(1, int(counts.max()))
-    bars = []
-    for place in range(BARS):
-        for kind, count in (("all", counts[place]), ("known", marked[place])):
-            if count:
-                height = 60 * count / tallest
-                bars.append(
-                    element("rect", x=place * 10 + 1, width=8, y=f"{60 - height:.1f}",
-                            height=f"{height:.1f}", class_=kind)
-                )  # fmt: skip
-    picture = element(
-        "svg",
-        element("title", f"{len(items)} scores from {low:.3f} to {high:.3f}"),
-        *bars,
-        element("line", x1=0, x2=0, y1=0, y2=60, id="cut"),
-        viewBox=f"0 0 {BARS * 10} 60",
-        preserveAspectRatio="none",
-        role="img",
-        class_="histogram",
-    )
     step = (high - low) / 1000
     return element(
         "div",
-        picture,
+        element(
+            "svg",
+            element("title", f"{len(items)} scores from {low:.3f} to {high:.3f}"),
+            *_bars(counts, counts.max(), "all"),
+            *_bars(marked, counts.max(), "known"),
+            element("line", x1=0, x2=0, y1=0, y2=60, id="cut"),
+            viewBox=f"0 0 {BARS * 10} 60",
+            preserveAspectRatio="none",
+            role="img",
+            class_="histogram",
+        ),
         element(
             "input", type="range", id="threshold", min=f"{low - step:.6g}", max=f"{high:.6g}",
             step=f"{step:.6g}", value=f"{threshold:.6g}", aria_label="threshold",
@@ -211,3 +145,13 @@ def _slider(items: Sequence[Mapping[str, Any]], threshold: float) -> Html:
         ),
         class_="slider",
     )  # fmt: skip
+
+
+def _bars(counts: np.ndarray, tallest: int, kind: str) -> list[Html]:
+    heights = 60 * counts / max(1, tallest)
+    return [
+        element("rect", x=place * 10 + 1, width=8, y=f"{60 - height:.1f}", height=f"{height:.1f}",
+                class_=kind)
+        for place, height in enumerate(heights)
+        if height
+    ]  # fmt: skip

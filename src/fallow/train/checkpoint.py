@@ -27,12 +27,6 @@ def load_state(path: Path) -> dict[str, Any]:
         raise Problem(f"{path} is not a checkpoint of fallow ({type(error).__name__})") from None
 
 
-def write_json(path: Path, value: Any) -> None:
-    """A JSON file, written whole or not at all."""
-    with atomic_write(path) as file:
-        file.write((json.dumps(value, indent=2, default=str) + "\n").encode())
-
-
 class Journal:
     """What a run logs: kept in memory and, in a folder, as metrics.jsonl and for TensorBoard.
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from fallow.measure.arrays import similarity_blocks, unit_rows
 from fallow.problems import Problem
+from fallow.vectors.arrays import similarity_blocks, unit_rows
 
 
 def spread(features: Any) -> float:

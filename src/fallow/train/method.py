@@ -20,8 +20,8 @@ from pydantic import (
 from torch import Tensor, nn
 
 from fallow.distributed import gather
-from fallow.parts.order import distinct, false_negatives, repeats, shuffled
 from fallow.problems import SettingProblem, did_you_mean
+from fallow.train.order import distinct, false_negatives, repeats, shuffled
 
 if TYPE_CHECKING:
     from fallow.encoders import Encoder
@@ -235,7 +235,7 @@ class Method(nn.Module):
 
     def name_classes(self, pack: Pack, seed: int, **how: Any) -> np.ndarray:
         """A pseudo-class for every entry of the pack, for distinct batches."""
-        from fallow.methods.shared.pseudo import pseudo_classes
+        from fallow.train.pseudo import pseudo_classes
 
         s = self.settings
         if s.minutes is not None:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from fallow.device import fast_bf16
 from fallow.files import atomic_write, cache_dir, fingerprint
 
 
@@ -30,13 +31,6 @@ class Choice:
 
     def state(self) -> dict[str, object]:
         return asdict(self)
-
-
-def fast_bf16(device: torch.device) -> bool:
-    """Whether bf16 is worth a try: native on this processor or GPU."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def choices(precision: str, compile: str, long: bool, device: torch.device) -> list[Choice]:

@@ -1,1 +1,47 @@
-"""The verbs: one function each, returning a Result."""
+"""The verbs: one thin file each; open, look, work, judge, result. Found by their module."""
+
+from __future__ import annotations
+
+import ast
+import pkgutil
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from fallow.declare import Declaration, declared
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """All verbs, without importing any of them.
+
+    >>> {"explore", "learn", "spot"} <= set(names())
+    True
+    """
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+
+
+def summary(name: str) -> str:
+    """What a verb does in one sentence, read from its file: help must not wait for torch.
+
+    >>> summary("explore").startswith("What is in a folder")
+    True
+    """
+    text = (Path(__path__[0]) / f"{name}.py").read_text(encoding="utf-8")
+    first = (ast.get_docstring(ast.parse(text)) or "").splitlines()[0]
+    return first.partition(": ")[2].capitalize() or first
+
+
+def function(name: str) -> Any:
+    """The verb itself."""
+    return getattr(import_module(f"{__name__}.{name}"), name)
+
+
+def declaration(name: str) -> Declaration:
+    """How a verb is called.
+
+    >>> declaration("embed").name
+    'embed'
+    """
+    return declared(function(name))

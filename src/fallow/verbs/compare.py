@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
 
+from fallow.declare import Address, Labels, Option, Out, Seed, Where, verb
 from fallow.device import best_device
+from fallow.encoders import encoder
+from fallow.images import opened
+from fallow.measure.scores import scores
+from fallow.outcomes import Result
 from fallow.problems import SettingProblem, SourceProblem
-from fallow.result import Result
-from fallow.verbs.embed import opened
+from fallow.report.learn import compare_page
 
 # what a row of the table says of a run, where it is known
 FACTS = ("method", "encoder", "steps", "minutes", "loss")
 
 
+@verb(example="fallow compare run-a run-b --on photos/", out="fallow-compare")
 def compare(
-    runs: Sequence[str | os.PathLike[str]],
+    runs: Annotated[Sequence[Address], Option("folders of runs of learn", list, argument=True)],
     *,
-    on: Any = None,
-    labels: Any = None,
-    where: str | None = None,
-    out: str | os.PathLike[str] | None = None,
-    seed: int = 0,
+    on: Annotated[Any, Option("labelled images to score all of them on")] = None,
+    labels: Labels = None,
+    where: Where = None,
+    out: Out = None,
+    seed: Seed = 0,
 ) -> Result:
     """Put runs of `learn` beside each other: final values, scores, curves, settings that differ.
 
@@ -64,11 +68,12 @@ def compare(
         "runs": found,
     }
     result = Result(
-        table, headlines=[_sentence(row) for row in rows], findings=findings, page=_page
+        table,
+        headlines=[_sentence(row) for row in rows],
+        findings=findings,
+        page=lambda found: compare_page(found["runs"], found["title"]),
     )
-    if out is not None:
-        result.save(out)
-    return result
+    return result.saved(out)
 
 
 def _read(folder: Path) -> dict[str, Any]:
@@ -108,11 +113,8 @@ def _score(
     found: Sequence[dict[str, Any]], folders: Sequence[Path], images: Any, seed: int
 ) -> None:
     """Replace the runs' own scores by ones on the same images."""
-    import fallow
-    from fallow.verbs.probe import scores
-
     encoders = {
-        one["name"]: fallow.encoder(str(folder)).to(best_device())
+        one["name"]: encoder(str(folder)).to(best_device())
         for one, folder in zip(found, folders, strict=True)
     }
     measured = {row["name"]: row for row in scores(encoders, images, seed=seed)}
@@ -151,9 +153,3 @@ def _sentence(row: Mapping[str, Any]) -> str:
     if "knn" in row:
         parts.append(f"k-NN {row['knn']:.3f}, probe {row['probe']:.3f}")
     return ", ".join(parts)
-
-
-def _page(findings: Mapping[str, Any]) -> str:
-    from fallow.report import compare_page
-
-    return compare_page(findings["runs"], findings["title"])

@@ -1,16 +1,15 @@
-"""The systems behind the verbs, placed among each other."""
+"""`papers`: the published systems behind the verbs, placed among each other."""
 
 from __future__ import annotations
 
 import inspect
-import pkgutil
-from importlib import import_module
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
 
-from fallow.methods import find, slugs
-from fallow.result import Result
+from fallow.declare import Option, verb
+from fallow.methods import find, module_of, rooms, slugs
+from fallow.outcomes import Result
 
 # families of self-supervised learning, and what a member aims at
 FAMILIES = {
@@ -24,29 +23,38 @@ FAMILIES = {
 }
 
 
-def papers() -> Result:
+@verb(example="fallow papers --taxonomy")
+def papers(
+    *, taxonomy: Annotated[bool, Option("the methods of learn by what they predict", bool)] = False
+) -> Result:
     """Every system in the package: its verb, its name, and what it is for.
 
     >>> table = papers().table
     >>> ("spot", "musc") in zip(*(table.column(k).to_pylist() for k in ("verb", "method")))
     True
     """
-    import fallow.methods
+    return families() if taxonomy else systems()
 
-    rows = []
-    for found in pkgutil.walk_packages(fallow.methods.__path__, "fallow.methods."):
-        if not found.ispkg:
-            verb, method = found.name.split(".")[2:]
-            what = inspect.getdoc(import_module(found.name)) or ""
-            rows.append({"verb": verb, "method": method, "what": what.splitlines()[0]})
+
+def systems() -> Result:
+    """One row for every system."""
+    rows = [
+        {"verb": verb, "method": slug, "what": _first(module_of(verb, slug))}
+        for verb in rooms()
+        for slug in slugs(verb)
+    ]
     lines = [f"{row['verb']:<9} {row['what']}" for row in rows]
     return Result(pa.Table.from_pylist(rows), headlines=lines, findings={"methods": rows})
 
 
-def taxonomy() -> Result:
+def _first(thing: Any) -> str:
+    return (inspect.getdoc(thing) or "").splitlines()[0]
+
+
+def families() -> Result:
     """The methods of `learn` by family, each with what it predicts from what.
 
-    >>> table = taxonomy().table
+    >>> table = families().table
     >>> [
     ...     name
     ...     for name, family in zip(*(table.column(k).to_pylist() for k in ("method", "family")))
@@ -65,7 +73,7 @@ def _row(slug: str, kind: Any) -> dict[str, Any]:
         "family": kind.family,
         "method": slug,
         "predicts": kind.predicts,
-        "summary": inspect.cleandoc(kind.__doc__ or "").splitlines()[0],
+        "summary": _first(kind),
         "transformer_only": kind.needs_transformer,
     }
 

@@ -1,34 +1,31 @@
-"""How well labels can be read off an encoder's vectors, beside plain baselines."""
+"""`probe`: how well labels can be read off an encoder's vectors, beside plain baselines."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
-import numpy as np
 import pyarrow as pa
 
+from fallow import encoders
+from fallow.declare import Labels, Option, Seed, Where, verb
 from fallow.device import best_device
-from fallow.problems import Problem, SettingProblem
-from fallow.result import Result
-from fallow.verbs.embed import opened
-
-if TYPE_CHECKING:
-    from fallow.encoders import Encoder
-    from fallow.images import Images
-
-RAW_SIDE = 32
+from fallow.images import opened
+from fallow.measure.scores import scores, sentences, split_of
+from fallow.methods import find, slugs
+from fallow.outcomes import Result
+from fallow.problems import SettingProblem
 
 
+@verb(example="fallow probe my-encoder --labels labels.csv")
 def probe(
-    run: str | Path | Encoder,
-    source: Any = None,
+    run: Annotated[Any, Option("folder of a run, or an encoder name", argument=True)],
+    source: Annotated[Any, Option("images; the run's own if left out", argument=True)] = None,
     *,
-    labels: Any = None,
-    where: str | None = None,
-    seed: int = 0,
+    labels: Labels = None,
+    where: Where = None,
+    seed: Seed = 0,
 ) -> Result:
     """k-NN and linear probe of a run's encoder on labelled images.
 
@@ -41,9 +38,8 @@ def probe(
     >>> result.table.column("name").to_pylist()
     ['encoder', 'raw pixels']
     """
-    import fallow
-
-    encoder = fallow.encoder(str(run)).to(best_device()) if isinstance(run, str | Path) else run
+    named = isinstance(run, str | Path)
+    encoder = encoders.encoder(str(run)).to(best_device()) if named else run
     if source is None:
         about = _trained_on(run)
         source, labels = about["source"], labels or about.get("labels")
@@ -59,88 +55,8 @@ def probe(
     return Result(pa.Table.from_pylist(rows), headlines=headlines, findings={"scores": rows})
 
 
-def sentences(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A line for each row of `scores`."""
-    return [f"{row['name']}: k-NN {row['knn']:.3f}, probe {row['probe']:.3f}" for row in rows]
-
-
-def scores(
-    encoders: Mapping[str, Encoder], images: Images, *, seed: int = 0
-) -> list[dict[str, Any]]:
-    """One row per encoder and one for raw pixels: name, knn, probe (accuracies on held-out)."""
-    from fallow.measure import knn_accuracy, logistic_probe
-
-    known = images.labelled
-    if not len(known):
-        raise Problem(f"{images.name} has no labels to probe with: give --labels")
-    codes, names = known.labels
-    if len(names) < 2:
-        raise Problem(f"a probe needs at least two classes; {images.name} has {len(names)}")
-    teach, ask = halves(known, codes, seed)
-    vectors = {name: encoder.embed(known) for name, encoder in encoders.items()}
-    vectors["raw pixels"] = raw_pixels(known)
-    found = []
-    for name, table in vectors.items():
-        readable = np.isfinite(table).all(1)
-        one, two = teach & readable, ask & readable
-        arrays = table[one], codes[one], table[two], codes[two]
-        found.append(
-            {
-                "name": name,
-                "knn": knn_accuracy(*arrays).top1,
-                "probe": logistic_probe(*arrays, seed=seed).top1,
-            }
-        )
-    return found
-
-
-def halves(images: Images, codes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which images teach and which are asked: by their split, else one in five of each class.
-
-    >>> from fallow.images.samples import shapes
-    >>> images = shapes(60, seed=0, side=24)
-    >>> teach, ask = halves(images, images.labels[0], seed=0)
-    >>> int(teach.sum() + ask.sum()), bool((teach & ask).any())
-    (60, False)
-    """
-    if (parts := split_of(images)) is not None:
-        return parts
-    draw = np.random.default_rng(seed)
-    ask = np.zeros(len(codes), bool)
-    for code in np.unique(codes):
-        members = draw.permutation(np.flatnonzero(codes == code))
-        ask[members[: max(1, len(members) // 5)] if len(members) > 1 else members[:0]] = True
-    if not ask.any():
-        raise Problem("every class has a single image: a probe needs two of some class")
-    return ~ask, ask
-
-
-def split_of(images: Images) -> tuple[np.ndarray, np.ndarray] | None:
-    """Which images are for training and which for testing, where a column says so."""
-    if "split" not in images.columns:
-        return None
-    split = images.column("split")
-    teach, ask = split == "train", split == "test"
-    return (teach, ask) if teach.any() and ask.any() else None
-
-
-def raw_pixels(images: Images, side: int = RAW_SIDE) -> np.ndarray:
-    """The pixels of small square copies as vectors (N, side * side * 3); NaN where unreadable."""
-    from fallow.encoders import Preprocessing
-
-    shrink = Preprocessing(size=side, short=side)
-    vectors = np.full((len(images), 3 * side * side), np.nan, np.float32)
-    for row, pixels in images.map(shrink.fit, side=side):
-        if hasattr(pixels, "numpy"):
-            values = pixels.numpy().astype(np.float32).ravel()
-            vectors[row] = values - values.mean()
-    return vectors
-
-
 def _was_taught(run: Any) -> bool:
     """Whether a run's method learnt from labels."""
-    from fallow.methods import find, slugs
-
     path = Path(run) / "run.json" if isinstance(run, str | Path) else None
     if path is None or not path.is_file():
         return False

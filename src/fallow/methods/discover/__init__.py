@@ -11,9 +11,9 @@ from torch import Tensor
 
 from fallow.encoders import Encoder
 from fallow.encoders.parts import train_last
-from fallow.parts.order import weighted
 from fallow.train import Method, Now
 from fallow.train import Settings as BaseSettings
+from fallow.train.order import weighted
 from fallow.views import Recipe, moco
 
 if TYPE_CHECKING:

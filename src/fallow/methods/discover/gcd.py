@@ -7,9 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from fallow.inventory.discovered import Discovery, discovered, likeness
 from fallow.inventory.semi import semi_kmeans
-from fallow.inventory.space import unit
 from fallow.measure.cluster import clustering_accuracy
 from fallow.train.method import make_settings
+from fallow.vectors.space import unit
 
 
 class Settings(BaseModel):

@@ -15,7 +15,6 @@ from fallow.encoders.heads import dino_head
 from fallow.inventory import mixture
 from fallow.inventory.discovered import Discovery, discovered
 from fallow.inventory.semi import semi_kmeans
-from fallow.inventory.space import unit
 from fallow.losses.contrastive import nt_xent, supcon
 from fallow.losses.prototypes import prototype_contrast
 from fallow.methods.discover import Discoverer
@@ -23,6 +22,7 @@ from fallow.methods.discover import Settings as BaseSettings
 from fallow.parts.clusters import vectors
 from fallow.problems import Problem, SettingProblem
 from fallow.train import Batch, Loss, Now, make_settings
+from fallow.vectors.space import unit
 
 if TYPE_CHECKING:
     from fallow.images import Images

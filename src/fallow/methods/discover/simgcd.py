@@ -15,7 +15,6 @@ from fallow.encoders import Encoder
 from fallow.encoders.heads import mlp, prototypes
 from fallow.inventory.discovered import Discovery, discovered
 from fallow.inventory.semi import semi_kmeans
-from fallow.inventory.space import unit
 from fallow.losses.contrastive import nt_xent, supcon
 from fallow.losses.distillation import neglect, self_distillation
 from fallow.methods.discover import Discoverer
@@ -24,6 +23,7 @@ from fallow.parts.clusters import vectors
 from fallow.parts.teacher import Centre
 from fallow.problems import SettingProblem
 from fallow.train import Batch, Loss, Now
+from fallow.vectors.space import unit
 
 if TYPE_CHECKING:
     from fallow.images import Images

@@ -36,7 +36,7 @@ class DM(Host):
     steps = 500
 
     def build(self) -> None:
-        from fallow.train.tune import fast_bf16
+        from fallow.device import fast_bf16
 
         wanted = self.settings.precision
         self.bf16 = wanted == "bf16" or (wanted == "auto" and fast_bf16(self.device))

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from fallow.encoders import encoder
 from fallow.encoders.generator import Generator
 from fallow.losses.adversarial import toward
 from fallow.problems import SettingProblem, SourceProblem
@@ -131,7 +132,7 @@ class UC(Method):
 
     def before_training(self, pack: Pack, seed: int) -> None:
         from fallow.distributed import from_first
-        from fallow.inventory.space import kmeans
+        from fallow.vectors.space import kmeans
 
         vectors = self.encoder.embed(pack)
         count = len(self.centres)
@@ -295,7 +296,7 @@ class Protector:
 
     def nearest(self, vectors: np.ndarray) -> np.ndarray:
         """The nearest centre of each vector; -1 for a vector of NaN."""
-        from fallow.inventory.space import squared
+        from fallow.vectors.space import squared
 
         far = squared(np.nan_to_num(vectors).astype(np.float32), self.centres)
         return np.where(np.isfinite(vectors).all(1), far.argmin(1), -1)
@@ -348,8 +349,6 @@ def load_protector(folder: str | Path) -> Protector:
     from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes
 
-    import fallow
-
     place = Path(folder)
     if (place / "protector" / "protector.json").is_file():
         place = place / "protector"
@@ -367,4 +366,4 @@ def load_protector(folder: str | Path) -> Protector:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise SourceProblem(f"the protector in {place} cannot be used: {error}") from error
     where = name if name.startswith(("hf:", "timm:")) else str(place / "encoder")
-    return Protector(fallow.encoder(where), centres, patterns, budget, resize, known)
+    return Protector(encoder(where), centres, patterns, budget, resize, known)

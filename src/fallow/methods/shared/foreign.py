@@ -19,7 +19,8 @@ import numpy as np
 from fallow.encoders.concepts import BACKGROUND, Concepts, concepts, read_concepts
 from fallow.encoders.windows import sliding
 from fallow.files import atomic_write, cache_dir, fingerprint
-from fallow.images.masks import IGNORE, Classes, read_masks, with_masks
+from fallow.images.classes import Classes
+from fallow.images.masks import IGNORE, read_masks, with_masks
 from fallow.methods.shared.segment import enlarged, on_stage, window_for
 from fallow.problems import Problem, SettingProblem, SourceProblem
 
@@ -108,7 +109,7 @@ def foreign_images(
 
     Masks that came with them are used as they are, unless a labeller is named.
     """
-    from fallow.verbs.embed import opened
+    from fallow.images import opened
 
     images = opened(source)
     if labeller is None and concepts is None and "mask" in images.columns:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ from torch.nn import functional as F
 from fallow.encoders import Encoder
 from fallow.encoders.unet import Contracting
 from fallow.encoders.windows import sliding
+from fallow.images import Images
+from fallow.images.masks import IGNORE, Masked, resized, without_masks
+from fallow.images.volumes import Volumes
 from fallow.problems import SettingProblem
 from fallow.train.method import Method
 from fallow.train.method import Settings as BaseSettings
@@ -23,6 +27,7 @@ from fallow.views.volumes import Crop
 __all__ = ["SegmentMethod", "SegmentSettings", "look"]
 
 WHOLE = 512 * 512  # pixels of a picture that is looked at without windows, at most
+SMALLEST_VIEW, LARGEST_VIEW = 64, 160  # the latter without a GPU
 LARGEST = 2048  # long side at which probabilities are enlarged to their picture's pixels
 
 
@@ -164,8 +169,6 @@ def enlarged(probabilities: Tensor, size: Sequence[int]) -> np.ndarray:
     >>> enlarged(torch.tensor([[[0.9, 0.1]], [[0.1, 0.9]]]), (2, 4)).tolist()
     [[0, 0, 1, 1], [0, 0, 1, 1]]
     """
-    from fallow.images.masks import resized
-
     height, width = size
     shrink = max(1.0, max(height, width) / LARGEST)
     inner = (max(1, round(height / shrink)), max(1, round(width / shrink)))
@@ -198,6 +201,115 @@ def uncertainty(probabilities: Tensor) -> Tensor:
     return (entropy / float(np.log(len(probabilities)))).abs().clamp_max(1)
 
 
-def named_streams(labelled: Any, unlabelled: Any) -> Mapping[str, Any]:
-    """The two streams in the order in which they lead."""
-    return {"unlabelled": unlabelled, "labelled": labelled}
+class Opinion(NamedTuple):
+    """One picture or volume as segmenters see it."""
+
+    id: str
+    given: bool  # the codes are the user's own mask
+    pixels: np.ndarray  # H W 3, or D H W of a volume
+    codes: np.ndarray  # class of every pixel, 255: not to be judged
+    apart: Tensor  # disagreement, *s at the scale of training
+    unsure: Tensor  # uncertainty of the predictor, *s
+    affine: Any = None  # where a volume lies
+
+    def shares(self, classes: int) -> list[float]:
+        """The share of each class among all that is judged."""
+        judged = max(1, int((self.codes != IGNORE).sum()))
+        return [float((self.codes == code).sum() / judged) for code in range(classes)]
+
+    def flat(self) -> Opinion:
+        """Of a volume the slice in which most is marked, as a grey picture."""
+        if self.codes.ndim == 2:
+            return self
+        fullest = int((self.codes > 0).sum((1, 2)).argmax())
+        scan = self.pixels[fullest].astype(float)
+        low, high = np.percentile(scan, [0.5, 99.5])
+        grey = ((scan - low) / max(high - low, 1e-6) * 255).clip(0, 255).astype(np.uint8)
+        return self._replace(
+            pixels=np.repeat(grey[..., None], 3, 2),
+            codes=self.codes[fullest],
+            apart=self.apart[fullest],
+            unsure=self.unsure[fullest],
+        )
+
+
+def opinions(method: SegmentMethod, known: Masked, bf16: bool) -> Iterator[Opinion]:
+    """What is thought of everything that can be read, that with a mask first."""
+    for images, given in ((known.labelled, True), (known.bare, False)):
+        if isinstance(images, Volumes):
+            yield from (_of_volume(method, images, k, given, bf16) for k in range(len(images)))
+        else:
+            for row, pixels in images.map(np.asarray):
+                if isinstance(pixels, np.ndarray):
+                    yield _of_picture(method, images, row, given, bf16, pixels)
+
+
+def opinion(
+    method: SegmentMethod, images: Images | Volumes, row: int, given: bool, bf16: bool
+) -> Opinion:
+    """What is thought of one of them."""
+    if isinstance(images, Volumes):
+        return _of_volume(method, images, row, given, bf16)
+    return _of_picture(method, images, row, given, bf16, images.read(row))
+
+
+def _of_picture(
+    method: SegmentMethod, images: Images, row: int, given: bool, bf16: bool, pixels: np.ndarray
+) -> Opinion:
+    first, apart, unsure = _said(method, pixels, bf16)
+    codes = images.mask(row) if given else enlarged(first, pixels.shape[:2])
+    return Opinion(str(images.column("id")[row]), given, pixels, codes, apart, unsure)
+
+
+def _of_volume(
+    method: SegmentMethod, volumes: Volumes, row: int, given: bool, bf16: bool
+) -> Opinion:
+    first, apart, unsure = _said(method, volumes.normalised(row), bf16)
+    own = volumes.masks[row]
+    codes = own if given and own is not None else first.argmax(0).byte().numpy()
+    scan, affine = volumes.arrays[row], volumes.headers[row]
+    return Opinion(volumes.names[row], given, scan, codes, apart, unsure, affine)
+
+
+def _said(method: SegmentMethod, pixels: np.ndarray, bf16: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """What the predictor says, where opinions differ, and where the predictor is unsure."""
+    networks = [method.predictor(), *(n for n in method.opinions() if n is not method.predictor())]
+    said = look(method, pixels, networks, bf16=bf16)
+    return said[0], disagreement(said), uncertainty(said[0])
+
+
+def suited_sizes(labelled: Images | Volumes, gpu: bool) -> dict[str, Any]:
+    """Sides of views that suit the pictures: whole steps of 16, as the networks halve four times.
+
+    >>> from fallow.images.samples import cells
+    >>> suited_sizes(cells(2, side=128), gpu=False)
+    {'size': 96}
+    """
+    short = int(np.median(np.minimum(labelled.column("width"), labelled.column("height"))))
+    if isinstance(labelled, Volumes):
+        depth = int(np.median([len(scan) for scan in labelled.arrays]))
+        size = min(112 if gpu else 64, max(32, short // 16 * 16))
+        return {"size": size, "depth": min(size, max(16, depth // 16 * 16)), "batch": 2}
+    most = 256 if gpu else LARGEST_VIEW
+    return {"size": min(most, max(SMALLEST_VIEW, round(short * 3 / 4 / 16) * 16))}
+
+
+def class_codes(labelled: Images | Volumes) -> list[np.ndarray]:
+    """All masks there are."""
+    if isinstance(labelled, Volumes):
+        return [mask for mask in labelled.masks if mask is not None]
+    return [labelled.mask(row) for row in range(len(labelled))]
+
+
+def without_answers(known: Masked) -> Any:
+    """What is learnt from without masks: the bare ones, or all where they are too few to stream."""
+    if len(known.bare) > 1:
+        return known.bare
+    if isinstance(known.labelled, Volumes):
+        return Volumes(
+            [*known.bare.arrays, *known.labelled.arrays],
+            names=[*known.bare.names, *known.labelled.names],
+            name=known.bare.name,
+        )
+    tables = [known.bare.table, without_masks(known.labelled).table]
+    return known.bare._with(pa.concat_tables(tables, promote_options="default"))

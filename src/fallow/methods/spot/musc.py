@@ -8,15 +8,25 @@ scores may be averaged over images that look alike (RsCIN: `over_lookalikes`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
+from fallow.methods.shared.oddness import (
+    Bank,
+    Found,
+    Judge,
+    Ordinary,
+    Verdict,
+    robust_threshold,
+)
 from fallow.problems import Problem, SettingProblem
 
 LOWEST = (0.0, 0.3)  # the share of other images, nearest first, that a patch is judged by
@@ -350,3 +360,47 @@ def over_lookalikes(scores: Tensor, vectors: Tensor, windows: Sequence[int] = (1
         weights, nearest = likeness.topk(min(window, len(scores)), dim=1)
         means.append((weights * share[nearest]).sum(1) / weights.sum(1))
     return torch.stack(means).mean(0)
+
+
+# --- the whole ---
+
+
+class MuSc(Judge):
+    """Patches described with their surroundings and judged by those of other images.
+
+    The mean over all layers and degrees counts; an image's score is the maximum of its map.
+    """
+
+    settings: Settings
+
+    def kept(self, maps: Tensor) -> Tensor:
+        return standardised(maps)
+
+    def scores(self, seen: Bank, known: Bank | None) -> Tensor:
+        s, device = self.settings, self.encoder.device
+        options: dict[str, Any] = {"window": s.window, "grid": self.how.grid, "bf16": self.bf16}
+        total = torch.zeros(len(seen), math.prod(self.how.grid))
+        for layer, maps in enumerate(seen.maps):
+            for degree in s.degrees:
+                features = neighbourhoods(maps.to(device).float(), degree)
+                if known is None:
+                    scores = mutual_scores(features, s.interval, **options)
+                else:
+                    others = neighbourhoods(known.maps[layer].to(device).float(), degree)
+                    scores = scores_against(features, others, s.interval, **options)
+                total += scores.cpu()
+        mean = total / (len(seen.maps) * len(s.degrees))
+        return mean.unflatten(1, self.how.grid)
+
+    def maps(self, patches: np.ndarray, size: Sequence[int]) -> np.ndarray:
+        height, width = size
+        return upsampled(torch.from_numpy(patches), (int(height), int(width))).numpy()
+
+    def verdict(self, found: Found, known: Ordinary | None) -> Verdict:
+        verdict = super().verdict(found, known)
+        if not self.settings.lookalikes:
+            return verdict
+        alone = torch.from_numpy(verdict.alone)
+        scores = over_lookalikes(alone, found.vectors, self.settings.lookalikes).numpy()
+        threshold = robust_threshold(scores, self.settings.strictness)
+        return verdict._replace(scores=scores, threshold=threshold)

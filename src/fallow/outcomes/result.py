@@ -6,15 +6,19 @@ import html
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from fallow.files import atomic_write
+from fallow.outcomes.tables import save_parquet
 from fallow.problems import SettingProblem, SourceProblem
+
+Kept = TypeVar("Kept", bound="Result")
 
 
 class Result:
-    """A verb's outcome: `.table` (Arrow), `.headlines`, `.findings`, `.save(dir)`, `.report(file)`.
+    """A verb's outcome: `.table`, `.headlines`, `.notes`, `.findings`, `.save()`, `.report()`.
 
     >>> result = Result(pa.table({"id": ["a", "b"]}), headlines=["2 images"])
     >>> result
@@ -26,12 +30,14 @@ class Result:
         table: pa.Table,
         *,
         headlines: Sequence[str] = (),
+        notes: Sequence[str] = (),
         findings: Mapping[str, Any] | None = None,
         page: Callable[[Mapping[str, Any]], str] | None = None,
         folder: Path | None = None,
     ) -> None:
         self.table = table
         self.headlines = list(headlines)
+        self.notes = list(notes)  # what a reader must know before trusting it
         self.findings = dict(findings or {})
         self.page = page  # findings -> the whole report as HTML
         self.folder = folder  # where the run was saved, if it was
@@ -40,10 +46,24 @@ class Result:
         text = "; ".join(self.headlines) or f"{self.table.num_rows:,} rows"
         return f"{type(self).__name__}: {text}"
 
+    def lines(self) -> list[str]:
+        """What a shell prints: headlines, notes, and where everything is."""
+        report = None if self.folder is None else self.folder / "report.html"
+        lines = [*self.headlines, *(f"note: {note}" for note in self.notes)]
+        if report is not None and report.exists():
+            lines.append(f"report: {report}")
+        elif self.folder is not None:
+            lines.append(f"saved: {self.folder}")
+        return lines
+
+    def saved(self: Kept, folder: str | os.PathLike[str] | None) -> Kept:
+        """The result itself, saved if a folder is given."""
+        if folder is not None:
+            self.save(folder)
+        return self
+
     def report(self, file: str | os.PathLike[str]) -> Path:
         """Write the report as one HTML file that opens offline; returns its path."""
-        from fallow.files import atomic_write
-
         if self.page is None:
             raise SettingProblem("this result has no report: use .table or .save(folder)")
         path = Path(file)
@@ -54,13 +74,8 @@ class Result:
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write the table as Parquet, and the report if there is one, into a folder."""
-        import pyarrow.parquet as pq
-
-        from fallow.files import atomic_write
-
         place = writable(folder)
-        with atomic_write(place / "table.parquet") as target:
-            pq.write_table(self.table, target)
+        save_parquet(place / "table.parquet", self.table)
         if self.page is not None:
             self.report(place / "report.html")
         self.folder = place

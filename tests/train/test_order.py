@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fallow.parts.order import distinct, false_negatives, places, repeats, shuffled
+from fallow.train.order import distinct, false_negatives, places, repeats, shuffled
 
 
 @given(

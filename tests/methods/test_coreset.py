@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from fallow.encoders.convnet import flat
-from fallow.measure.coreset import accuracy_of, herding, k_centre, picked, reference, trained
+from fallow.methods.shared.coreset import accuracy_of, herding, k_centre, picked, reference, trained
 from fallow.methods.shared.tiny import Real
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fallow.distributed import from_first, rank
 from fallow.encoders.autoencoder import Autoencoder
-from fallow.inventory.space import kmeans
+from fallow.vectors.space import kmeans
 from fallow.views import identity, render
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import fallow
 from fallow.encoders.autoencoder import Autoencoder
 from fallow.images.samples import shapes
 from fallow.measure.cluster import nmi
-from fallow.methods.shared.pseudo import denoising_autoencoder, embedded, pseudo_classes
+from fallow.train.pseudo import denoising_autoencoder, embedded, pseudo_classes
 
 HOW = {"side": 16, "width": 8, "noise": 0.1, "patience": 2}
 

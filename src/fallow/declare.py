@@ -1,0 +1,200 @@
+"""A verb is declared once: its signature is the Python call, the shell command and a form."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args, get_origin
+
+
+@dataclass(frozen=True)
+class Option:
+    """What a parameter means to those who do not write Python."""
+
+    help: str
+    read: Any = str  # what a shell or a form gives: str, Path, int, float, bool, list, dict
+    argument: bool = False  # told by its place, not by its name
+    required: bool = False  # outside Python, where a value may go without a name of a file
+    choices: tuple[str, ...] = ()
+
+
+class Given(Enum):
+    """Parameters nobody is asked for: the face that calls the verb has them."""
+
+    TELL = "one line on what is going on"
+    BAR = "whether somebody watches a progress bar"
+    SETTINGS = "settings of the system: a file of them, single ones over it"
+
+
+def silent(line: str) -> None:
+    """What `tell` is when nobody listens."""
+
+
+Address = str | PathLike[str]
+Source = Annotated[Any, Option("folder, archive, manifest or address of images", argument=True)]
+Labels = Annotated[Any, Option("CSV with the columns path and label", Path)]
+Where = Annotated[str | None, Option("only these, e.g. \"split = 'train'\"")]
+EncoderName = Annotated[Any, Option("tiny, resnet18, vit-tiny/4, hf:NAME or a run")]
+Minutes = Annotated[float | None, Option("wall-clock budget", float)]
+Epochs = Annotated[float | None, Option("passes over the images", float)]
+Out = Annotated[Address | None, Option("folder for the report and all that was found", Path)]
+Preset = Annotated[str | None, Option("paper: the authors' settings")]
+Settings = Annotated[Mapping[str, Any] | None, Given.SETTINGS]
+Seed = Annotated[int, Option("same seed, same result", int)]
+Tell = Annotated[Callable[[str], None], Given.TELL]
+Bar = Annotated[bool, Given.BAR]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a verb, with its place in all three faces."""
+
+    name: str
+    option: Option | Given
+    default: Any
+
+    @property
+    def required(self) -> bool:
+        if self.default is inspect.Parameter.empty:
+            return True
+        return isinstance(self.option, Option) and self.option.required
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a verb is, read from its signature and its docstring."""
+
+    function: Callable[..., Any]
+    example: str  # a line for the shell
+    out: str | Callable[[str, Mapping[str, Any]], str | None]  # the shell's folder; {name}: source
+    systems: str  # the room of its systems in `methods`, if it has any
+    system: str  # the parameter that names one, or the one there is
+
+    @property
+    def name(self) -> str:
+        return self.function.__name__
+
+    @property
+    def text(self) -> str:
+        """The docstring without its examples."""
+        return inspect.cleandoc(self.function.__doc__ or "").split(">>>")[0].strip()
+
+    @cached_property
+    def parameters(self) -> list[Parameter]:
+        space = vars(sys.modules[self.function.__module__])
+        found = []
+        for name, one in inspect.signature(self.function).parameters.items():
+            hint = one.annotation
+            if isinstance(hint, str):
+                hint = eval(hint, dict(space))
+            marks = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+            mark = next((m for m in marks if isinstance(m, Option | Given)), None)
+            if mark is not None:
+                found.append(Parameter(name, mark, one.default))
+        return found
+
+    def system_of(self, given: Mapping[str, Any]) -> str:
+        """The system a call asks for; empty where the verb chooses one itself."""
+        if not self.systems or self.system not in (p.name for p in self.parameters):
+            return self.system
+        default = next(p.default for p in self.parameters if p.name == self.system)
+        return given.get(self.system) or default or ""
+
+    def folder(self, given: Mapping[str, Any]) -> str | None:
+        """Where the shell writes when nobody says where."""
+        first = next((p.name for p in self.parameters if isinstance(p.option, Option)), "")
+        name = stem(str(given.get(first, "")))
+        if callable(self.out):
+            return self.out(name, given)
+        said = {key: self.name if value is None else value for key, value in given.items()}
+        return self.out.format(**{**said, "name": name}) or None
+
+    def schema(self) -> dict[str, Any]:
+        """The form, as a JSON schema; Python-only parameters are not in it."""
+        fields = {}
+        for one in self.parameters:
+            if isinstance(one.option, Option):
+                fields[one.name] = _field(one.option, one.default)
+        return {
+            "title": self.name,
+            "description": self.text,
+            "type": "object",
+            "properties": fields,
+            "required": [p.name for p in self.parameters if p.required],
+        }
+
+
+_TYPES = {int: "integer", float: "number", bool: "boolean", list: "array", dict: "object"}
+
+
+def _field(option: Option, default: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {"type": _TYPES.get(option.read, "string"), "description": option.help}
+    if option.choices:
+        found["enum"] = list(option.choices)
+    if isinstance(default, str | int | float | bool):
+        found["default"] = default
+    return found
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def verb(
+    *,
+    example: str,
+    out: str | Callable[[str, Mapping[str, Any]], str | None] = "",
+    systems: str = "",
+    system: str = "",
+) -> Callable[[Function], Function]:
+    """Declare a function as a verb; it stays the function it was.
+
+    >>> @verb(example="fallow greet photos/")
+    ... def greet(source: Source, seed: Seed = 0) -> str:
+    ...     "Say how many there are."
+    ...     return f"hello {source}"
+    >>> greet("x"), declared(greet).schema()["properties"]["seed"]["type"]
+    ('hello x', 'integer')
+    """
+
+    def mark(function: Function) -> Function:
+        function.declaration = Declaration(function, example, out, systems, system)  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def declared(function: Callable[..., Any]) -> Declaration:
+    """The declaration of a verb."""
+    return function.declaration  # type: ignore[attr-defined, no-any-return]
+
+
+def stem(source: str) -> str:
+    """A name for what comes from a source.
+
+    >>> stem("photos/"), stem("s3://pool/birds.tar.gz"), stem(".")
+    ('photos', 'birds', 'images')
+    """
+    return Path(source.rstrip("/\\")).name.split(".")[0] or "images"
+
+
+def pairs(words: Sequence[str], option: str) -> dict[str, str]:
+    """`name=value` words as a mapping.
+
+    >>> pairs(["new 1=oak"], "accept")
+    {'new 1': 'oak'}
+    """
+    from fallow.problems import SettingProblem
+
+    found = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name.strip() or not value.strip():
+            raise SettingProblem(f"--{option} wants name=value, not {word!r}")
+        found[name.strip()] = value.strip()
+    return found

@@ -1,0 +1,146 @@
+"""What stands out in a collection: copies, groups, strays, poor pictures, doubtful labels."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from fallow.inventory import duplicates, layout, outliers, quality, suspects
+from fallow.inventory import groups as grouping
+from fallow.inventory.statistics import MEASURES
+from fallow.inventory.store import Measured
+from fallow.vectors import space
+
+if TYPE_CHECKING:
+    from fallow.images import Images
+
+NEIGHBOURS = 15
+
+
+class Survey(NamedTuple):
+    """All findings, by place among the readable rows."""
+
+    rows: np.ndarray  # of the images
+    measured: Measured
+    place: space.Space
+    vectors: np.ndarray
+    combined: bool
+    near: space.Neighbours
+    groups: grouping.Groups
+    positions: np.ndarray
+    strays: np.ndarray
+    exact: list[list[int]]
+    alike: list[duplicates.NearGroup]
+    quality: dict[str, np.ndarray]
+    codes: np.ndarray
+    names: list[str]
+    suspects: suspects.Suspects
+    standing_out: np.ndarray
+
+    def label(self, place: int) -> str | None:
+        """The name of a picture's label, if it has one."""
+        return self.names[self.codes[place]] if self.codes[place] >= 0 else None
+
+
+def survey(
+    images: Images,
+    rows: np.ndarray,
+    measured: Measured,
+    *,
+    combined: bool,
+    seed: int,
+    groups: int | None,
+) -> Survey:
+    """Find everything; `combined` looks at colours and textures besides the encoder's vectors."""
+    blocks = [measured.embedding, measured.statistics] if combined else [measured.embedding]
+    place = space.fit(*blocks, seed=seed)
+    vectors = place.place(*blocks)
+    # groups and the rest do not need one another: two cores, two threads
+    aside = ThreadPoolExecutor(1, thread_name_prefix="fallow-groups")
+    grouped = aside.submit(grouping.group, vectors, count=groups, seed=seed)
+    aside.shutdown(wait=False)
+    near = space.neighbours(vectors, NEIGHBOURS, seed=seed)
+    table = images.table.take(pa.array(rows))
+    width, height = table.column("width").to_numpy(), table.column("height").to_numpy()
+    exact = duplicates.exact_groups(table.column("hash").to_pylist())
+    single = np.ones(len(rows), bool)
+    for same in exact:
+        single[same[1:]] = False
+    chosen = np.flatnonzero(single)
+    worth = np.stack(
+        [width * height, table.column("bytes").to_numpy(), measured.measures[:, 4]], axis=1
+    ).astype(np.float64)
+    alike = [
+        duplicates.NearGroup(chosen[group.items].tolist(), int(chosen[group.keep]), group.distances)
+        for group in duplicates.near_groups(measured.hashes[chosen], vectors[chosen], worth[chosen])
+    ]
+    measures = {name: measured.measures[:, i] for i, name in enumerate(MEASURES)}
+    codes, names = images.labels
+    codes = np.asarray(codes)[rows]
+    positions = layout.layout(vectors, near, seed=seed)
+    strays = outliers.outlier_scores(near)
+    return Survey(
+        rows,
+        measured,
+        place,
+        vectors,
+        combined,
+        near,
+        grouped.result(),
+        positions,
+        strays,
+        exact,
+        alike,
+        quality.quality({**measures, "width": width, "height": height}),
+        codes,
+        list(names),
+        suspects.suspects(near, codes),
+        outliers.outliers(strays),
+    )
+
+
+def columns(found: Survey, images: Images) -> dict[str, Any]:
+    """The findings as columns, by the readable rows of the images."""
+    count = len(found.rows)
+    flags: list[list[str]] = [[] for _ in range(count)]
+    for name, listed in found.quality.items():
+        for row in listed:
+            flags[row].append(name)
+    for row in found.standing_out:
+        flags[row].append("outlier")
+    ids = images.table.column("id").take(pa.array(found.rows)).to_pylist()
+    copy_of: list[str | None] = [None] * count
+    near_copy_of: list[str | None] = [None] * count
+    for same in found.exact:
+        for row in same:
+            flags[row].append("exact_duplicate")
+        for row in same[1:]:
+            copy_of[row] = ids[same[0]]
+    for group in found.alike:
+        for row in group.items:
+            flags[row].append("near_duplicate")
+            if row != group.keep:
+                near_copy_of[row] = ids[group.keep]
+    suggested: list[str | None] = [None] * count
+    confidence: list[float | None] = [None] * count
+    doubted = found.suspects
+    for row, code, sure in zip(doubted.rows, doubted.suggested, doubted.confidence, strict=True):
+        flags[row].append("suspect")
+        suggested[row], confidence[row] = found.names[code], float(sure)
+    return {
+        "row": found.rows,
+        **{name: found.measured.measures[:, i] for i, name in enumerate(MEASURES)},
+        "looks": found.measured.hashes,
+        "x": found.positions[:, 0],
+        "y": found.positions[:, 1],
+        "group": found.groups.member,
+        "outlier": found.strays,
+        "copy_of": pa.array(copy_of, pa.string()),
+        "near_copy_of": pa.array(near_copy_of, pa.string()),
+        "suggested": pa.array(suggested, pa.string()),
+        "confidence": pa.array(confidence, pa.float32()),
+        "flags": pa.array(flags, pa.list_(pa.string())),
+    }

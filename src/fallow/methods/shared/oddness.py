@@ -1,0 +1,244 @@
+"""Images judged by images: what is kept of them, parts of large sets, where ordinary scores end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fallow.device import fast_bf16
+from fallow.encoders import Encoder
+from fallow.encoders.maps import Sight, look, sight
+from fallow.images import Images
+from fallow.problems import SettingProblem, SourceProblem
+
+AT_ONCE = 64  # new images scored against a bank before the next are read
+ENOUGH = 5  # known-good images, from which on their own scores say where good ends
+
+Tell = Callable[[str], None]
+
+
+@dataclass
+class Bank:
+    """Images others can be scored against: maps per layer, and vectors."""
+
+    maps: list[Tensor]  # each M h w C, float16
+    vectors: Tensor  # M D
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def sampled(self, count: int, seed: int) -> Bank:
+        """At most `count` of them, drawn by `seed`."""
+        drawn = np.random.default_rng(seed).permutation(len(self))[:count]
+        rows = torch.from_numpy(np.sort(drawn))
+        return Bank([each[rows] for each in self.maps], self.vectors[rows])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything by name, as it is saved."""
+        return {f"layer{n}": each for n, each in enumerate(self.maps)} | {"vectors": self.vectors}
+
+    @classmethod
+    def of(cls, tensors: dict[str, Tensor]) -> Bank:
+        """What `tensors` gave.
+
+        >>> bank = Bank([torch.rand(3, 2, 2, 4)], torch.rand(3, 5))
+        >>> len(Bank.of(bank.tensors()).sampled(2, seed=0))
+        2
+        """
+        count = sum(name.startswith("layer") for name in tensors)
+        return cls([tensors[f"layer{n}"] for n in range(count)], tensors["vectors"])
+
+
+class Found(NamedTuple):
+    """Rows that could be read, their patch scores and image vectors."""
+
+    rows: np.ndarray
+    patches: np.ndarray  # N h w
+    vectors: Tensor  # N D
+
+
+class Ordinary(NamedTuple):
+    """Where ordinary scores end, and the colours of the heat maps."""
+
+    threshold: float
+    heat: tuple[float, float]
+
+
+class Verdict(NamedTuple):
+    """One score for each image, and the score from which on an image stands out."""
+
+    scores: np.ndarray
+    threshold: float
+    alone: np.ndarray  # the scores before anything was averaged over other images
+    ordinary: Ordinary  # where the maps' scores end
+
+    def named(self) -> dict[str, np.ndarray]:
+        """The scores by what they are called where they are measured."""
+        if self.alone is self.scores:
+            return {"image": self.scores}
+        return {"image": self.scores, "image, without look-alikes": self.alone}
+
+
+class Judge:
+    """Looks at images through an encoder and scores their patches; a system says how."""
+
+    def __init__(self, encoder: Encoder, how: Sight, settings: Any) -> None:
+        self.encoder, self.how, self.settings = encoder, how, settings
+
+    # what a system adds
+
+    def kept(self, maps: Tensor) -> Tensor:
+        """Maps of one layer (B h w C) in the form in which they are compared and saved."""
+        raise NotImplementedError
+
+    def scores(self, seen: Bank, known: Bank | None) -> Tensor:
+        """Patch scores, N h w: among each other, or against known ones."""
+        raise NotImplementedError
+
+    def maps(self, patches: np.ndarray, size: Sequence[int]) -> np.ndarray:
+        """Patch scores (N h w) as maps of height x width pixels."""
+        raise NotImplementedError
+
+    # what they share
+
+    @property
+    def bf16(self) -> bool:
+        wanted = self.settings.precision
+        return wanted == "bf16" or (wanted == "auto" and fast_bf16(self.encoder.device))
+
+    def among(self, images: Images, seed: int, tell: Tell) -> tuple[Found, Bank]:
+        """Images that judge each other, and some of them to judge others by."""
+        parts = random_parts(len(images), self.settings.subset, seed)
+        banks: list[Bank] = []
+        done: list[Found] = []
+        for number, part in enumerate(parts):
+            rows, seen = self._looked(images.select(part))
+            if len(rows) < 2:
+                raise SourceProblem(
+                    f"only one image of {images.name} can be decoded: there is nothing to compare"
+                )
+            if len(parts) > 1:
+                tell(f"part {number + 1} of {len(parts)}: {len(rows)} images")
+            done.append(Found(part[rows], self.scores(seen, None).numpy(), seen.vectors))
+            banks = banks or [seen]  # the first part is as random as any
+        return _together(done), banks[0]
+
+    def against(self, images: Images, bank: Bank, tell: Tell) -> Found:
+        """Images judged by those of a bank, not by each other."""
+        parts = np.split(np.arange(len(images)), range(AT_ONCE, len(images), AT_ONCE))
+        done = []
+        for number, part in enumerate(parts):
+            rows, seen = self._looked(images.select(part))
+            if len(parts) > 1:
+                tell(f"part {number + 1} of {len(parts)}: {len(rows)} images")
+            done.append(Found(part[rows], self.scores(seen, bank).numpy(), seen.vectors))
+        return _together(done)
+
+    def good(self, pool: Images, seed: int, tell: Tell) -> tuple[Bank, Ordinary | None]:
+        """Known-good images, and where their own scores end if there are enough of them."""
+        limit = self.settings.subset
+        if limit is not None and len(pool) > limit:
+            tell(f"{limit} of the {len(pool)} good images are used")
+            pool = pool.sample(limit, seed)
+        _, bank = self._looked(pool)
+        if len(bank) < ENOUGH:
+            return bank, None
+        patches = self.scores(bank, None).numpy()
+        scores = self.image_scores(patches)
+        own = ordinary(patches, scores, self.settings.strictness)
+        # none of them is odd, and the next good one may lie a little beyond
+        beyond = float(scores.max() + scores.std())
+        return bank, own._replace(threshold=max(own.threshold, beyond))
+
+    def map(self, found: Found, place: int, size: Sequence[int]) -> np.ndarray:
+        """The map of one of the images found, of height x width pixels."""
+        return self.maps(found.patches[place][None], size)[0]
+
+    def image_scores(self, patches: np.ndarray) -> np.ndarray:
+        """The maximum of each map at the size the encoder saw."""
+        return np.array([self.maps(one[None], self.how.pixels).max() for one in patches])
+
+    def verdict(self, found: Found, known: Ordinary | None) -> Verdict:
+        """Scores and threshold of images; where ordinary ends they say unless it is known."""
+        alone = self.image_scores(found.patches)
+        ends = known or ordinary(found.patches, alone, self.settings.strictness)
+        return Verdict(alone, ends.threshold, alone, ends)
+
+    def _looked(self, images: Images) -> tuple[list[int], Bank]:
+        """Readable rows, and their maps as they are kept, in half precision."""
+        rows: list[int] = []
+        vectors: list[Tensor] = []
+        maps: list[list[Tensor]] = [[] for _ in self.how.layers]
+        for seen in look(self.encoder, images, self.how):
+            rows += seen.rows
+            vectors.append(seen.vectors.cpu())
+            for held, each in zip(maps, seen.maps, strict=True):
+                held.append(self.kept(each).half().cpu())
+        if not rows:
+            reason = f" ({images.problems[0].reason})" if images.problems else ""
+            raise SourceProblem(f"none of the images in {images.name} can be decoded{reason}")
+        return rows, Bank([torch.cat(each) for each in maps], torch.cat(vectors))
+
+
+def suited_sight(encoder: Encoder, settings: Any, images: Images) -> Sight:
+    """How images are looked at: as the settings say, in as many tiles as suit their size."""
+    if not hasattr(encoder, "look"):
+        raise SettingProblem("spot needs an encoder with patch features: use one of fallow.encoder")
+    said = {name: getattr(settings, name) for name in ("size", "layers", "norm", "side")}
+    if settings.tiles != "auto":
+        return sight(encoder, **said, tiles=settings.tiles)
+    size = sight(encoder, **said).size
+    sides = [float(np.median(images.column(name))) for name in ("height", "width")]
+    rows, columns = (min(4, max(1, round(side / size))) for side in sides)
+    return sight(encoder, **said, tiles=(rows, columns))
+
+
+def random_parts(count: int, subset: int | None, seed: int) -> list[np.ndarray]:
+    """Rows in as few random parts of nearly one size as `subset` allows.
+
+    >>> [len(part) for part in random_parts(10, 4, seed=0)]
+    [4, 3, 3]
+    """
+    number = 1 if subset is None else math.ceil(count / subset)
+    if number == 1:
+        return [np.arange(count)]
+    order = np.random.default_rng(seed).permutation(count)
+    return [np.sort(part) for part in np.array_split(order, number)]
+
+
+def robust_threshold(scores: np.ndarray, strictness: float) -> float:
+    """Where ordinary scores end, found without labels.
+
+    The densest half of the scores is taken for ordinary; the spread is measured below its middle,
+    where defects do not reach.
+
+    >>> sound = np.random.default_rng(0).normal(1, 0.1, 60)
+    >>> 1.2 < robust_threshold(np.r_[sound, np.full(40, 2.0)], 3) < 1.4
+    True
+    """
+    ordered = np.sort(np.asarray(scores, float))
+    half = len(ordered) // 2 + 1
+    widths = ordered[half - 1 :] - ordered[: len(ordered) - half + 1]
+    first = int(widths.argmin())
+    middle = float(np.median(ordered[first : first + half]))
+    below = middle - ordered[ordered <= middle]
+    return middle + strictness * 1.4826 * float(np.median(below))
+
+
+def ordinary(patches: np.ndarray, scores: np.ndarray, strictness: float) -> Ordinary:
+    """Threshold and colour scale of a set: one scale, so that ordinary images stay calm."""
+    threshold = robust_threshold(scores, strictness)
+    low = float(np.median(patches))
+    high = max(threshold + 0.5 * (threshold - low), float(np.quantile(scores, 0.95)))
+    return Ordinary(threshold, (low, max(high, low + 1e-6)))
+
+
+def _together(done: Sequence[Found]) -> Found:
+    rows, patches, vectors = zip(*done, strict=True)
+    return Found(np.concatenate(rows), np.concatenate(patches), torch.cat(vectors))

@@ -1,0 +1,109 @@
+"""Pieces that many reports share: what comes first, pictures with names, scales, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fallow.colours import ramp
+from fallow.report.atlas import Atlas, build_atlas
+from fallow.report.page import Html, Page, bullets, element, facts, join, paragraphs, tiles
+
+
+def opening(
+    numbers: Mapping[str, object], sentences: Sequence[object], notes: Sequence[object] = ()
+) -> Html:
+    """What a reader must know before scrolling: numbers, what was found, and what to doubt.
+
+    >>> opening({"images": 3}, ["all alike"], ["3 are few."]).count("<li>")
+    1
+    """
+    notice = element("div", paragraphs(notes), class_="notice", role="note")
+    return join(
+        [
+            tiles(numbers) if numbers else None,
+            bullets(sentences, class_="findings"),
+            notice if notes else None,
+        ]
+    )
+
+
+def subtitle(found: Mapping[str, Any], *names: str) -> str:
+    """What is known of these, in one line.
+
+    >>> subtitle({"method": "bcp", "created": None}, "created", "method")
+    'bcp'
+    """
+    return ", ".join(str(found[name]) for name in names if found.get(name))
+
+
+def pair_atlas(pairs: Sequence[Sequence[bytes]], side: int) -> Atlas:
+    """JPEG pictures in twos: those of the k-th pair have the places 2k and 2k + 1."""
+    return build_atlas([each for pair in pairs for each in pair], {side: range(2 * len(pairs))})
+
+
+def file_name(path: str) -> str:
+    """The last part of a path.
+
+    >>> file_name("a/b.png"), file_name("c:" + chr(92) + "d.png")
+    ('b.png', 'd.png')
+    """
+    return path.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] or path
+
+
+def scale(low: str, high: str) -> Html:
+    """The colours of heat maps between two ends, and what they stand for."""
+    colours = f"background:linear-gradient(90deg,{','.join(ramp())})"
+    bar = element("span", class_="scale", style=colours)
+    return element("p", f"{low} ", bar, f" {high}", class_="hint")
+
+
+def card(
+    atlas: Atlas,
+    index: int,
+    shown: Sequence[str],
+    path: str,
+    number: str,
+    *,
+    rank: int,
+    side: int,
+    said: str | None = None,
+    above: bool = True,
+    place: int | None = None,
+) -> Html:
+    """A pair of pictures (`shown` says of what) with rank, name and a number below."""
+    pair = [atlas.picture(2 * index + k, f"{what}{path}", side) for k, what in enumerate(shown)]
+    return element(
+        "article",
+        element("div", *pair, class_="pair"),
+        element(
+            "p",
+            element("b", f"{rank}"),
+            # names are cut at their beginning, from right to left: this one still reads forward
+            element("span", element("bdi", file_name(path)), class_="name", title=path),
+            element("span", number, class_="number"),
+            element("span", said, class_="said") if said else None,
+        ),
+        class_="spotted" + (" above" if above else ""),
+        data_place=place,
+    )
+
+
+def cards(made: Sequence[Html], rest: int = 0, where: str = "") -> Html | None:
+    """Cards beside each other, and how many more are elsewhere; None without any."""
+    if not made:
+        return None
+    more = element("p", f"{rest:,} more {where}", class_="hint") if rest else None
+    return join([element("div", *made, class_="odd"), more])
+
+
+def filled(found: Mapping[str, Any] | None) -> Html | None:
+    """Names and values where there are any that say something."""
+    known = {name: value for name, value in (found or {}).items() if value is not None}
+    return facts(known) if known else None
+
+
+def closing(page: Page, found: Mapping[str, Any], settings: Mapping[str, Any] | None) -> None:
+    """The sections every report ends with: files that could not be read, and settings."""
+    page.unreadable(found.get("problems") or [])
+    page.section("Settings", filled(settings), empty="Everything ran with the defaults.")

@@ -1,0 +1,1 @@
+"""Vectors of images, many at once: unit length, neighbours, k-means, in bounded memory."""
