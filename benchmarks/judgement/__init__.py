@@ -1,0 +1,1 @@
+"""How well fallow judges collections it has never seen, beside its peers, where truth is known."""
