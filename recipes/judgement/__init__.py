@@ -1,0 +1,1 @@
+"""How explore and discover judge: every constant is chosen on all sets but one, and tried there."""
