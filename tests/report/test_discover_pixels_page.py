@@ -89,3 +89,8 @@ def test_colours_of_classes_differ():
     colours = categories(30)
     assert colours.shape == (30, 3)
     assert len(np.unique(colours, axis=0)) == 30
+
+
+def test_a_known_class_called_like_a_group_is_not_among_the_new_ones():
+    classes = [one(0, "new 1", True), one(1, "new 1", False)]
+    assert discover_pixels_page(found(classes=classes)).count('class="group"') == 1

@@ -46,9 +46,8 @@ def discover_pixels_page(found: Mapping[str, Any]) -> str:
     )
     rows = _rows(atlas, wide, examples)
     unsure = rows.pop("unsure", None)
-    groups = [
-        _group(one, rows[one["name"]], len(classes)) for one in classes if one["name"] in rows
-    ]
+    new = [one for one in classes if not one["known"] and one["name"] in rows]
+    groups = [_group(one, rows[one["name"]], len(classes)) for one in new]
     page.section(
         "New groups",
         *groups,
