@@ -2,7 +2,7 @@
 
 Copies are planted in every set; each suggested pair is laid over the other and measured. The
 weights are chosen on all sets but one and judged on that one, for each set in turn, and then on
-all. Both numbers go into benchmarks/results/judgement_copies.json; the last weights are those of
+all. Both numbers go into recipes/results/judgement_copies.json; the last weights are those of
 `fallow.inventory.copies`.
 """
 
@@ -82,7 +82,10 @@ def main(words: list[str] | None = None) -> None:
         "seed": asked.seed,
         "commit": record.commit(),
     }
-    record.write_json(record.RESULTS / "judgement_copies.json", {"sets": lines, "all": everything})
+    record.write_json(
+        record.ROOT / "recipes" / "results" / "judgement_copies.json",
+        {"sets": lines, "all": everything},
+    )
     for line in lines:
         print(line["set"], line["recall"], line["false pairs"], line["chosen on all"])
     print(everything)
