@@ -228,6 +228,7 @@ def test_it_learns_and_only_its_end_if_asked():
 
 
 @only_with_weights
+@pytest.mark.slow
 def test_other_runtimes_agree(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

@@ -23,7 +23,7 @@ SCRIPT = Path(__file__).with_name("train_distilled.py")
         pytest.param("dino", "resnet8/8", {}, marks=pytest.mark.slow),
         pytest.param("mocov3", "resnet8/8", {}, marks=pytest.mark.slow),
         # which patches are hidden depends on the rank, so none are
-        ("ibot", "vit-nano/8", {"mask_probability": 0.0}),
+        pytest.param("ibot", "vit-nano/8", {"mask_probability": 0.0}, marks=pytest.mark.slow),
         pytest.param("msn", "vit-nano/8", {"dropped": 0.0}, marks=pytest.mark.slow),
     ],
 )

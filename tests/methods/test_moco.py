@@ -113,6 +113,7 @@ def test_half_precision_leaves_the_queue_in_float32():
     assert all(torch.isfinite(torch.tensor(losses(run))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra", ['{"splits": 2, "queue": 32}'])
 def test_two_ranks_equal_one(extra, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"

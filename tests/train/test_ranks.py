@@ -23,7 +23,7 @@ CASES = {
 }
 
 
-LONG = ("groco", "gsimclr")  # beside simclr and swav these show little that is new
+LONG = ("swav", "groco", "gsimclr")  # beside simclr these take long for what they add
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,9 @@ def whole(tmp_path_factory) -> dict[str, dict]:
 CASES = {"simclr": {}, "swav": {"queue": 32, "queue_from_epoch": 1, "optimiser": "larc"}}
 
 
-@pytest.mark.parametrize("slug", CASES)
+@pytest.mark.parametrize(
+    "slug", [pytest.param(s, marks=pytest.mark.slow if s == "swav" else ()) for s in CASES]
+)
 def test_sigkill_anywhere_changes_nothing(slug, whole, tmp_path):
     out = tmp_path / "run"
     chance = random.Random(slug)
