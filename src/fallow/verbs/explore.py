@@ -7,14 +7,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from threadpoolctl import threadpool_limits
 
 from fallow import declare
 from fallow.images import opened
 from fallow.inventory import store
-from fallow.inventory.look import ENCODING, measured, ready_encoder
+from fallow.inventory.look import ENCODING, Ready, measured, ready_encoder
 from fallow.inventory.survey import survey
 from fallow.outcomes import thumbnail, writable
 from fallow.outcomes.explored import Explored
@@ -57,9 +57,7 @@ def explore(
     clock = _Clock()
     # the encoder loads while files are listed and decoded
     with ThreadPoolExecutor(ENCODING, thread_name_prefix="fallow-encode") as encoding:
-        # a collection goes on being seen as it was, so that only new content is looked at
-        before = None if encoder is not None or out is None else store.encoder_of(Path(out))
-        ready = encoding.submit(ready_encoder, encoder or before)
+        ready = encoding.submit(_encoder, encoder, out)
         images = opened(source, labels, where)
         place = None if out is None else writable(out)
         clock.lap("open")
@@ -81,7 +79,7 @@ def explore(
         "seed": seed,
         "groups": groups,
         "out": str(place),
-        "seen as before": before is not None,
+        "seen as before": encoder is None and known is not None,
     }
     result = Explored(images, chosen, found, explore_page, {**asked, "newly measured": fresh})
     clock.lap("result")
@@ -93,6 +91,12 @@ def explore(
     if export_clean is not None:
         result.export_clean(export_clean)
     return result
+
+
+def _encoder(asked: Any, out: declare.Address | None) -> Ready:
+    """The encoder; a collection goes on being seen as it was, so that only new content is new."""
+    before = None if asked is not None or out is None else store.encoder_of(Path(out))
+    return ready_encoder(asked or before)
 
 
 class _Clock:
