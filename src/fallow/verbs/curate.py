@@ -73,12 +73,10 @@ def curate(
     done = run(images, place, policy, _detectors(people, faces))
     refused = copies(images, done, place) if copies_too else {}
     save_csv(place / "decisions.csv", table := _table(done))
+    headlines, notes = _headlines(done), _notes(done, images.problems, refused)
+    findings = {"headlines": headlines, "notes": notes, **_findings(images, done, policy)}
     return Result(
-        table,
-        headlines=_headlines(done),
-        notes=_notes(done, images.problems, refused),
-        findings=_findings(images, done, policy),
-        page=curate_page,
+        table, headlines=headlines, notes=notes, findings=findings, page=curate_page
     ).saved(place)
 
 
@@ -117,14 +115,12 @@ def _notes(done: Curated, problems: Any, refused: dict[str, str]) -> list[str]:
 
 
 def _findings(images: Any, done: Curated, policy: Settings) -> dict[str, Any]:
-    rows = {path: row for row, path in enumerate(images.column("path").tolist())}
-    known = {one["path"]: one for one in images.table.to_pylist()}
-    facts = statistics(done, known)
+    table = images.table.to_pylist()
+    rows = {one["path"]: row for row, one in enumerate(table)}
+    facts = statistics(done, {one["path"]: one for one in table})
     return {
         "source": images.name,
         "created": datetime.datetime.now().isoformat(" ", "minutes"),
-        "headlines": _headlines(done),
-        "notes": _notes(done, images.problems, {}),
         "numbers": {
             "pictures": len(done.rows),
             "kept": len(done.kept),
