@@ -12,7 +12,7 @@ again. A verdict needs all recognisers to agree.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -206,6 +206,21 @@ class Judgement:
     values: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None
 
 
+def _parts(
+    run: Any, pictures: Sequence[tuple[str, np.ndarray]], settings: Settings
+) -> Iterator[tuple[int, list[np.ndarray], list[np.ndarray]]]:
+    """Where each batch begins, its pictures at the size of the enhanced ones, and these."""
+    made = enhanced(run, pictures, settings.scale)
+    for first in range(0, len(pictures), settings.batch):
+        part = pictures[first : first + settings.batch]
+        new = [next(made) for _ in part]
+        old = [
+            pixels if settings.scale == 1 else upscaled(pixels, settings.scale)
+            for _, pixels in part
+        ]
+        yield first, old, new
+
+
 def judged(
     pictures: Sequence[tuple[str, np.ndarray]],
     truth: Sequence[Any],
@@ -235,14 +250,7 @@ def judged(
     before: dict[str, list[np.ndarray]] = {name: [] for name in recognisers}
     after: dict[str, list[np.ndarray]] = {name: [] for name in recognisers}
     nearness: list[tuple[float, float]] = []
-    made = enhanced(run, pictures, settings.scale)
-    for first in range(0, len(pictures), settings.batch):
-        part = pictures[first : first + settings.batch]
-        new = [next(made) for _ in part]
-        old = [
-            pixels if settings.scale == 1 else upscaled(pixels, settings.scale)
-            for _, pixels in part
-        ]
+    for first, old, new in _parts(run, pictures, settings):
         for name, recognise in recognisers.items():
             before[name].append(np.asarray(recognise(old), np.float64))
             after[name].append(np.asarray(recognise(new), np.float64))
@@ -329,14 +337,7 @@ def judged_boxes(
         )
     before: dict[str, list[Boxes]] = {name: [] for name in detectors}
     after: dict[str, list[Boxes]] = {name: [] for name in detectors}
-    made = enhanced(run, pictures, settings.scale)
-    for first in range(0, len(pictures), settings.batch):
-        part = pictures[first : first + settings.batch]
-        new = [next(made) for _ in part]
-        old = [
-            pixels if settings.scale == 1 else upscaled(pixels, settings.scale)
-            for _, pixels in part
-        ]
+    for _, old, new in _parts(run, pictures, settings):
         for name, detect in detectors.items():
             before[name] += [_back(one, settings.scale) for one in detect(old)]
             after[name] += [_back(one, settings.scale) for one in detect(new)]
