@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.photos import archive
 
 from claims.record import Entry, budget, entry
-from claims.tiny import gradients, histograms, thumbnails
+from claims.tiny import gradients, histograms, labelled, thumbnails
 
 MEASURES = (
     "k-NN",
@@ -59,14 +58,10 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
 
 
 def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
-    import fallow
     from fallow.measure.scores import halves
 
     begin = time.monotonic()
-    images = fallow.open(archive(data, name)).labelled
-    if name == "faces_lfw":  # its test people are other people: ask for other pictures of the same
-        images = images.where("split = 'train'")
-    images = images.sample(plan.images, seed=0)
+    images = labelled(data, name, plan.images)
     codes, _ = images.labels
     tables, milliseconds = sides(images, plan)
     scores: dict[str, list[dict[str, float]]] = {side: [] for side in tables}

@@ -47,15 +47,22 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
     return [one for name in plan.sets for one in one_set(data, name, minutes, plan)]
 
 
+def labelled(data: Path, name: str, most: int) -> Any:
+    """The labelled pictures of a set, at most so many."""
+    import fallow
+
+    images = fallow.open(archive(data, name)).labelled
+    if name == "faces_lfw":  # its test people are other people: ask for other pictures of the same
+        images = images.where("split = 'train'")
+    return images.sample(most, seed=0)
+
+
 def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
     import fallow
     from fallow.measure.scores import halves, raw_pixels
 
     begin = time.monotonic()
-    images = fallow.open(archive(data, name)).labelled
-    if name == "faces_lfw":  # its test people are other people: ask for other pictures of the same
-        images = images.where("split = 'train'")
-    images = images.sample(plan.images, seed=0)
+    images = labelled(data, name, plan.images)
     codes, _ = images.labels
     encoder = fallow.encoder(plan.encoder)
     sides: dict[str, Callable[[int], np.ndarray]] = {
