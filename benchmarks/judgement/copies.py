@@ -74,7 +74,7 @@ def run(data: Path, peers: Peer, quick: bool) -> list[Line]:
 
 
 def _peers(peers: Peer, whole: Collection) -> dict[str, list[tuple[int, int, float]]]:
-    with folder_of(whole) as folder:
+    with folder_of(whole, np.full(len(whole), -1)) as folder:
         answers = {
             "fastdup": peers.ask(do="fastdup_pairs", folder=str(folder)),
             "imagededup PHash": peers.ask(
