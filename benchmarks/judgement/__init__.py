@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -12,12 +13,9 @@ from benchmarks.record import Line
 QUESTIONS = ("copies", "labels", "strangers", "quality", "groups", "discover")
 
 
-def run(data: Path, python: str, quick: bool) -> list[Line]:
+def run(data: Path, python: str, quick: bool) -> Iterator[tuple[str, list[Line]]]:
     """Every question, or those that the variable FALLOW_JUDGE names, separated by spaces."""
-    asked = os.environ.get("FALLOW_JUDGE", "").split() or QUESTIONS
-    lines: list[Line] = []
     with Peer(python, "judgement.py") as peers:
-        for question in asked:
+        for question in os.environ.get("FALLOW_JUDGE", "").split() or QUESTIONS:
             module = import_module(f"benchmarks.judgement.{question}")
-            lines += module.run(data, peers, quick)
-    return lines
+            yield f"judgement_{question}", module.run(data, peers, quick)
