@@ -10,7 +10,7 @@ Box = tuple[int, int, int, int]  # top, left, height, width
 
 
 def five_crops(height: int, width: int, side: int) -> list[Box]:
-    """The centre, and the four corners: upper left, upper right, lower left, lower right.
+    """The centre, and the four corners: upper and lower left, upper and lower right.
 
     >>> five_crops(260, 300, 224)[0]
     (18, 38, 224, 224)
@@ -18,7 +18,7 @@ def five_crops(height: int, width: int, side: int) -> list[Box]:
     _large_enough(height, width, side)
     down, right = height - side, width - side
     middle = (round(down / 2), round(right / 2))  # of two equal middles the even one
-    places = [middle, (0, 0), (0, right), (down, 0), (down, right)]
+    places = [middle, (0, 0), (down, 0), (0, right), (down, right)]
     return [(top, left, side, side) for top, left in places]
 
 
