@@ -24,6 +24,7 @@ WINDOW = 7  # pixels across, with a deviation of a sixth of that
 STRIP = 128  # rows read at once for whole photos
 BLOCK = 96
 FEATURES = 36
+FLAT = 0.1  # levels of spread below which surroundings show nothing but rounding
 SHARP = 0.75  # of the sharpest block of a photo: others are not taken for good
 Border = Literal["edge", "zero"]
 
@@ -211,6 +212,8 @@ def _as_sums(found: np.ndarray, number: int) -> Sums:
 def brisque(pixels: np.ndarray) -> np.ndarray:
     """36 numbers of a photo (H W 3, uint8): its statistics at full and at half size.
 
+    NaN for a photo that is flat throughout.
+
     >>> photo = np.random.default_rng(0).integers(0, 255, (64, 80, 3)).astype(np.uint8)
     >>> brisque(photo).shape
     (36,)
@@ -221,15 +224,18 @@ def brisque(pixels: np.ndarray) -> np.ndarray:
 
 
 def _whole(plane: Plane) -> np.ndarray:
-    found = np.zeros((5, 5))
+    found, lively = np.zeros((5, 5)), 0
     first = before = np.zeros(0)
     for start in range(0, plane.height, STRIP):
-        rows, _ = normalised(plane, start, min(start + STRIP, plane.height), "zero")
+        rows, spread = normalised(plane, start, min(start + STRIP, plane.height), "zero")
+        lively += int((spread > FLAT).sum())
         if start == 0:  # its neighbour above is the last row, which comes last
             first, before, rows = rows[0].copy(), rows[0], rows[1:]
         if len(rows):
             _add(rows, before, found)
             before = rows[-1].copy()
+    if not lively:
+        return np.full(FEATURES // 2, np.nan)
     _add(first[None], before, found)
     return brisque_18(_as_sums(found, plane.height * plane.width))
 
@@ -237,7 +243,7 @@ def _whole(plane: Plane) -> np.ndarray:
 class Blocks(NamedTuple):
     """What NIQE sees of a photo: numbers of each block, how sharp it is, and how they lie."""
 
-    features: np.ndarray  # N 36, row by row; NaN where a block is flat
+    features: np.ndarray  # N 36, row by row; NaN where most of a block is flat
     sharpness: np.ndarray  # N, mean spread of surroundings
     shape: tuple[int, int]  # rows and columns of blocks
 
@@ -250,6 +256,7 @@ def blocks(pixels: np.ndarray, block: int = BLOCK) -> Blocks:
     down, across = pixels.shape[0] // block, pixels.shape[1] // block
     luma = Luma(pixels, (down * block, across * block))
     features, sharpness = [], np.zeros((down, across))
+    lively = np.zeros((down, across))
     for plane, side in ((luma, block), (Half(luma), block // 2)):
         found = np.zeros((down, across, 5, 5))
         for row in range(down):
@@ -260,8 +267,10 @@ def blocks(pixels: np.ndarray, block: int = BLOCK) -> Blocks:
                 _add(own, own[-1], found[row, column])
                 if side == block:
                     sharpness[row, column] = spread[:, part].mean()
+                    lively[row, column] = (spread[:, part] > FLAT).mean()
         features.append(niqe_18(_as_sums(found, side * side)))
     whole = np.concatenate(features, -1).reshape(-1, FEATURES)
+    whole[lively.reshape(-1) < 0.5] = np.nan
     return Blocks(whole, sharpness.reshape(-1), (down, across))
 
 
