@@ -29,6 +29,7 @@ from fallow.measure.opinion import Agreement, agreement, agreement_after_fit, co
 from fallow.problems import Problem, SettingProblem
 from fallow.train import Batch, Loss, Method, Now, make_settings
 from fallow.train import Settings as BaseSettings
+from fallow.train.method import Optimiser
 from fallow.views import Recipe
 from fallow.views.damage import composed, spoilt
 from fallow.views.fragments import Box, five_crops, tiles
@@ -60,7 +61,8 @@ class ARNIQA(Method):
         temperature: float = Field(0.1, gt=0)
         hidden: int = Field(512, gt=0, description="width of the projection head")
         projection: int = Field(128, gt=0, description="dimension the loss works in")
-        learning_rate: float = Field(0.06, gt=0, description="at batch 256")
+        optimiser: Optimiser = Field("adamw", description="sgd in the paper, for longer runs")
+        learning_rate: float = Field(0.02, gt=0, description="at batch 256")
         weight_decay: float = 1e-4
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
@@ -69,6 +71,7 @@ class ARNIQA(Method):
             "batch": 32,  # 16 pairs
             "epochs": 10,
             "hidden": 2048,
+            "optimiser": "sgd",
             "learning_rate": 1e-3 * 256 / 32,
             "warmup": 0.0,
         },
