@@ -42,9 +42,7 @@ class UNPG(Method):
             "arcface", description="added to the angle, taken from the cosine, or by length"
         )
         width: float = Field(0.5, ge=0, description="of the margin; magface has its own")
-        scale: float = Field(
-            32.0, gt=0, description="what cosines are multiplied by; 64 in the paper"
-        )
+        scale: float = Field(32.0, gt=0, description="of the cosines; 64 in the paper")
         pairs: Literal["filtered", "all", "none"] = Field(
             "filtered", description="negative pairs that take part; none: the margin softmax alone"
         )
