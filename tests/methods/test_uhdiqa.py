@@ -11,7 +11,7 @@ import fallow.images
 from fallow.inventory import naturalness
 from fallow.methods import find
 from fallow.methods.spot import uhdiqa
-from fallow.methods.spot.uhdiqa import ARNIQA, Settings, judge, look, natural_of, ridge, told
+from fallow.methods.spot.uhdiqa import ARNIQA, Settings, judge, look, natural_of, told
 from fallow.problems import Problem, SettingProblem
 from fallow.train import Batch, Now, fit, make_settings
 from fallow.train.method import Facts
@@ -91,25 +91,6 @@ def test_groups_are_never_torn():
         assert not set(groups[fold]) & set(np.delete(groups, fold))
     with pytest.raises(Problem, match="cannot be cut into 5 folds"):
         list(uhdiqa._folds(groups[:9], 5, 0))
-
-
-def test_the_ridge_is_that_of_scikit_learn():
-    from sklearn.linear_model import RidgeCV
-    from sklearn.preprocessing import StandardScaler
-
-    random = np.random.default_rng(0)
-    for count, width in ((40, 6), (20, 60)):
-        x = random.normal(size=(count, width)) * random.uniform(0.1, 9, width) + 3
-        y = x[:, 0] + random.normal(0, 1, count)
-        scaler = StandardScaler().fit(x)
-        other = RidgeCV(alphas=uhdiqa.ALPHAS, fit_intercept=False).fit(
-            scaler.transform(x), y - y.mean()
-        )
-        found = ridge(x, y)
-        assert found.alpha == other.alpha_
-        new = random.normal(size=(9, width))
-        expected = other.predict(scaler.transform(new)) + y.mean()
-        np.testing.assert_allclose(found(new), expected, atol=1e-6)
 
 
 def test_unrated_photos_get_a_score_too_and_small_ones_say_why_not():

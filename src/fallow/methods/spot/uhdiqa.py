@@ -26,6 +26,7 @@ from fallow.inventory.naturalness import BLOCK, Blocks, Natural
 from fallow.inventory.statistics import MEASURES, describe
 from fallow.losses.contrastive import nt_xent
 from fallow.measure.opinion import Agreement, agreement, agreement_after_fit, constant
+from fallow.measure.ridge import Ridge, ridge
 from fallow.problems import Problem, SettingProblem
 from fallow.train import Batch, Loss, Method, Now, make_settings
 from fallow.train import Settings as BaseSettings
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from fallow.images import Images
 
 BUDGET = 50e9  # multiplications a photo, with all its crops: the challenge's limit
-ALPHAS = tuple(10.0 ** np.arange(-2, 6))  # of the ridge; its inputs have a spread of 1
 SHARPEST = 0.5  # share of the photos that the natural model is made of, if none are named
 
 
@@ -277,20 +277,6 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Ridge:
-    """A line through ratings: what it takes of each number, after these are centred and scaled."""
-
-    mean: np.ndarray
-    scale: np.ndarray
-    weights: np.ndarray
-    offset: float
-    alpha: float
-
-    def __call__(self, features: np.ndarray) -> np.ndarray:
-        return ((features - self.mean) / self.scale) @ self.weights + self.offset
-
-
-@dataclass(frozen=True)
 class Judged:
     """The scores of every tier there was something for, and what none of them may lose to."""
 
@@ -372,30 +358,6 @@ def calibrated(
     others = np.setdiff1d(np.flatnonzero(known), rated)
     values[others] = model(features[others])
     return _compared(Scores(name, values, higher_is_better=True), ratings), model
-
-
-def ridge(features: np.ndarray, ratings: np.ndarray, alphas: Sequence[float] = ALPHAS) -> Ridge:
-    """A ridge whose strength is chosen by leaving out each photo in turn.
-
-    >>> x = np.arange(20.0)[:, None]
-    >>> round(float(ridge(x, 2 * x[:, 0] + 1)(np.array([[3.0]]))[0]), 1)
-    7.0
-    """
-    mean, scale = features.mean(0), features.std(0)
-    scale = np.where(scale > 1e-9, scale, 1.0)
-    x, offset = (features - mean) / scale, float(ratings.mean())
-    # rows rather than columns: there are fewer photos than numbers of each
-    values, vectors = np.linalg.eigh(x @ x.T)
-    turned = vectors.T @ (ratings - offset)
-    best, chosen = np.inf, (alphas[0], np.zeros(len(x)))
-    for alpha in alphas:
-        inverse = 1 / (np.maximum(values, 0) + alpha)
-        dual = vectors @ (inverse * turned)
-        left_out = dual / (np.square(vectors) @ inverse)  # each photo's error without it
-        error = float(np.square(left_out).mean())
-        if error < best:
-            best, chosen = error, (alpha, dual)
-    return Ridge(mean, scale, x.T @ chosen[1], offset, float(chosen[0]))
 
 
 def _folds(groups: np.ndarray, folds: int, seed: int) -> Iterator[np.ndarray]:
