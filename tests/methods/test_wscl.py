@@ -77,8 +77,8 @@ def run(tmp_path_factory):
     images = stored(tmp_path_factory.mktemp("grain"), pictures, labels)
     teach = images.select(range(64))
     settings = {
-        "size": 48, "side": 64, "epochs": 14, "batch": 16, "precision": "32", "hidden": 16, "grid": 8,
-        "learning_rate": 0.03, "jpeg": 0.0,
+        "size": 48, "side": 64, "epochs": 14, "batch": 16, "precision": "32", "hidden": 16,
+        "grid": 8, "learning_rate": 0.03, "jpeg": 0.0,
     }  # fmt: skip
     found = fit(
         WSCL,
