@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from fallow.images import Images
+from fallow.images.captions import CAPTION, captions, with_captions
+from fallow.measure.captions import all_measures, caution
 from fallow.outcomes.pictures import thumbnails
 from fallow.outcomes.result import Result
 from fallow.outcomes.sentences import counted, unreadable
@@ -70,3 +72,21 @@ class Captioned(Result):
         save_csv(place / "captions.csv", self.table.select(["path", "caption", "similarity"]))
         save_json(place / "findings.json", self.findings, ("captions",))
         return place
+
+
+def beside_true(images: Images, rows: np.ndarray, table: pa.Table, true: Any) -> dict[str, Any]:
+    """How near the captions come to true ones, where there are any."""
+    known = images if true is None else with_captions(images, true)
+    if CAPTION not in known.columns:
+        return {}
+    wanted = captions(known)
+    pairs = [
+        (text, wanted[row])
+        for text, row in zip(table.column("caption").to_pylist(), rows.tolist(), strict=True)
+        if wanted[row]
+    ]
+    if not pairs:
+        return {}
+    found = all_measures([text for text, _ in pairs], [truth for _, truth in pairs])
+    measures = {name: float(scores.total) for name, scores in found}
+    return {"pictures": len(pairs), "measures": measures, "caution": caution(len(pairs))}
