@@ -14,7 +14,7 @@ from serve import serve
 
 def look(folder, vectors):
     """Vectors are written to a file; a picture that is in no component is a group of its own."""
-    names = sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*.*"))
+    names = sorted(os.listdir(folder))
     places = {name: place for place, name in enumerate(names)}
     work = tempfile.mkdtemp()
     found = fastdup.create(work_dir=work, input_dir=folder)
@@ -22,12 +22,14 @@ def look(folder, vectors):
     files, features = fastdup.load_binary_feature(f"{work}/atrain_features.dat")
     table = np.zeros((len(names), features.shape[1]), np.float32)
     for name, row in zip(files, features, strict=True):
-        table[places[os.path.relpath(name, folder)]] = row
+        table[places[Path(name).name]] = row
     np.save(vectors, table)
     groups = list(range(len(names)))
     components, _ = found.connected_components()
-    for name, component in zip(components["filename"], components["component_id"], strict=True):
-        groups[places[os.path.relpath(os.path.join(folder, name), folder)]] = -1 - int(component)
+    if len(components):  # else its columns are missing
+        joined = zip(components["filename"], components["component_id"], strict=True)
+        for name, component in joined:
+            groups[places[Path(name).name]] = -1 - int(component)
     shutil.rmtree(work, ignore_errors=True)
     return {"groups": groups}
 

@@ -157,8 +157,12 @@ def _apart(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Layer:
     """A convolution, its batch norm, and ReLU6 if asked for."""
 
     def run(x: Tensor, clipped: bool) -> Tensor:
-        weight, around = _placed(conv.weight, x, conv.stride[0])
-        x = norm(F.conv2d(x, weight, None, conv.stride, around, 1, conv.groups))
+        rows, columns = _needed(conv.kernel_size[0], x, conv.stride[0])
+        around = [rows // 2, columns // 2]
+        if rows % 2 or columns % 2:
+            x = F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+            around = [0, 0]
+        x = norm(F.conv2d(x, conv.weight, None, conv.stride, around, 1, conv.groups))
         return F.relu6(x, inplace=True) if clipped else x
 
     return run
@@ -191,14 +195,21 @@ def _clips_itself(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype in kinds and torch.backends.mkldnn.is_available()
 
 
-def _placed(weight: Tensor, x: Tensor, stride: int) -> tuple[Tensor, list[int]]:
-    """The kernel, and what is padded on both sides: as TensorFlow does, more after than before.
+def _needed(kernel: int, x: Tensor, stride: int) -> list[int]:
+    """Rows and columns to pad as TensorFlow does: the odd one comes after.
 
-    ceil(side / stride) places come out, whatever the side. Where one more is needed after than
-    before, the kernel begins with a zero, which is cheaper than a padded copy of the input.
+    ceil(side / stride) places come out, whatever the side.
     """
-    kernel = weight.shape[2]
-    needed = [max(0, (math.ceil(n / stride) - 1) * stride + kernel - n) for n in x.shape[2:]]
+    return [max(0, (math.ceil(n / stride) - 1) * stride + kernel - n) for n in x.shape[2:]]
+
+
+def _placed(weight: Tensor, x: Tensor, stride: int) -> tuple[Tensor, list[int]]:
+    """The kernel, and what is padded on both sides.
+
+    Where one more is needed after than before, the kernel begins with a zero, which is cheaper
+    than a padded copy of the input.
+    """
+    needed = _needed(weight.shape[2], x, stride)
     rows, columns = (n % 2 for n in needed)
     if rows or columns:
         weight = F.pad(weight, (columns, 0, rows, 0))
