@@ -258,13 +258,14 @@ class Lite(nn.Module):
                 f"a picture of {x.shape[2]}x{x.shape[3]} pixels is smaller than the {PATCH} that "
                 "one patch of lite stands for: give it larger ones (size)."
             )
-        x = x.contiguous(memory_format=torch.channels_last)
         # folded where nothing is learnt and no other runtime is to repeat the arithmetic
         traced = torch.onnx.is_in_onnx_export()
         if self.training or torch.is_grad_enabled() or traced:
+            x = x.contiguous(memory_format=torch.channels_last)
             return self._maps(x, [_apart(*pair) for pair in self._pairs()])
-        if x.dtype == torch.float32 and fast_bf16(x.device):
-            x = x.bfloat16()  # a look loses nothing to it, and takes half the time
+        # a look loses nothing to bf16, and takes half the time
+        quick = x.dtype == torch.float32 and fast_bf16(x.device)
+        x = x.to(torch.bfloat16 if quick else x.dtype, memory_format=torch.channels_last)
         # folded anew each time, a thousandth of a batch's work: no copy that could be out of date
         layers = [_folded(*pair, x.dtype) for pair in self._pairs()]
         some = x.split(FEW) if x.device.type == "cpu" else (x,)
