@@ -67,7 +67,7 @@ def folders(data: Path, python: str, quick: bool) -> Iterator[Line]:
                         workers=cores(), threads=cores(), fast=fast,
                     )  # fmt: skip
                     pairs = alternate(
-                        ours, lambda peer=peer: peer.ask(do="embed")["rate"], repeats(quick)
+                        ours, lambda peer=peer: peer.ask(do="embed")["rate"], 1 if quick else 3
                     )
                     version = dict(zip(("timm", "open_clip"), peer.version.split(), strict=True))
                 yield line(

@@ -63,7 +63,7 @@ def prepare(kind, folder, size, batch, workers, threads, fast):
         Pictures(folder, transform), batch, num_workers=workers, persistent_workers=True
     )
     ready.update(look=look, loader=loader, fast=fast)
-    embed()  # workers start, memory is laid out
+    next(iter(loader))  # workers start
     return {"count": len(loader.dataset)}
 
 
