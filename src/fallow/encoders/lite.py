@@ -191,6 +191,8 @@ def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d, kind: torch.dtype) -> Layer:
 
 def _clips_itself(x: Tensor) -> bool:
     """Whether the processor's library can apply ReLU6 to what it just computed (a third less)."""
+    if torch.compiler.is_compiling():
+        return False  # a compiler joins them its own way
     kinds = (torch.float32, torch.bfloat16)
     return x.device.type == "cpu" and x.dtype in kinds and torch.backends.mkldnn.is_available()
 
