@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from recipes import tiny_distilled as recipe
 
 import fallow
 from fallow.images.samples import shapes
 from fallow.train import Method, fit
-from recipes import tiny_distilled as recipe
 
 PICTURES = [np.random.default_rng(k).integers(0, 256, (40 + k, 60, 3), np.uint8) for k in range(6)]
 
