@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from fallow.inventory import duplicates, layout, outliers, quality, suspects
+from fallow.inventory import duplicates, layout, outliers, quality, spellings, suspects
 from fallow.inventory import groups as grouping
 from fallow.inventory.statistics import MEASURES
 from fallow.inventory.store import Measured
@@ -38,6 +38,7 @@ class Survey(NamedTuple):
     codes: np.ndarray
     names: list[str]
     suspects: suspects.Suspects
+    variants: list[spellings.Variants]
     standing_out: np.ndarray
 
     def label(self, place: int) -> str | None:
@@ -82,6 +83,13 @@ def survey(
     codes = np.asarray(codes)[rows]
     positions = layout.layout(vectors, near, seed=seed)
     strays = outliers.outlier_scores(near)
+    typed = spellings.variants(names, codes, near)
+    doubted = suspects.suspects(
+        near,
+        spellings.merged(codes, typed),  # two spellings of a class do not contradict each other
+        vectors if combined else measured.embedding,
+        related=spellings.related(names),
+    )
     return Survey(
         rows,
         measured,
@@ -97,7 +105,8 @@ def survey(
         quality.quality({**measures, "width": width, "height": height}),
         codes,
         list(names),
-        suspects.suspects(near, codes),
+        doubted,
+        typed,
         outliers.outliers(strays),
     )
 
