@@ -1,31 +1,40 @@
-"""python -m recipes.judgement.labels: wrong labels found, chosen on all sets but one.
+"""python -m recipes.judgement.labels --python PEERS: wrong labels, chosen on all sets but one.
 
 A problem is some pictures of a set, as vectors, of which a share of the labels was exchanged: at
 random, or between classes whose mean vectors are near. Average precision of the ranking,
-precision of the flagged and their number, beside cleanlab on the same vectors.
+precision of the flagged and their number, beside cleanlab on the same vectors. What is chosen is
+`inventory.verdict.HARD`; recipes/results/judgement_labels.json holds what the choice of the other
+sets gives on the set left out, and what the choice of all gives there.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks.judgement.measures import average_precision, precision
 from benchmarks.judgement.sets import CLASSED
 from benchmarks.peer import Peer
 
+from benchmarks import record
 from fallow.files import atomic_write
-from fallow.vectors.space import squared
+from fallow.inventory import suspects
+from fallow.inventory.judges import views_of
+from fallow.inventory.verdict import Fitted, believed
+from fallow.vectors import space
 from recipes.judgement.count import thinned
 from recipes.judgement.sets import seen
 
 SHARES = (0.01, 0.05, 0.2)
 ENCODERS = ("tiny", "lite")
 MOST = (600, 400, 400)  # pictures at each seed
+HARD = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
 
 
 @dataclass(frozen=True)
@@ -53,7 +62,7 @@ def trials(data: Path, cache: Path, name: str, encoder: str, seed: int) -> Itera
     draw = np.random.default_rng([seed, 11])
     part = whole.take(thinned(np.arange(len(whole.truth)), whole.truth, MOST[seed], draw))
     means = np.stack([part.vectors[part.truth == code].mean(0) for code in range(part.classes)])
-    far = squared(means, means)
+    far = space.squared(means, means)
     np.fill_diagonal(far, np.inf)
     near = np.argsort(far, axis=1)[:, : min(3, part.classes - 1)]
     everything = np.stack([np.delete(np.arange(part.classes), k) for k in range(part.classes)])
@@ -85,8 +94,130 @@ def asked(peers: Peer, trial: Trial, kept: Path) -> dict[str, Any]:
     return json.loads(file.read_text())
 
 
-def every(data: Path, cache: Path) -> Iterator[Trial]:
-    for seed in range(len(MOST)):
+def every(data: Path, cache: Path, seeds: Sequence[int]) -> Iterator[Trial]:
+    for seed in seeds:
         for encoder in ENCODERS:
             for name in CLASSED:
                 yield from trials(data, cache, name, encoder, seed)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What the judges heard in one trial, and what cleanlab said."""
+
+    trial: Trial
+    found: Fitted
+    peer: dict[str, Any]
+
+    def judged(self, hard: float) -> dict[str, float]:
+        """Both sides' numbers, hard images taken off as told."""
+        wrong, truth = self.trial.wrong, len(self.trial.wrong)
+        given = np.unique(self.trial.given[self.rows], return_inverse=True)[1]
+        verdict = believed(self.found, given, hard)
+        doubt = np.full(len(self.trial.given), -1.0)
+        doubt[self.rows] = verdict.wrong
+        listed = np.argsort(-doubt, kind="stable")[: round(verdict.expected)]
+        listed = listed[doubt[listed] >= suspects.LEAST]
+        theirs = self.peer["flagged"]
+        away = abs(float(np.log((verdict.expected + 0.5) / (truth + 0.5))))
+        return {
+            "average precision": average_precision(doubt, wrong),
+            "precision of the flagged": precision(listed.tolist(), wrong),
+            "flagged / truth": len(listed) / truth,
+            "within 1.5": float(truth <= 1.5 * len(listed) and len(listed) <= 1.5 * truth),
+            "away": away,
+            "cleanlab average precision": average_precision(self.peer["scores"], wrong),
+            "cleanlab precision of the flagged": precision(theirs, wrong),
+            "cleanlab flagged / truth": len(theirs) / truth,
+        }
+
+    @property
+    def rows(self) -> np.ndarray:
+        return _judgeable(self.trial.given)
+
+
+def _judgeable(given: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(np.bincount(given)[given] > 1)
+
+
+def tried(trial: Trial, peer: dict[str, Any]) -> Tried:
+    near = space.neighbours(space.fit(trial.vectors).place(trial.vectors), 15)
+    rows = _judgeable(trial.given)
+    given = np.unique(trial.given[rows], return_inverse=True)[1]
+    views = views_of(trial.vectors[rows])
+    return Tried(trial, suspects.Court(near, trial.given, rows, given, views).heard(), peer)
+
+
+def main(words: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser("python -m recipes.judgement.labels", description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("shared/data"))
+    parser.add_argument("--vectors", type=Path, required=True, help="folder of encoders' vectors")
+    parser.add_argument("--kept", type=Path, required=True, help="folder of the peer's answers")
+    parser.add_argument("--python", required=True, help="python of the peers' environment")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    told = parser.parse_args(words)
+    table: dict[str, list[dict[float, dict[str, float]]]] = {}
+    keys: dict[str, list[Trial]] = {}
+    with Peer(told.python, "judgement.py") as peers:
+        for trial in every(told.data, told.vectors, told.seeds):
+            one = tried(trial, asked(peers, trial, told.kept))
+            table.setdefault(trial.name, []).append({hard: one.judged(hard) for hard in HARD})
+            keys.setdefault(trial.name, []).append(trial)
+            print(trial.key, table[trial.name][-1][0.2], flush=True)
+        version = peers.version
+    everywhere = chosen(table, list(table))
+    lines = []
+    for name in table:
+        hard = chosen(table, [other for other in table if other != name])
+        lines.append(
+            {
+                "set": name,
+                "hard": hard,
+                "left out": mean(table[name], hard),
+                "chosen on all": mean(table[name], everywhere),
+            }
+        )
+        print(lines[-1], flush=True)
+    shares = {
+        f"{share:.0%} {'similar' if similar else 'random'}": mean(
+            [
+                one
+                for name in table
+                for one, trial in zip(table[name], keys[name], strict=True)
+                if (trial.share, trial.similar) == (share, similar)
+            ],
+            everywhere,
+        )
+        for share in SHARES
+        for similar in (False, True)
+    }
+    whole = {
+        "hard": everywhere,
+        "seeds": told.seeds,
+        "peer": version,
+        "by share": shares,
+        "grid": {
+            f"{hard:g}": mean([one for each in table.values() for one in each], hard)
+            for hard in HARD
+        },
+        "commit": record.commit(),
+    }
+    record.write_json(
+        record.ROOT / "recipes" / "results" / "judgement_labels.json",
+        {"sets": lines, "all": whole},
+    )
+    print(json.dumps(whole, indent=1))
+
+
+def chosen(table: dict[str, list[dict[float, dict[str, float]]]], names: list[str]) -> float:
+    """What brings the expected number nearest to the truth, every set counting the same."""
+    return min(HARD, key=lambda hard: np.mean([mean(table[name], hard)["away"] for name in names]))
+
+
+def mean(trials: list[dict[float, dict[str, float]]], hard: float) -> dict[str, float]:
+    names = trials[0][hard]
+    return {name: round(float(np.mean([each[hard][name] for each in trials])), 4) for name in names}
+
+
+if __name__ == "__main__":
+    main()

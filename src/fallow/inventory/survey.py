@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from fallow.inventory import duplicates, layout, outliers, quality, spellings, suspects
+from fallow.inventory import duplicates, layout, outliers, quality, spellings, sureness, suspects
 from fallow.inventory import groups as grouping
 from fallow.inventory.statistics import MEASURES
 from fallow.inventory.store import Measured
@@ -39,6 +39,7 @@ class Survey(NamedTuple):
     names: list[str]
     suspects: suspects.Suspects
     variants: list[spellings.Variants]
+    sure: sureness.Sureness
     standing_out: np.ndarray
 
     def label(self, place: int) -> str | None:
@@ -90,6 +91,8 @@ def survey(
         vectors if combined else measured.embedding,
         related=spellings.related(names),
     )
+    standing_out = outliers.outliers(strays)
+    grouping_found = grouped.result()
     return Survey(
         rows,
         measured,
@@ -97,7 +100,7 @@ def survey(
         vectors,
         combined,
         near,
-        grouped.result(),
+        grouping_found,
         positions,
         strays,
         exact,
@@ -107,7 +110,16 @@ def survey(
         list(names),
         doubted,
         typed,
-        outliers.outliers(strays),
+        sureness.sureness(
+            near,
+            grouping_found.member,
+            standing_out,
+            codes,
+            doubted,
+            measured.embedding,
+            measured.statistics,
+        ),
+        standing_out,
     )
 
 

@@ -8,20 +8,15 @@ alike, is read off the collection: what makes the labels that were given likelie
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fallow.inventory.counting import rounding
-from fallow.inventory.verdict import Verdict, weigh
-from fallow.vectors.space import Neighbours, leading, squared, unit
+from fallow.inventory.judges import means, probe, sizes, views_of, votes
+from fallow.inventory.verdict import Fitted, Verdict, again, believed, fitted
+from fallow.vectors.space import Neighbours
 
-# Chosen leave-one-set-out by recipes.judgement.
-DIMENSIONS = 256  # main directions that the probe sees
-FINE = 64  # those in which images are compared with the means of classes
-RIDGE = 3e-4  # penalty of the probe, of the sum of all squares
-ROUND = 0.3  # of a round spread mixed into that of classes
 LEAST = 0.1  # chance to be wrong that a suspect has
 SHOWN = 4  # pictures that argue for a label
 LEARNT = 0.3  # of what there is to learn beyond the most frequent label
@@ -43,6 +38,8 @@ class Suspects:
     wrong: np.ndarray = field(default_factory=lambda: np.zeros(0))  # N, chance; NaN: not judged
     pictures: list[list[int]] = field(default_factory=list)  # rows that argue for the suggestion
     against: list[list[int]] = field(default_factory=list)  # the most alike with the own label
+    kept: np.ndarray = field(default_factory=lambda: np.zeros(0))  # how often half the labels agree
+    curve: tuple[float, ...] = ()  # agreement with a quarter, half and all of the labels
     alike: list[tuple[int, int, float]] = field(default_factory=list)  # codes that look the same
     unlike: list[tuple[int, float]] = field(default_factory=list)  # codes whose images look other
 
@@ -81,124 +78,66 @@ def suspects(
     kinds, given = np.unique(codes[rows], return_inverse=True)
     if len(kinds) < 2:
         return Suspects(*(np.zeros(0, np.int64),) * 2, np.zeros(0), 1.0, 1.0)
-    views = None if vectors is None else _views(vectors[rows])
-    trust = np.ones(len(rows))
-    for _ in range(2):  # the second time doubtful labels teach less
-        judges = [_votes(near, rows, len(codes), given, trust, k), _sizes(given, trust)]
-        if views is not None:
-            judges += [_probe(views[0], given, trust), _means(views[1], given, trust)]
-        verdict = weigh(judges, given)
-        trust = 1 - verdict.wrong
+    views = None if vectors is None else views_of(vectors[rows])
+    court = Court(near, codes, rows, given, views, k)
+    found = court.heard()
+    verdict = believed(found, given)
     wrong = _unrelated(verdict, given, _kin(kinds, related))
-    case = _Case(near, codes, rows, kinds, given, verdict._replace(wrong=wrong))
-    return _named(case, None if views is None else views[1])
+    verdict = verdict._replace(wrong=wrong)
+    halves = court.thinned(found, 1 - wrong, 1 / 2)
+    quarters = court.thinned(found, 1 - wrong, 1 / 4)
+    named = _named(court, kinds, verdict)
+    return replace(named, **_second(court, named, halves, quarters))
 
 
-# --- judges: N K, the larger the likelier, up to a factor that is learnt ---
+class Court(NamedTuple):
+    """Who judges, and of what."""
 
+    near: Neighbours
+    codes: np.ndarray  # N, of all rows
+    rows: np.ndarray  # that are judged
+    given: np.ndarray  # their labels, without gaps
+    views: tuple[np.ndarray, np.ndarray] | None  # of the judged rows
+    k: int = 15
 
-def _views(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows as the probe sees them, and on fewer directions."""
-    points = unit(vectors).astype(np.float64)
-    points -= points.mean(0)
-    points = points @ leading(points, min(DIMENSIONS, len(points) - 1))[1]
-    points /= max(float(np.sqrt((points**2).sum(1).mean())), 1e-12)
-    return points, points[:, :FINE]
+    def judges(self, trust: np.ndarray) -> list[np.ndarray]:
+        """What each judge says when rows teach as far as they are trusted."""
+        said = votes(self.near, self.rows, len(self.codes), self.given, trust, self.k)
+        judges = [said, sizes(self.given, trust)]
+        if self.views is not None:
+            judges += [probe(self.views[0], self.given, trust)]
+            judges += [means(self.views[1], self.given, trust)]
+        return judges
 
+    def heard(self) -> Fitted:
+        """What all say together; the second time doubtful labels teach less."""
+        found = fitted(self.judges(np.ones(len(self.given))), self.given)
+        return fitted(self.judges(1 - believed(found, self.given).wrong), self.given)
 
-def _probe(points: np.ndarray, given: np.ndarray, trust: np.ndarray) -> np.ndarray:
-    """Least squares on the other rows, exactly, in one go for all rows.
-
-    >>> draw = np.random.default_rng(0)
-    >>> points, given = draw.normal(size=(12, 2)), np.arange(12) % 3
-    >>> whole = _probe(points, given, np.ones(12))
-    >>> rest = np.arange(12) != 5
-    >>> wide = np.c_[points, np.ones(12)]
-    >>> penalty = np.diag([RIDGE * 12, RIDGE * 12, 1e-9])
-    >>> normal = wide[rest].T @ wide[rest] + penalty
-    >>> alone = wide[5] @ np.linalg.solve(normal, wide[rest].T @ np.eye(3)[given[rest]])
-    >>> bool(np.allclose(whole[5], alone))
-    True
-    """
-    wide = np.c_[points, np.ones(len(points))]
-    target = np.eye(int(given.max()) + 1)[given]
-    penalty = np.full(wide.shape[1], RIDGE * len(points))
-    penalty[-1] = 1e-9
-    inverse = np.linalg.inv((wide * trust[:, None]).T @ wide + np.diag(penalty))
-    said = wide @ (inverse @ ((wide * trust[:, None]).T @ target))
-    own = trust * np.einsum("nd,nd->n", wide @ inverse, wide)[:]
-    return (said - own[:, None] * target) / np.maximum(1 - own, 1e-3)[:, None]
-
-
-def _means(points: np.ndarray, given: np.ndarray, trust: np.ndarray) -> np.ndarray:
-    """Nearness to the means of classes, in a space where classes are round on average.
-
-    A row is left out of its class's mean and of the spread: one with a wrong label would make its
-    own way look short. Means are pulled to that of all rows as if by one more image.
-    """
-    rows = np.arange(len(given))
-    onehot = np.eye(int(given.max()) + 1)[given] * trust[:, None]  # N K
-    mass = np.maximum(onehot.sum(0), 1e-9)
-    away = points - (onehot.T @ points / mass[:, None])[given]
-    freedom = max(trust.sum() - len(mass), 1.0)
-    turn = rounding((away * trust[:, None]).T @ away / freedom, ROUND)
-    points, away = points @ turn, away @ turn
-    middle = trust @ points / trust.sum()
-    sums = onehot.T @ points
-    centres = (sums + middle) / (mass + 1)[:, None]
-    left = np.maximum(mass[given] - trust, 0)
-    own = (sums[given] - trust[:, None] * points + middle) / (left + 1)[:, None]
-    far = squared(points, centres)
-    far[rows, given] = ((points - own) ** 2).sum(1)
-    # what the spread without the row adds (Sherman and Morrison)
-    along = (points * away).sum(1, keepdims=True) - away @ centres.T
-    along[rows, given] = ((points - own) * away).sum(1)
-    part = (1 - ROUND) / freedom * trust * mass[given] / np.maximum(left, 0.1)
-    rest = np.maximum(1 - part * (away**2).sum(1), 0.05)
-    return -far - (part / rest)[:, None] * along**2
-
-
-def _votes(
-    near: Neighbours, rows: np.ndarray, total: int, given: np.ndarray, trust: np.ndarray, k: int
-) -> np.ndarray:
-    """What nearest labelled rows are, those nearer than usual counting more."""
-    names, weights = np.full(total, -1), np.zeros(total)
-    names[rows], weights[rows] = given, trust
-    others, far = near.rows[rows, :k], near.distances[rows, :k]
-    heard = np.exp(-((far / np.maximum(far.mean(1, keepdims=True), 1e-6)) ** 2)) * weights[others]
-    votes = np.zeros((len(rows), int(given.max()) + 1))
-    asker, place = np.nonzero(names[others] >= 0)
-    np.add.at(votes, (asker, names[others[asker, place]]), heard[asker, place])
-    return np.log(votes / np.maximum(votes.sum(1, keepdims=True), 1e-9) + 0.02)
-
-
-def _sizes(given: np.ndarray, trust: np.ndarray) -> np.ndarray:
-    """How many other images each class has."""
-    mass = np.bincount(given, trust)
-    others = np.tile(mass, (len(given), 1))
-    others[np.arange(len(given)), given] -= trust
-    return np.log(np.maximum(others, 0.5))
+    def thinned(self, found: Fitted, trust: np.ndarray, share: float) -> list[Verdict]:
+        """Verdicts when only a share of the labels teaches, each label once."""
+        parts = round(1 / share)
+        draw = np.random.default_rng(parts)
+        place = np.empty(len(self.given), np.int64)
+        for kind in range(int(self.given.max()) + 1):  # every class is shared out evenly
+            own = draw.permutation(np.flatnonzero(self.given == kind))
+            place[own] = (np.arange(len(own)) + draw.integers(parts)) % parts
+        return [
+            believed(again(self.judges(trust * (place == part)), found), self.given)
+            for part in range(parts)
+        ]
 
 
 # --- the verdict in the collection's own rows and codes ---
 
 
-class _Case(NamedTuple):
-    near: Neighbours
-    codes: np.ndarray
-    rows: np.ndarray  # that are judged
-    kinds: np.ndarray  # codes that occur among them
-    given: np.ndarray  # places in kinds
-    verdict: Verdict
-
-
-def _named(case: _Case, points: np.ndarray | None) -> Suspects:
-    rows, kinds, given, (takes, doubt, _, spread) = case[2], case[3], case[4], case[5]
+def _named(court: Court, kinds: np.ndarray, verdict: Verdict) -> Suspects:
+    rows, given, (takes, doubt, _, spread) = court.rows, court.given, verdict
     frequent = float(np.bincount(given).max() / len(given))
     agreement = float((takes.argmax(1) == given).mean())
     # where labels are wrong, images cannot agree with them
     judged = agreement - frequent > LEARNT * (1 - frequent) * (1 - min(doubt.mean(), 0.5))
-    wrong = np.full(len(case.codes), np.nan)
+    wrong = np.full(len(court.codes), np.nan)
     wrong[rows] = doubt
     if not judged:
         nothing = np.zeros(0, np.int64)
@@ -222,10 +161,10 @@ def _named(case: _Case, points: np.ndarray | None) -> Suspects:
         expected,
         (low, high),
         wrong,
-        [_most_alike(case, points, one, suggested[one]) for one in chosen],
-        [_most_alike(case, points, one, given[one]) for one in chosen],
-        [(int(kinds[a]), int(kinds[b]), part) for a, b, part in _alike(takes, given)],
-        [(int(kinds[kind]), part) for kind, part in unlike],
+        [_most_alike(court, doubt, one, suggested[one]) for one in chosen],
+        [_most_alike(court, doubt, one, given[one]) for one in chosen],
+        alike=[(int(kinds[a]), int(kinds[b]), part) for a, b, part in _alike(takes, given)],
+        unlike=[(int(kinds[kind]), part) for kind, part in unlike],
     )
 
 
@@ -275,14 +214,31 @@ def _alike(takes: np.ndarray, given: np.ndarray) -> list[tuple[int, int, float]]
     return sorted(found, key=lambda pair: -pair[2])
 
 
-def _most_alike(case: _Case, points: np.ndarray | None, one: int, kind: int) -> list[int]:
+def _most_alike(court: Court, doubt: np.ndarray, one: int, kind: int) -> list[int]:
     """Trusted rows of a kind most like one row, the nearest first."""
-    fit = (case.given == kind) & (case.verdict.wrong < 0.5)
+    fit = (court.given == kind) & (doubt < 0.5)
     fit[one] = False
-    if points is None:
-        there = np.zeros(len(case.codes), bool)
-        there[case.rows[fit]] = True
-        return [int(row) for row in case.near.rows[case.rows[one]] if there[row]][:SHOWN]
+    if court.views is None:
+        there = np.zeros(len(court.codes), bool)
+        there[court.rows[fit]] = True
+        return [int(row) for row in court.near.rows[court.rows[one]] if there[row]][:SHOWN]
+    points = court.views[1]
     others = np.flatnonzero(fit)
     away = ((points[others] - points[one]) ** 2).sum(1)
-    return [int(row) for row in case.rows[others[np.argsort(away, kind="stable")[:SHOWN]]]]
+    return [int(row) for row in court.rows[others[np.argsort(away, kind="stable")[:SHOWN]]]]
+
+
+def _second(
+    court: Court, found: Suspects, halves: Sequence[Verdict], quarters: Sequence[Verdict]
+) -> dict[str, Any]:
+    """Which doubts stay with half of the labels, and how agreement grows with labels."""
+    places = np.searchsorted(court.rows, found.rows)
+    stays = [verdict.takes[places].argmax(1) != court.given[places] for verdict in halves]
+    agree = [
+        float(np.mean([(verdict.takes.argmax(1) == court.given).mean() for verdict in each]))
+        for each in (quarters, halves)
+    ]
+    return {
+        "kept": np.mean(stays, axis=0) if len(places) else np.zeros(0),
+        "curve": (*agree, float(found.agreement or 0)),
+    }

@@ -26,37 +26,19 @@ class Verdict(NamedTuple):
     spread: float  # standard deviation of that
 
 
-def weigh(judges: Sequence[np.ndarray], given: np.ndarray) -> Verdict:
-    """Weights of judges (N K each, the larger the likelier) and shares of wrong labels.
-
-    Labels go wrong anywhere, or between similar classes. Some images look clearly like a class
-    that is similar to theirs: these are not wrong labels, and their share is taken off.
-
-    >>> draw = np.random.default_rng(0)
-    >>> truth = np.arange(300) % 5
-    >>> judge = 3 * np.eye(5)[truth] + 0.5 * draw.normal(size=(300, 5))
-    >>> given = truth.copy()
-    >>> given[:30] = (given[:30] + draw.integers(1, 5, 30)) % 5
-    >>> found = weigh([judge], given)
-    >>> 25 < found.expected < 35, bool((found.wrong[:30] > found.wrong[30:].max()).all())
-    (True, True)
-    """
-    return believed(fitted(judges, given), given)
-
-
 class Fitted(NamedTuple):
     """Both explanations of the labels: wrong ones anywhere, or between similar classes as well."""
 
     ways: list[np.ndarray]  # K K each
     takes: tuple[np.ndarray, np.ndarray]  # N K each
     shares: tuple[np.ndarray, np.ndarray]
+    weights: tuple[np.ndarray, np.ndarray]  # of judges
 
 
 def fitted(judges: Sequence[np.ndarray], given: np.ndarray) -> Fitted:
-    """What makes the labels likeliest."""
+    """What makes the labels likeliest, of judges (N K each, the larger the likelier)."""
     count, total = judges[0].shape
-    judges = [judge - judge.max(1, keepdims=True) for judge in judges]
-    judges = [(judge / max(float(judge.std()), 1e-3)).astype(np.float32) for judge in judges]
+    judges = _even(judges)
     learnt = np.arange(count)
     if count > MOST:
         learnt = np.sort(np.random.default_rng(0).choice(count, MOST, replace=False))
@@ -65,11 +47,37 @@ def fitted(judges: Sequence[np.ndarray], given: np.ndarray) -> Fitted:
     first = _taken(judges, random.weights)
     ways.append(_nearest(first))
     both = _likeliest(judges, given, ways, learnt, random)
-    return Fitted(ways, (first, _taken(judges, both.weights)), (random.shares, both.shares))
+    takes = (first, _taken(judges, both.weights))
+    return Fitted(ways, takes, (random.shares, both.shares), (random.weights, both.weights))
+
+
+def again(judges: Sequence[np.ndarray], found: Fitted) -> Fitted:
+    """Other judges of the same kinds, believed as before."""
+    first, second = (_taken(_even(judges), weights) for weights in found.weights)
+    return found._replace(takes=(first, second))
+
+
+def _even(judges: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Judges of about the same range; the likeliest class of each image is at nought."""
+    judges = [judge - judge.max(1, keepdims=True) for judge in judges]
+    return [(judge / max(float(judge.std()), 1e-3)).astype(np.float32) for judge in judges]
 
 
 def believed(found: Fitted, given: np.ndarray, hard: float = HARD) -> Verdict:
-    """Each explanation as far as wrong labels between similar classes are left to explain."""
+    """Each explanation as far as wrong labels between similar classes are left to explain.
+
+    Some images look clearly like a class that is similar to theirs: these are no wrong labels, and
+    their share is taken off.
+
+    >>> draw = np.random.default_rng(0)
+    >>> truth = np.arange(300) % 5
+    >>> judge = 3 * np.eye(5)[truth] + 0.5 * draw.normal(size=(300, 5))
+    >>> given = truth.copy()
+    >>> given[:30] = (given[:30] + draw.integers(1, 5, 30)) % 5
+    >>> found = believed(fitted([judge], given), given)
+    >>> 25 < found.expected < 35, bool((found.wrong[:30] > found.wrong[30:].max()).all())
+    (True, True)
+    """
     unclear = hard * (1 - float(found.takes[1].max(1).mean()))
     shares = found.shares[1] - np.array([0, min(unclear, found.shares[1][1])])
     similar = shares[1] / max(float(shares.sum()), 1e-12)
