@@ -17,12 +17,17 @@ def blobs(kinds=8, each=40, spread=0.33, seed=0):
     return vectors.astype(np.float32), truth
 
 
-def exchanged(truth, share, near=False, seed=0):
+def exchanged(vectors, truth, share, near=False, seed=0):
+    """Labels of which a share is any other, or that of one of the three nearest kinds."""
     draw = np.random.default_rng(seed)
     kinds = truth.max() + 1
+    means = np.stack([vectors[truth == kind].mean(0) for kind in range(kinds)])
+    others = np.argsort(((means[:, None] - means) ** 2).sum(2), axis=1)[:, 1:]
+    others = others[:, :3] if near else others
     wrong = draw.choice(len(truth), round(share * len(truth)), replace=False)
     codes = truth.copy()
-    codes[wrong] = (codes[wrong] + (1 if near else draw.integers(1, kinds, len(wrong)))) % kinds
+    for row in wrong:
+        codes[row] = draw.choice(others[truth[row]])
     return codes, wrong
 
 
@@ -34,7 +39,7 @@ def judged(vectors, codes, **more) -> Suspects:
 @pytest.mark.parametrize("near", [False, True])
 def test_as_many_are_listed_as_are_wrong_and_these_are_right(share, near):
     vectors, truth = blobs()
-    codes, wrong = exchanged(truth, share, near)
+    codes, wrong = exchanged(vectors, truth, share, near)
     found = judged(vectors, codes)
     assert len(wrong) / 1.5 <= len(found.rows) <= 1.5 * len(wrong)
     assert np.isin(found.rows, wrong).mean() >= 0.8
@@ -51,7 +56,7 @@ def test_few_labels_of_a_clean_collection_are_doubted():
 
 def test_pictures_argue_for_both_sides():
     vectors, truth = blobs()
-    codes, _ = exchanged(truth, 0.05)
+    codes, _ = exchanged(vectors, truth, 0.05)
     found = judged(vectors, codes)
     assert len(found.rows)
     for row, other, pro, con in zip(
@@ -65,7 +70,7 @@ def test_pictures_argue_for_both_sides():
 
 def test_half_the_labels_confirm_clear_doubts_and_agreement_grows():
     vectors, truth = blobs(spread=0.2)
-    codes, _ = exchanged(truth, 0.05)
+    codes, _ = exchanged(vectors, truth, 0.05)
     found = judged(vectors, codes)
     assert found.kept.mean() > 0.9
     assert len(found.curve) == 3
@@ -74,7 +79,7 @@ def test_half_the_labels_confirm_clear_doubts_and_agreement_grows():
 
 def test_thirty_of_a_hundred_broken_labels_are_found():
     vectors, truth = blobs(spread=0.2)
-    codes, wrong = exchanged(truth, 0.3)
+    codes, wrong = exchanged(vectors, truth, 0.3)
     found = judged(vectors, codes)
     assert found.judged
     assert len(wrong) / 1.5 <= len(found.rows) <= 1.5 * len(wrong)
@@ -128,7 +133,7 @@ def test_copies_of_one_picture_say_nothing_of_labels():
 
 def test_the_same_twice():
     vectors, truth = blobs()
-    codes, _ = exchanged(truth, 0.05)
+    codes, _ = exchanged(vectors, truth, 0.05)
     one, two = judged(vectors, codes), judged(vectors, codes)
     assert np.array_equal(one.rows, two.rows)
     assert np.array_equal(one.wrong, two.wrong)
@@ -179,7 +184,7 @@ def test_several_labels_in_one_hold_their_parts():
 
 def test_second_opinions_are_counted():
     vectors, truth = blobs(spread=0.2)
-    codes, _ = exchanged(truth, 0.05)
+    codes, _ = exchanged(vectors, truth, 0.05)
     near = neighbours(vectors, 15)
     found = suspects(near, codes, vectors)
     noise = np.random.default_rng(0).normal(size=(len(truth), 6))

@@ -20,6 +20,7 @@ from fallow.vectors.space import Neighbours
 LEAST = 0.1  # chance to be wrong that a suspect has
 SHOWN = 4  # pictures that argue for a label
 LEARNT = 0.3  # of what there is to learn beyond the most frequent label
+STRANGE = 0.8  # of a kind's images that look like others, from which it is not judged
 SAME = 0.3  # belief in each of two kinds for the other's images
 
 
@@ -142,7 +143,7 @@ def _named(court: Court, kinds: np.ndarray, verdict: Verdict) -> Suspects:
     if not judged:
         nothing = np.zeros(0, np.int64)
         return Suspects(nothing, nothing, np.zeros(0), agreement, frequent, wrong=wrong)
-    unlike = _unlike(doubt, given)
+    unlike = _unlike(takes, given)
     counted = ~np.isin(given, [kind for kind, _ in unlike])
     expected = float(doubt[counted].sum())
     order = np.argsort(-np.where(counted, doubt, -1), kind="stable")[: round(expected)]
@@ -185,8 +186,8 @@ def _unrelated(verdict: Verdict, given: np.ndarray, kin: np.ndarray) -> np.ndarr
     return verdict.wrong * np.minimum(stranger / np.maximum(others, 1e-12), 1)
 
 
-def _unlike(doubt: np.ndarray, given: np.ndarray) -> list[tuple[int, float]]:
-    """Kinds most of whose images look like other kinds, by far more than chance would have it.
+def _unlike(takes: np.ndarray, given: np.ndarray) -> list[tuple[int, float]]:
+    """Kinds nearly all of whose images look like other kinds, by far more than elsewhere.
 
     Such a label says something that looks do not: a broader kind, or another property. They are
     named once, and their images are not listed one by one.
@@ -194,13 +195,13 @@ def _unlike(doubt: np.ndarray, given: np.ndarray) -> list[tuple[int, float]]:
     from scipy.stats import binom
 
     found = []
-    total = np.bincount(given)
-    sums = np.bincount(given, doubt)
+    other = takes.argmax(1) != given
+    total, strange = np.bincount(given), np.bincount(given, other)
     for kind, size in enumerate(total):
-        rest = (doubt.sum() - sums[kind]) / max(len(given) - size, 1)
-        rare = binom.sf(round(sums[kind]) - 1, size, rest) if size > 4 else 1.0
-        if sums[kind] > size / 2 and rare < 1e-3 / len(total):
-            found.append((kind, float(sums[kind] / size)))
+        rest = (strange.sum() - strange[kind]) / max(len(given) - size, 1)
+        rare = binom.sf(strange[kind] - 1, size, max(rest, 0.01))
+        if size > 4 and strange[kind] > STRANGE * size and rare < 1e-3 / len(total):
+            found.append((kind, float(strange[kind] / size)))
     return found
 
 
