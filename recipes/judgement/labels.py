@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks.judgement.labels import lines
 from benchmarks.judgement.measures import average_precision, precision
 from benchmarks.judgement.sets import CLASSED
 from benchmarks.peer import Peer
+from benchmarks.record import Line
 
 from benchmarks import record
 from fallow.files import atomic_write
-from fallow.inventory import suspects
+from fallow.inventory import suspects, verdict
 from fallow.inventory.judges import views_of
 from fallow.inventory.verdict import Fitted, believed
 from fallow.vectors import space
@@ -109,20 +111,24 @@ class Tried:
     found: Fitted
     peer: dict[str, Any]
 
+    def listed(self, hard: float) -> tuple[np.ndarray, list[int], float]:
+        """How doubtful each label is, those that are listed, and how many are expected."""
+        given = np.unique(self.trial.given[self.rows], return_inverse=True)[1]
+        said = believed(self.found, given, hard)
+        doubt = np.full(len(self.trial.given), -1.0)
+        doubt[self.rows] = said.wrong
+        listed = np.argsort(-doubt, kind="stable")[: round(said.expected)]
+        return doubt, listed[doubt[listed] >= suspects.LEAST].tolist(), said.expected
+
     def judged(self, hard: float) -> dict[str, float]:
         """Both sides' numbers, hard images taken off as told."""
         wrong, truth = self.trial.wrong, len(self.trial.wrong)
-        given = np.unique(self.trial.given[self.rows], return_inverse=True)[1]
-        verdict = believed(self.found, given, hard)
-        doubt = np.full(len(self.trial.given), -1.0)
-        doubt[self.rows] = verdict.wrong
-        listed = np.argsort(-doubt, kind="stable")[: round(verdict.expected)]
-        listed = listed[doubt[listed] >= suspects.LEAST]
+        doubt, listed, expected = self.listed(hard)
         theirs = self.peer["flagged"]
-        away = abs(float(np.log((verdict.expected + 0.5) / (truth + 0.5))))
+        away = abs(float(np.log((expected + 0.5) / (truth + 0.5))))
         return {
             "average precision": average_precision(doubt, wrong),
-            "precision of the flagged": precision(listed.tolist(), wrong),
+            "precision of the flagged": precision(listed, wrong),
             "flagged / truth": len(listed) / truth,
             "within 1.5": float(truth <= 1.5 * len(listed) and len(listed) <= 1.5 * truth),
             "away": away,
@@ -134,6 +140,14 @@ class Tried:
     @property
     def rows(self) -> np.ndarray:
         return _judgeable(self.trial.given)
+
+    def lines(self, version: str) -> list[Line]:
+        """The same for the table of all judgements, with what was chosen."""
+        trial = self.trial
+        kind = "similar classes" if trial.similar else "random"
+        work = f"labels of {trial.name} ({trial.encoder}), {trial.share:.0%} exchanged ({kind})"
+        doubt, listed, _ = self.listed(verdict.HARD)
+        return lines(work, doubt, listed, self.peer, trial.wrong, version)
 
 
 def _judgeable(given: np.ndarray) -> np.ndarray:
@@ -158,18 +172,21 @@ def main(words: list[str] | None = None) -> None:
     told = parser.parse_args(words)
     table: dict[str, list[dict[float, dict[str, float]]]] = {}
     keys: dict[str, list[Trial]] = {}
+    beside: list[Line] = []
     with Peer(told.python, "judgement.py") as peers:
         for trial in every(told.data, told.vectors, told.seeds):
             one = tried(trial, asked(peers, trial, told.kept))
             table.setdefault(trial.name, []).append({hard: one.judged(hard) for hard in HARD})
             keys.setdefault(trial.name, []).append(trial)
-            print(trial.key, table[trial.name][-1][0.2], flush=True)
+            beside += one.lines(peers.version)
+            print(trial.key, table[trial.name][-1][verdict.HARD], flush=True)
         version = peers.version
+    record.write("judgement_labels", beside)
     everywhere = chosen(table, list(table))
-    lines = []
+    found = []
     for name in table:
         hard = chosen(table, [other for other in table if other != name])
-        lines.append(
+        found.append(
             {
                 "set": name,
                 "hard": hard,
@@ -177,7 +194,7 @@ def main(words: list[str] | None = None) -> None:
                 "chosen on all": mean(table[name], everywhere),
             }
         )
-        print(lines[-1], flush=True)
+        print(found[-1], flush=True)
     shares = {
         f"{share:.0%} {'similar' if similar else 'random'}": mean(
             [
@@ -204,7 +221,7 @@ def main(words: list[str] | None = None) -> None:
     }
     record.write_json(
         record.ROOT / "recipes" / "results" / "judgement_labels.json",
-        {"sets": lines, "all": whole},
+        {"sets": found, "all": whole},
     )
     print(json.dumps(whole, indent=1))
 

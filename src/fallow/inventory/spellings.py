@@ -15,6 +15,7 @@ from fallow.vectors.space import Neighbours
 
 LONG = 6  # letters from which a name may hold a typing error
 MIXED = 0.5  # of the neighbours that chance would give the other name
+SLIP = "one letter"  # may be two words, so its pictures are judged apart
 FEW = 3  # pictures of a name too rare to say how it looks
 
 
@@ -61,7 +62,7 @@ def variants(
         shared = mixing(pair, codes, near)
         rare = sizes[list(pair)].min() <= FEW
         if (rare and shared is None) or (shared is not None and shared >= MIXED):
-            links[pair] = "one letter"
+            links[pair] = SLIP
     return [
         Variants(
             tuple(sorted(group, key=lambda code: (-sizes[code], code))),
@@ -93,7 +94,7 @@ def merged(codes: np.ndarray, found: Sequence[Variants]) -> np.ndarray:
     """
     joined = codes.copy()
     for one in found:
-        if one.alike:
+        if one.alike and SLIP not in one.why:
             joined[np.isin(codes, one.codes)] = one.codes[0]
     return joined
 
@@ -189,6 +190,8 @@ def _one_letter(written: dict[int, str]) -> list[tuple[int, int]]:
 
 def _slipped(one: str, two: str) -> bool:
     """Whether one slip of the fingers turns the one word into the other; digits do not slip."""
+    if one[:1] != two[:1]:  # rarely the first letter, and shirt is no t-shirt
+        return False
     start = next((k for k, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), None)
     start = min(len(one), len(two)) if start is None else start
     first, second = one[start:], two[start:]

@@ -13,7 +13,7 @@ import numpy as np
 # Chosen leave-one-set-out by recipes.judgement.labels.
 MOST = 500  # images from which weights are learnt
 NEAREST = 3  # classes that a label may be mistaken for
-HARD = 0.2  # of the images that are not told well, those that look clearly like a similar class
+HARD = 0.1  # of the images that are not told well, those that look clearly like a similar class
 UNSURE = 0.4  # how far the share of wrong labels is off, as a part of it
 
 
