@@ -18,7 +18,7 @@ from fallow.inventory.verdict import Fitted, Verdict, again, believed, fitted
 from fallow.vectors.space import Neighbours
 
 LEAST = 0.1  # chance to be wrong that a suspect has
-SHOWN = 4  # pictures that argue for a label
+SHOWN = 3  # pictures that argue for a label
 LEARNT = 0.3  # of what there is to learn beyond the most frequent label
 STRANGE = 0.8  # of a kind's images that look like others, from which it is not judged
 SAME = 0.3  # belief in each of two kinds for the other's images

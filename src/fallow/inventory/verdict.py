@@ -14,6 +14,7 @@ import numpy as np
 MOST = 500  # images from which weights are learnt
 NEAREST = 3  # classes that a label may be mistaken for
 HARD = 0.1  # of the images that are not told well, those that look clearly like a similar class
+PULL = 0.5  # on the logarithms of weights, in labels
 UNSURE = 0.4  # how far the share of wrong labels is off, as a part of it
 
 
@@ -45,6 +46,9 @@ def fitted(judges: Sequence[np.ndarray], given: np.ndarray) -> Fitted:
     ways = [(1 - np.eye(total, dtype=np.float32)) / max(total - 1, 1)]
     random = _likeliest(judges, given, ways, learnt)
     first = _taken(judges, random.weights)
+    if total - 1 <= NEAREST:  # every other class is among the nearest
+        shares = np.append(random.shares, 0.0)
+        return Fitted(ways * 2, (first, first), (random.shares, shares), (random.weights,) * 2)
     ways.append(_nearest(first))
     both = _likeliest(judges, given, ways, learnt, random)
     takes = (first, _taken(judges, both.weights))
@@ -140,8 +144,8 @@ def _likeliest(
         )
         moves = np.array([-((each - own) / likely).sum() for each in met])
         moves = shares * (moves - shares @ moves)
-        # hardly any pull: judges that say the same are not told apart by the labels
-        pull = 1e-4 * count * values[:many]
+        # a few labels can be met by boundless belief: it is held near what it begins with
+        pull = PULL * values[:many]
         whole = 0.5 * float(pull @ values[:many]) - float(np.log(likely).sum())
         # before anything is seen, one label is taken to be wrong
         whole -= float(np.log(shares.sum()))

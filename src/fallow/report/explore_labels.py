@@ -54,14 +54,16 @@ def doubt(one: Mapping[str, Any], tile: Tile) -> Html:
     """One doubtful label, between pictures that argue for another and those of its own."""
     change = join([element("del", one["label"]), " → ", element("b", one["suggested"])])
     stays = one.get("stays")
-    held = f"{stays:.0%} of the halves of the labels agree" if stays is not None else None
+    held = None
+    if stays is not None:
+        held = "half the labels agree" if stays >= 1 else "half the labels do not agree"
     row = element(
         "div",
         tile(one["item"], change, f"{float(one['confidence']):.0%} sure", held),
         _argue(f"like {one['suggested']}", one.get("for", []), tile),
         _argue(f"the nearest {one['label']}", one.get("against", []), tile),
         class_="row",
-        style="align-items:flex-start;gap:1.2rem;flex-wrap:wrap",
+        style="align-items:flex-start;gap:1.5rem",
     )
     return element("article", row, class_="set")
 
