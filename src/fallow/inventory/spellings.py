@@ -14,7 +14,7 @@ import numpy as np
 from fallow.vectors.space import Neighbours
 
 LONG = 6  # letters from which a name may hold a typing error
-MIXED = 0.5  # of the neighbours that chance would give the other name
+MIXED = 0.8  # of the neighbours that chance would give the other name
 SLIP = "one letter"  # may be two words, so its pictures are judged apart
 FEW = 3  # pictures of a name too rare to say how it looks
 

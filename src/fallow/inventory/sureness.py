@@ -50,7 +50,11 @@ def sureness(
     borders = None
     if near.rows.shape[1] and len(np.unique(member)) > 1:
         other = member[near.rows[:, :NEAREST]] != member[:, None]
-        borders = float((other.mean(1) >= 0.5).mean())
+        # a small group has no more neighbours to offer than it has members
+        _, place, sizes = np.unique(member, return_inverse=True, return_counts=True)
+        room = np.clip(sizes[place] - 1, 1, other.shape[1])
+        asked = np.arange(other.shape[1]) < room[:, None]
+        borders = float(((other & asked).sum(1) >= 0.5 * room).mean())
     again = [
         outliers.outliers(outliers.outlier_scores(near, k)) if near.rows.shape[1] else standing_out
         for k in (FEW, MANY)

@@ -92,7 +92,7 @@ def survey(
         related=spellings.related(names),
     )
     standing_out = outliers.outliers(strays)
-    grouping_found = grouped.result()
+    formed = grouped.result()
     return Survey(
         rows,
         measured,
@@ -100,7 +100,7 @@ def survey(
         vectors,
         combined,
         near,
-        grouping_found,
+        formed,
         positions,
         strays,
         exact,
@@ -112,7 +112,7 @@ def survey(
         typed,
         sureness.sureness(
             near,
-            grouping_found.member,
+            formed.member,
             standing_out,
             codes,
             doubted,

@@ -39,7 +39,9 @@ class Suspects:
     wrong: np.ndarray = field(default_factory=lambda: np.zeros(0))  # N, chance; NaN: not judged
     pictures: list[list[int]] = field(default_factory=list)  # rows that argue for the suggestion
     against: list[list[int]] = field(default_factory=list)  # the most alike with the own label
-    kept: np.ndarray = field(default_factory=lambda: np.zeros(0))  # how often half the labels agree
+    kept: np.ndarray = field(
+        default_factory=lambda: np.zeros(0)
+    )  # halves of labels that list it too
     curve: tuple[float, ...] = ()  # agreement with a quarter, half and all of the labels
     alike: list[tuple[int, int, float]] = field(default_factory=list)  # codes that look the same
     unlike: list[tuple[int, float]] = field(default_factory=list)  # codes whose images look other
@@ -233,13 +235,17 @@ def _second(
     court: Court, found: Suspects, halves: Sequence[Verdict], quarters: Sequence[Verdict]
 ) -> dict[str, Any]:
     """Which doubts stay with half of the labels, and how agreement grows with labels."""
-    places = np.searchsorted(court.rows, found.rows)
-    stays = [verdict.takes[places].argmax(1) != court.given[places] for verdict in halves]
+    places, listed = np.searchsorted(court.rows, found.rows), len(found.rows)
+    stays = [
+        verdict.wrong[places] >= np.sort(verdict.wrong)[len(court.rows) - listed] - 1e-9
+        for verdict in halves
+        if listed
+    ]
     agree = [
         float(np.mean([(verdict.takes.argmax(1) == court.given).mean() for verdict in each]))
         for each in (quarters, halves)
     ]
     return {
-        "kept": np.mean(stays, axis=0) if len(places) else np.zeros(0),
+        "kept": np.mean(stays, axis=0) if listed else np.zeros(0),
         "curve": (*agree, float(found.agreement or 0)),
     }

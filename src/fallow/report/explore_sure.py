@@ -8,7 +8,8 @@ from typing import Any
 from fallow.report.page import Page, table
 
 VAGUE = 0.25  # of images at borders from which groups are called vague
-GAIN = 0.02  # in agreement that is worth more labels, or another way of seeing
+GAIN = 0.02  # in agreement that is worth more labels, or colours beside the encoder
+MUCH = 0.1  # by which an encoder is ahead of plain colours if it sees things
 
 
 def sure_section(page: Page, found: Mapping[str, Any]) -> None:
@@ -42,7 +43,7 @@ def lines(sure: Mapping[str, Any], interval: Any = None) -> list[tuple[str, str,
         rows.append(("images that stand apart", said, advice))
     held, listed = sure.get("doubts") or (0, 0)
     if listed:
-        said = f"{held:,} of {listed:,} are doubted by either half of the labels alone"
+        said = f"{held:,} of {listed:,} are listed with either half of the labels alone, too"
         close = sure.get("close", 0)
         more = f"{close:,} more are nearly as doubtful" if close else "no other label comes near"
         rows.append(("wrong labels", said, more))
@@ -64,7 +65,7 @@ def lines(sure: Mapping[str, Any], interval: Any = None) -> list[tuple[str, str,
             f"{seen['both']:.0%} from both"
         )
         missed = seen["both"] - seen["encoder"] >= GAIN
-        close = seen["encoder"] - seen["statistics"] < GAIN
+        close = seen["encoder"] - seen["statistics"] < MUCH
         advice = "the encoder adds much; one trained on such pictures may add more"
         if missed:
             advice = (
