@@ -98,6 +98,13 @@ def write(folder: Path, table: pa.Table, measured: Measured, vectors: np.ndarray
 
 def encoder_of(folder: Path) -> str | None:
     """The encoder an earlier run saw with, if its name alone brings it back."""
+    name = made_with(folder)
+    known = name is not None and (name in WITH_WEIGHTS or name.startswith("hf:"))
+    return name if known else None
+
+
+def made_with(folder: Path) -> str | None:
+    """The name of the encoder an earlier run saw with, if there was one."""
     if not exists(folder):
         return None
     from fallow.inventory.lance import lancedb
@@ -106,8 +113,7 @@ def encoder_of(folder: Path) -> str | None:
         schema = lancedb.connect(str(folder)).open_table(NAME).schema
     except (OSError, RuntimeError, ValueError):
         return None  # `read` says what is wrong with it
-    name = (schema.metadata or {}).get(b"fallow", b"").decode().rpartition("-")[0]
-    return name if name in WITH_WEIGHTS or name.startswith("hf:") else None
+    return (schema.metadata or {}).get(b"fallow", b"").decode().rpartition("-")[0] or None
 
 
 def exists(folder: Path) -> bool:

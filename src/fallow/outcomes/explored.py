@@ -49,6 +49,7 @@ class Explored(Result):
             table = table.append_column(name, values if isinstance(values, pa.Array) else [values])
         findings = findings_of(images, ready, table, found)
         findings["settings"] |= settings
+        findings["headlines"] += _switched(ready.encoder.name, settings)
         super().__init__(
             table,
             headlines=findings["headlines"],
@@ -204,6 +205,15 @@ def _tally(named: Sequence[str | None], chosen: np.ndarray) -> dict[str, int]:
         if name is not None:
             tally[name] = tally.get(name, 0) + 1
     return dict(sorted(tally.items(), key=lambda pair: -pair[1]))
+
+
+def _switched(encoder: str, settings: Mapping[str, Any]) -> list[str]:
+    """What is to be said where an earlier table was seen with other eyes."""
+    before = settings.get("seen before with")
+    if before is None or settings["seen as before"]:
+        return []
+    other = before if before != encoder else f"other weights of {before}"
+    return [f"all seen anew: the earlier table in {settings['out']} was made with {other}"]
 
 
 def _headlines(counts: Mapping[str, int], found: Survey, encoder: str, note: str) -> list[str]:
