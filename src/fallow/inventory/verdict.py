@@ -170,9 +170,7 @@ def _shares(values: np.ndarray) -> np.ndarray:
 
 def _taken(judges: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
     """Chances (N K) of what each image is."""
-    return _softmax(
-        sum(np.float32(weight) * judge for weight, judge in zip(weights, judges, strict=True))
-    )
+    return _softmax(np.tensordot(weights.astype(np.float32), np.stack(judges), 1))
 
 
 def _softmax(sums: np.ndarray) -> np.ndarray:

@@ -47,7 +47,7 @@ def lines(sure: Mapping[str, Any], interval: Any = None) -> list[tuple[str, str,
         close = sure.get("close", 0)
         more = f"{close:,} more are nearly as doubtful" if close else "no other label comes near"
         rows.append(("wrong labels", said, more))
-    curve = sure.get("curve") or ()
+    curve: list[float] = list(sure.get("curve") or [])
     if len(curve) == 3 and sure.get("seen"):
         said = (
             "images confirm {:.0%} with a quarter of the labels, {:.0%} with half, {:.0%} with all"
