@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from fallow.inventory import duplicates, layout, outliers, quality, suspects
+from fallow.inventory import duplicates, layout, outliers, quality, spellings, sureness, suspects
 from fallow.inventory import groups as grouping
 from fallow.inventory.statistics import MEASURES
 from fallow.inventory.store import Measured
@@ -38,6 +38,8 @@ class Survey(NamedTuple):
     codes: np.ndarray
     names: list[str]
     suspects: suspects.Suspects
+    variants: list[spellings.Variants]
+    sure: sureness.Sureness
     standing_out: np.ndarray
 
     def label(self, place: int) -> str | None:
@@ -82,6 +84,15 @@ def survey(
     codes = np.asarray(codes)[rows]
     positions = layout.layout(vectors, near, seed=seed)
     strays = outliers.outlier_scores(near)
+    typed = spellings.variants(names, codes, near)
+    doubted = suspects.suspects(
+        near,
+        spellings.merged(codes, typed),  # two spellings of a class do not contradict each other
+        vectors if combined else measured.embedding,
+        related=spellings.related(names),
+    )
+    standing_out = outliers.outliers(strays)
+    formed = grouped.result()
     return Survey(
         rows,
         measured,
@@ -89,7 +100,7 @@ def survey(
         vectors,
         combined,
         near,
-        grouped.result(),
+        formed,
         positions,
         strays,
         exact,
@@ -97,8 +108,18 @@ def survey(
         quality.quality({**measures, "width": width, "height": height}),
         codes,
         list(names),
-        suspects.suspects(near, codes),
-        outliers.outliers(strays),
+        doubted,
+        typed,
+        sureness.sureness(
+            near,
+            formed.member,
+            standing_out,
+            codes,
+            doubted,
+            measured.embedding,
+            measured.statistics,
+        ),
+        standing_out,
     )
 
 

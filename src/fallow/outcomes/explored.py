@@ -17,6 +17,7 @@ from fallow.inventory import groups, store
 from fallow.inventory.look import DECODE_SIDE, Ready
 from fallow.inventory.statistics import describe
 from fallow.inventory.survey import Survey, columns
+from fallow.outcomes.explored_labels import label_headlines, label_notes, labels_of
 from fallow.outcomes.result import Result, writable
 from fallow.outcomes.sentences import counted
 from fallow.outcomes.tables import save_csv, save_json
@@ -49,7 +50,13 @@ class Explored(Result):
         findings = findings_of(images, ready, table, found)
         findings["settings"] |= settings
         findings["headlines"] += _switched(ready.encoder.name, settings)
-        super().__init__(table, headlines=findings["headlines"], findings=findings, page=page)
+        super().__init__(
+            table,
+            headlines=findings["headlines"],
+            notes=findings["notes"],
+            findings=findings,
+            page=page,
+        )
         self.images, self.encoder, self.key = images, ready.encoder, ready.key
         self.found = found
         self.vectors = found.vectors  # N K, unit length, in the table's order
@@ -185,18 +192,8 @@ def findings_of(images: Images, ready: Ready, table: pa.Table, found: Survey) ->
         ],
         "outliers": ranked.tolist(),
         "quality": {name: listed.tolist() for name, listed in found.quality.items()},
-        "suspects": [
-            {
-                "item": int(row),
-                "label": named[row],
-                "suggested": found.names[code],
-                "confidence": round(float(sure), 4),
-            }
-            for row, code, sure in zip(
-                doubted.rows, doubted.suggested, doubted.confidence, strict=True
-            )
-        ],
-        "label_agreement": None if doubted.agreement is None else round(doubted.agreement, 4),
+        **labels_of(found),
+        "notes": label_notes(found),
     }
 
 
@@ -240,18 +237,7 @@ def _headlines(counts: Mapping[str, int], found: Survey, encoder: str, note: str
     if counts["outliers"]:
         stands = "stands" if counts["outliers"] == 1 else "stand"
         lines.append(f"{counted(counts['outliers'], 'image')} {stands} apart from all others")
-    judged = found.suspects
-    if judged.agreement is not None:
-        if not judged.judged:
-            lines.append(
-                "labels not judged: they do not follow from looks "
-                f"(neighbours confirm {judged.agreement:.0%})"
-            )
-        elif counts["suspects"]:
-            doubt = counted(counts["suspects"], "suspected wrong label")
-            lines.append(f"{doubt} (neighbours confirm {judged.agreement:.0%} of all labels)")
-        else:
-            lines.append(f"no suspected wrong label (neighbours confirm {judged.agreement:.0%})")
+    lines += label_headlines(found)
     lines.append(f"seen with the encoder {encoder}")
     if note:
         lines.append(note)

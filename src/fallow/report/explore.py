@@ -9,7 +9,9 @@ import numpy as np
 
 from fallow.colours import palette
 from fallow.report.atlas import Atlas, build_atlas
+from fallow.report.explore_labels import labels_section, shown_rows
 from fallow.report.explore_map import colourings, group_name, map_data
+from fallow.report.explore_sure import sure_section
 from fallow.report.page import (
     Html,
     Page,
@@ -64,7 +66,9 @@ def explore_page(findings: Mapping[str, Any]) -> str:
     report.near(page)
     report.outliers(page)
     report.quality(page)
-    report.labels(page)
+    suspects = [one["item"] for one in found.get("suspects", [])]
+    labels_section(page, found, report.tile, report.copy(suspects))
+    sure_section(page, found)
     report.problems(page)
     page.section(
         "Settings",
@@ -152,6 +156,7 @@ class _Report:
         counts, note = self.found.get("counts"), self.found.get("encoder", {}).get("note")
         counts = {name: count for name, count in (counts or {}).items() if count}
         headlines = [line for line in self.found.get("headlines", []) if line != note]
+        headlines += self.found.get("notes", [])
         return [
             tiles(counts) if counts else None,
             bullets(headlines, class_="findings") if headlines else None,
@@ -373,35 +378,6 @@ class _Report:
             return f"{measure} {show(float(item[measure]))}"
         return f"{item['width']} × {item['height']}"
 
-    def labels(self, page: Page) -> None:
-        labelled = any(item.get("label") is not None for item in self.items)
-        suspects = self.found.get("suspects", [])
-        agreement = self.found.get("label_agreement")
-        intro = None
-        if agreement is not None:
-            intro = f"Neighbours confirm the label of {agreement:.0%} of the labelled images."
-        notes = [
-            self.tile(
-                suspect["item"],
-                join([element("del", suspect["label"]), " → ", element("b", suspect["suggested"])]),
-                f"{float(suspect['confidence']):.0%} sure",
-            )
-            for suspect in suspects[:SHOWN]
-        ]
-        empty = "No label looks wrong." if labelled else "The images have no labels to check."
-        if labelled and intro:
-            empty += " " + intro
-        page.section(
-            "Suspected wrong labels",
-            element("div", *notes, class_="tiles") if suspects else None,
-            count=len(suspects),
-            intro=" ".join(
-                part for part in ("The label as given, and what the neighbours say.", intro) if part
-            ),
-            tools=self.copy([suspect["item"] for suspect in suspects]),
-            empty=empty,
-        )
-
     def problems(self, page: Page) -> None:
         problems = self.found.get("problems", [])
         rows = [(problem["path"], problem["reason"]) for problem in problems]
@@ -432,7 +408,7 @@ def _cells(
     listed |= dict.fromkeys(found.get("outliers", [])[:SHOWN])
     for indices in found.get("quality", {}).values():
         listed |= dict.fromkeys(indices[:SHOWN])
-    listed |= dict.fromkeys(suspect["item"] for suspect in found.get("suspects", [])[:SHOWN])
+    listed |= dict.fromkeys(shown_rows(found))
     room = max(0, PICTURES - len(listed))
     others = [index for index in range(len(items)) if index not in listed]
     # every k-th along the map, so that each region keeps pictures
