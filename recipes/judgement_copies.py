@@ -183,7 +183,7 @@ def chosen(rest: list[Measured]) -> tuple[np.ndarray, float]:
     middle, spread = values.mean(axis=0), values.std(axis=0) + 1e-9
     left = np.ones(len(true), bool)
     for _ in range(2):  # what a stronger pair speaks against is no case; strength needs weights
-        model = LogisticRegression(C=0.1, max_iter=5000)
+        model = LogisticRegression(C=1.0, max_iter=5000)
         model.fit(((values - middle) / spread)[left], true[left])
         weights = model.coef_[0] / spread
         left = np.concatenate([copies.consistent(one.pairs, one.values @ weights) for one in rest])

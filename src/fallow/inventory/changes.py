@@ -29,7 +29,7 @@ def original(
     """The row of the two that the other was made of, as far as pictures tell.
 
     The original is the one with more to see, or without a frame, or with more pixels or colour,
-    or with less in it burnt out; else the one worth more.
+    or with less burnt out, or less grain, or more detail; else the one worth more.
     """
     planes = small(luma(one)), small(luma(other))
     pixels = sizes[[pair.first, pair.second]].astype(np.float64).prod(axis=1)
@@ -97,7 +97,21 @@ def _second_is_original(
     if min(colour) < 0.3 * max(colour) and max(colour) > 6:
         return colour[1] > colour[0]
     burnt = _burnt(planes[0]), _burnt(planes[1])
-    return burnt[1] < burnt[0] if abs(burnt[0] - burnt[1]) > 0.01 else None
+    if abs(burnt[0] - burnt[1]) > 0.01:
+        return burnt[1] < burnt[0]
+    (grain, detail), (other_grain, other_detail) = (_detail(plane) for plane in planes)
+    if max(grain, other_grain) > 2 * min(grain, other_grain) + 1:
+        return other_grain < grain
+    return other_detail > detail if abs(np.log(detail / other_detail)) > 0.15 else None
+
+
+def _detail(plane: np.ndarray) -> tuple[float, float]:
+    """How much neighbouring pixels differ where a picture is calm, and where it is not."""
+    fine = plane - smooth(smooth(plane))
+    height, width = (side // 8 * 8 for side in plane.shape)
+    blocks = fine[:height, :width].reshape(height // 8, 8, width // 8, 8).std(axis=(1, 3))
+    calm, lively = np.quantile(blocks, [0.1, 0.9])
+    return float(calm), float(lively) + 0.1
 
 
 def _burnt(plane: np.ndarray) -> float:

@@ -24,15 +24,15 @@ AHEAD = 6  # codes each is compared with, in every order they are sorted in
 NEEDED = 4  # points of a picture that must suggest the same other one
 MOST = 6  # other pictures looked at for each
 AGREEING = 8  # points that must agree on one map before pixels are compared
-PROMISING = 0.6  # agreement under that map before it is refined
+PROMISING = 0.75  # agreement once that map is refined at half the size
 MOVED = 0.004  # mass of what is in one picture only from which something has moved
 ALIKE = 20  # bits of 64 in which the hashes of neighbours laid over as they are may differ
 HELD = 512  # small pictures in memory at once
 
 # What `recipes.judgement_copies` chose: a copy is where the weighted sum is above zero. The values
-# are those `_values` makes of a comparison.
-WEIGHTS = (1.715, 1.079, 2.388, 0.693, 0.94)
-OFFSET = -19.231
+# are those `values` makes of a comparison.
+WEIGHTS = (0.918, 1.396, 1.559, 1.506, 1.122, 3.813)
+OFFSET = -47.295
 
 
 class Copy(NamedTuple):
@@ -143,9 +143,10 @@ def values(pair: Compared) -> np.ndarray:
         [
             -np.log(1.1 - min(pair.agreement, 1.0)),
             -np.log(pair.displacement + 0.015),
-            min(pair.covered, 0.97),
             -np.log(pair.changed * (1 - pair.written) + 3e-4),
             -np.log(pair.noise + 3e-3),
+            -np.log(pair.changed + 3e-3),
+            np.log(min(pair.held, 100.0)),
         ]
     )
 
@@ -221,7 +222,7 @@ def compared_pairs(
         jobs.setdefault((first, second), []).append(bool(mirrored))
     neighbours = _neighbouring(near)
     for pair in neighbours:
-        jobs.setdefault(pair, [False, True])
+        jobs.setdefault(pair, [False])
     alike = {pair for pair in neighbours if looks is None or _apart(looks, *pair) <= ALIKE}
     with ThreadPoolExecutor(threads) as pool:
         return [pair for pair in pool.map(laid, sorted(jobs.items())) if pair is not None]

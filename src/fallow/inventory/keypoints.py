@@ -118,7 +118,7 @@ def resized(plane: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _halved(plane: np.ndarray) -> np.ndarray:
+def halved(plane: np.ndarray) -> np.ndarray:
     """Means of 2 x 2 pixels; of an odd number the last is left out."""
     result = np.empty((plane.shape[0] // 2, plane.shape[1] // 2), np.float32)
     quarter = np.float32(0.25)
@@ -303,7 +303,7 @@ def _found(
             current = resized(plane, height, width)
             wider[1], higher[1] = plane.shape[1] / width, plane.shape[0] / height
         elif level:
-            current = _halved(one_before)
+            current = halved(one_before)
             wider[level], higher[level] = 2 * wider[level - 2], 2 * higher[level - 2]
         if level and min(current.shape) < 20:
             break
