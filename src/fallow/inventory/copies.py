@@ -115,7 +115,8 @@ def find_copies(
         place = known[min(row, of), max(row, of)]
         pair = pairs[place]
         change = described(row, of, pair, pictures[row], pictures[of], sizes)
-        return told.setdefault((min(row, of), max(row, of)), Copy(row, of, change, scores[place]))
+        copy = Copy(row, of, change, float(scores[place]))
+        return told.setdefault((min(row, of), max(row, of)), copy)
 
     groups = []
     for items, keep in grouped(directed, worth):
@@ -198,7 +199,7 @@ def compared_pairs(
         return small(picture if picture.ndim == 2 else picture.max(axis=2))
 
     def by_points(first: int, second: int, mirrored: bool) -> Pair | None:
-        width = plane(first).shape[1]
+        width = plane(first).shape[1] if mirrored else 0  # else nothing need be decoded yet
         number, affine = aligned(points[first], points[second], width, mirrored)
         if number < AGREEING:
             return None
