@@ -97,21 +97,25 @@ def _second_is_original(
     if min(colour) < 0.3 * max(colour) and max(colour) > 6:
         return colour[1] > colour[0]
     burnt = _burnt(planes[0]), _burnt(planes[1])
-    if abs(burnt[0] - burnt[1]) > 0.01:
+    lighter = abs(np.log((planes[0].mean() + 4) / (planes[1].mean() + 4)))
+    steeper = abs(np.log((planes[0].std() + 1) / (planes[1].std() + 1)))
+    # grain and blur, too, take from what is burnt, but leave the tones of the whole
+    if (lighter > 0.08 or steeper > 0.2) and abs(burnt[0] - burnt[1]) > 0.01:
         return burnt[1] < burnt[0]
     (grain, detail), (other_grain, other_detail) = (_detail(plane) for plane in planes)
-    if max(grain, other_grain) > 2 * min(grain, other_grain) + 1:
-        return other_grain < grain
-    return other_detail > detail if abs(np.log(detail / other_detail)) > 0.15 else None
+    calmer, livelier = np.log(grain / other_grain), np.log(detail / other_detail)
+    if abs(calmer) > abs(livelier) + 0.4:  # noise adds most where all was calm, blur takes alike
+        return bool(calmer > 0)
+    return bool(livelier < 0) if abs(livelier) > 0.15 else None
 
 
 def _detail(plane: np.ndarray) -> tuple[float, float]:
-    """How much neighbouring pixels differ where a picture is calm, and where it is not."""
+    """How much neighbours differ where a picture is calm, and where not, beside its contrast."""
     fine = plane - smooth(smooth(plane))
     height, width = (side // 8 * 8 for side in plane.shape)
     blocks = fine[:height, :width].reshape(height // 8, 8, width // 8, 8).std(axis=(1, 3))
-    calm, lively = np.quantile(blocks, [0.1, 0.9])
-    return float(calm), float(lively) + 0.1
+    calm, lively = np.quantile(blocks, [0.1, 0.9]) / (plane.std() + 1)
+    return float(calm) + 0.005, float(lively) + 0.005
 
 
 def _burnt(plane: np.ndarray) -> float:

@@ -31,8 +31,8 @@ HELD = 512  # small pictures in memory at once
 
 # What `recipes.judgement_copies` chose: a copy is where the weighted sum is above zero. The values
 # are those `values` makes of a comparison.
-WEIGHTS = (0.918, 1.396, 1.559, 1.506, 1.122, 3.813)
-OFFSET = -47.295
+WEIGHTS = (3.591, 1.939, 1.539, 1.047)
+OFFSET = -30.981
 
 
 class Copy(NamedTuple):
@@ -146,8 +146,6 @@ def values(pair: Compared) -> np.ndarray:
             -np.log(pair.displacement + 0.015),
             -np.log(pair.changed * (1 - pair.written) + 3e-4),
             -np.log(pair.noise + 3e-3),
-            -np.log(pair.changed + 3e-3),
-            np.log(min(pair.held, 100.0)),
         ]
     )
 
