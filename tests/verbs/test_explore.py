@@ -86,9 +86,12 @@ def test_what_was_planted_is_found(folder, tmp_path):
     assert {Path(each["path"]).name for each in found["problems"]} == {"broken.jpg", "cut.jpg"}
     (exact,) = found["exact_duplicates"]
     assert set(exact) == {rows(result, "blue/copy.jpg"), rows(result, "red/03.jpg")}
-    (near,) = found["near_duplicates"]
+    (near,) = found["changed_copies"]
     assert set(near["items"]) == {rows(result, "green/05.jpg"), rows(result, "green/small.jpg")}
     assert near["keep"] == rows(result, "green/05.jpg")
+    small = rows(result, "green/small.jpg")
+    assert near["changes"][near["items"].index(small)] == "half size"
+    assert result.table["change"][small].as_py() == "half size"
     assert found["quality"]["blurry"] == [rows(result, "blur.jpg")]
     assert found["quality"]["dark"] == [rows(result, "night.jpg")]
     assert found["quality"]["blank"] == [rows(result, "flat.png")]
@@ -175,7 +178,7 @@ def test_a_collection_whose_encoders_package_is_gone_names_it(folder, tmp_path, 
 def test_same_seed_same_findings(folder, tmp_path):
     first = explore(folder, encoder=Counting(), out=tmp_path / "a", seed=3)
     second = explore(folder, encoder=Counting(), out=tmp_path / "b", seed=3)
-    for name in ("items", "groups", "near_duplicates", "suspects", "thumbnails"):
+    for name in ("items", "groups", "changed_copies", "much_alike", "suspects", "thumbnails"):
         assert first.findings[name] == second.findings[name]
 
 

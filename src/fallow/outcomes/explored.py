@@ -155,8 +155,10 @@ def findings_of(images: Images, ready: Ready, table: pa.Table, found: Survey) ->
         "groups": found.groups.count,
         "exact_duplicate_groups": len(found.exact),
         "exact_duplicates": sum(len(same) for same in found.exact),
-        "near_duplicate_groups": len(found.alike),
-        "near_duplicates": sum(len(group.items) for group in found.alike),
+        "changed_copy_groups": len(found.copies.groups),
+        "changed_copies": sum(len(group.items) for group in found.copies.groups),
+        "much_alike_groups": len(found.alike),
+        "much_alike": sum(len(group.items) for group in found.alike),
         "outliers": len(found.standing_out),
         **{name: len(listed) for name, listed in found.quality.items()},
         "labelled": int((found.codes >= 0).sum()),
@@ -186,10 +188,11 @@ def findings_of(images: Images, ready: Ready, table: pa.Table, found: Survey) ->
         "group_scores": {str(k): round(v, 4) for k, v in found.groups.scores.items()},
         "separation": round(found.groups.separation, 4),
         "exact_duplicates": found.exact,
-        "near_duplicates": [
-            {"items": group.items, "keep": group.keep, "distances": group.distances}
-            for group in found.alike
+        "changed_copies": [
+            {"items": group.items, "keep": group.keep, "changes": group.changes}
+            for group in found.copies.groups
         ],
+        "much_alike": [{"items": group.items, "keep": group.keep} for group in found.alike],
         "outliers": ranked.tolist(),
         "quality": {name: listed.tolist() for name, listed in found.quality.items()},
         **labels_of(found),
@@ -222,12 +225,18 @@ def _headlines(counts: Mapping[str, int], found: Survey, encoder: str, note: str
     first = counted(counts["images"], "image")
     lines = [f"{first}, {unread:,} unreadable" if unread else f"{first}, all readable"]
     copies = []
-    for kind, name in (("exact", "exact-duplicate"), ("near", "near-duplicate")):
-        number = counts[f"{kind}_duplicate_groups"]
-        if number:
-            total = counted(counts[f"{kind}_duplicates"], "image")
-            copies.append(f"{counted(number, f'{name} group')} ({total})")
-    lines.append(", ".join(copies) or "no duplicates")
+    for groups_of, images_of, one in (
+        ("exact_duplicate_groups", "exact_duplicates", "exact-duplicate group"),
+        ("changed_copy_groups", "changed_copies", "group of changed copies"),
+    ):
+        if number := counts[groups_of]:
+            many = one.replace("group", "groups")
+            total = counted(counts[images_of], "image")
+            copies.append(f"{counted(number, one, many)} ({total})")
+    lines.append(", ".join(copies) or "no copies")
+    if counts["much_alike"]:
+        total = counted(counts["much_alike"], "image")
+        lines.append(f"{total} much alike that are no copies, as frames of one scene are")
     if found.groups.count > 1:
         clear = found.groups.separation >= groups.CLEAR
         vague = "" if clear else ", without clear borders between them"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -63,7 +63,8 @@ def explore_page(findings: Mapping[str, Any]) -> str:
     report.map_section(page)
     report.groups(page)
     report.exact(page)
-    report.near(page)
+    report.changed(page)
+    report.alike(page)
     report.outliers(page)
     report.quality(page)
     suspects = [one["item"] for one in found.get("suspects", [])]
@@ -89,6 +90,15 @@ def _subtitle(found: Mapping[str, Any]) -> str:
     if found.get("created"):
         parts.append(str(found["created"]))
     return " · ".join(parts)
+
+
+class Beside(NamedTuple):
+    """Pictures shown side by side."""
+
+    rows: Sequence[int]
+    keep: int | None  # the one marked
+    title: str
+    said: Mapping[int, str]  # below some of them
 
 
 class _Report:
@@ -274,7 +284,7 @@ class _Report:
         spare = [index for same in sets for index in same[1:]]
         page.section(
             "Exact duplicates",
-            self.sets([(same, same[0], f"{len(same)} identical files") for same in sets])
+            self.sets([Beside(same, same[0], f"{len(same)} identical files", {}) for same in sets])
             if sets
             else None,
             count=len(sets),
@@ -283,38 +293,43 @@ class _Report:
             empty="No two files are identical.",
         )
 
-    def near(self, page: Page) -> None:
-        sets = self.found.get("near_duplicates", [])
-        shown = []
-        spare = []
-        for near in sets:
-            keep = near.get("keep", near["items"][0])
-            spare += [index for index in near["items"] if index != keep]
-            given = near.get("distances", [])
-            if len(given) == len(near["items"]):  # one of them is the kept copy's own
-                given = [d for d, i in zip(given, near["items"], strict=True) if i != keep]
-            distances = [value for value in given if value is not None]
-            text = f"{len(near['items'])} images"
-            if distances:
-                low, high = show(float(min(distances))), show(float(max(distances)))
-                text += f", distance {low}" + (f" to {high}" if low != high else "")
-            ordered = [keep, *(index for index in near["items"] if index != keep)]
-            shown.append((ordered, keep, text))
+    def changed(self, page: Page) -> None:
+        sets = self.found.get("changed_copies", [])
+        spare = [row for group in sets for row in group["items"] if row != group["keep"]]
         page.section(
-            "Near duplicates",
-            self.sets(shown) if sets else None,
+            "Changed copies",
+            self.sets([_kept_first(group) for group in sets]) if sets else None,
             count=len(sets),
-            intro="The same picture at another size, crop or compression, or frames of one scene. "
-            "Nothing was changed; the best copy is a proposal.",
+            intro="The same picture, changed: below each copy is what was done to the one to keep. "
+            "Pictures were laid over each other to see that nothing in them moved. Nothing was "
+            "changed; which one to keep is a proposal.",
             tools=self.copy(spare, "Copy paths of the other copies"),
-            empty="No near duplicates were found.",
+            empty="No file is a changed copy of another.",
         )
 
-    def sets(self, sets: Sequence[tuple[Sequence[int], int, str]]) -> Html:
-        """Copies side by side, the proposed one first."""
+    def alike(self, page: Page) -> None:
+        sets = self.found.get("much_alike", [])
+        listed = [row for group in sets for row in group["items"]]
+        page.section(
+            "Much alike",
+            self.sets([Beside(group["items"], None, _images(group), {}) for group in sets])
+            if sets
+            else None,
+            count=len(sets),
+            intro="No copies: something moved, or too little can be seen to tell. Frames of one "
+            "scene, or one thing taken twice. All are on the list of images to keep.",
+            tools=self.copy(listed),
+            empty="No two images that are no copies look nearly the same.",
+        )
+
+    def sets(self, sets: Sequence[Beside]) -> Html:
+        """Pictures side by side, below each what is said of it."""
         cards = []
-        for same, keep, text in sets[:SETS]:
-            row = [self.tile(index, self.size(index), keep=index == keep) for index in same[:8]]
+        for same, keep, text, said in sets[:SETS]:
+            row = [
+                self.tile(index, said.get(index) or None, self.size(index), keep=index == keep)
+                for index in same[:8]
+            ]
             more = f"; {len(same) - 8:,} more not shown" if len(same) > 8 else ""
             cards.append(
                 element(
@@ -402,9 +417,8 @@ def _cells(
         listed |= dict.fromkeys(group.get("representatives", [])[:TYPICAL])
     for same in found.get("exact_duplicates", [])[:SETS]:
         listed |= dict.fromkeys(same[:8])
-    for near in found.get("near_duplicates", [])[:SETS]:
-        keep = near.get("keep", near["items"][0])
-        listed |= dict.fromkeys([keep, *near["items"][:8]])
+    for group in [*found.get("changed_copies", [])[:SETS], *found.get("much_alike", [])[:SETS]]:
+        listed |= dict.fromkeys([group["keep"], *group["items"][:8]])
     listed |= dict.fromkeys(found.get("outliers", [])[:SHOWN])
     for indices in found.get("quality", {}).values():
         listed |= dict.fromkeys(indices[:SHOWN])
@@ -418,6 +432,17 @@ def _cells(
     side = SMALL if len(items) > MANY else MEDIUM
     # neighbours on the map share a sheet, so that a close view decodes few of them
     return {LARGE: list(listed), side: others}
+
+
+def _kept_first(group: Mapping[str, Any]) -> Beside:
+    """A group of copies, the one to keep first."""
+    items, keep = group["items"], group["keep"]
+    said = dict(zip(items, group["changes"], strict=True))
+    return Beside([keep, *(row for row in items if row != keep)], keep, _images(group), said)
+
+
+def _images(group: Mapping[str, Any]) -> str:
+    return f"{len(group['items'])} images"
 
 
 def _last(path: str) -> str:
