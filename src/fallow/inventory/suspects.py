@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fallow.inventory.counting import rounding
+from fallow.inventory.rounded import rounding
 from fallow.vectors.space import Neighbours, leading, squared, unit
 
 # Chosen leave-one-set-out by recipes.judgement.
