@@ -22,6 +22,11 @@ HERE = Path(__file__).parent
 FOLDER = Path(os.environ.get("FALLOW_GOLDEN", HERE))
 
 
+# a case's own name may hold "_in_", as norm_in_norm_case1_in_x does
+_numbered = re.compile(r"(.+?_case\d+)_(in|mid|out)(?:_(.+))?")
+_named = re.compile(r"(.+?)_(in|mid|out)(?:_(.+))?")
+
+
 @dataclass
 class Case:
     """One recorded run: named arrays that went in, and that came out."""
@@ -45,7 +50,7 @@ def cases(slug: str, prefix: str, without: tuple[str, ...] = ()) -> list[Case]:
     found: dict[str, Case] = {}
     with np.load(path, allow_pickle=False) as arrays:
         for key in arrays.files:
-            match = re.fullmatch(r"(.+?)_(in|mid|out)(?:_(.+))?", key)
+            match = _numbered.fullmatch(key) or _named.fullmatch(key)
             if match is None or not _belongs(match[1], prefix, without):
                 continue
             case = found.setdefault(match[1], Case(match[1]))
