@@ -185,16 +185,16 @@ def _parted(asked: Sequence[Asked], name: str) -> tuple[list[Asked], list[Asked]
     return own, [one for one in asked if one.name != name]
 
 
-def judged(rule: Rule, asked: Sequence[Asked]) -> dict[str, Any]:
-    """What the issue asks of the count, over some problems."""
+def overall(asked: Sequence[Asked], ends: np.ndarray) -> dict[str, float]:
+    """What the issue asks of the count, over some problems; `ends` (3 P): classes, low, high."""
     truth = np.array([one.truth for one in asked])
-    classes, low, high = rule.range(asked)
+    classes, low, high = ends
+    away = np.abs(classes - truth) / truth
     return {
-        "problems": len(asked),
-        "median error": round(float(np.median(np.abs(classes - truth) / truth)), 3),
-        "beyond a factor of two": int((np.maximum(classes / truth, truth / classes) > 2).sum()),
-        "in the range": round(float(((low <= truth) & (truth <= high)).mean()), 3),
-        "median width, high / low": round(float(np.median(high / low)), 2),
+        "median error": round(float(np.median(away)), 3),
+        "beyond twice": int((np.maximum(classes / truth, truth / classes) > 2).sum()),
+        "in range": round(float(((low <= truth) & (truth <= high)).mean()), 3),
+        "high / low": round(float(np.median(high / low)), 2),
     }
 
 
@@ -234,19 +234,21 @@ def main(words: list[str] | None = None) -> None:
     given = parser.parse_args(words)
     asked = [one for encoder in ENCODERS for name in SETS
              for one in said_of(given.data, given.cache, name, encoder)]  # fmt: skip
-    lines, counts = [], np.empty(len(asked))
+    lines, ends = [], np.empty((3, len(asked)))
+    truth, old = (np.array([getattr(one, key) for one in asked]) for key in ("truth", "old"))
     names = np.array([one.name for one in asked])
     every = chosen(asked)
     for name in SETS:
         own, rest = _parted(asked, name)
         if own:
             rule = chosen(rest)
-            counts[names == name] = rule.range(own)[0]
-            lines.append({"set": name, "left out": judged(rule, own), "chosen": judged(every, own)})
+            ends[:, names == name] = rule.range(own)
+            told, left = (overall(own, np.stack(one.range(own))) for one in (every, rule))
+            one = {"set": name, "problems": len(own)}
+            for key in left:
+                one |= {f"{key}, chosen": told[key], f"{key}, left out": left[key]}
+            lines.append(one)
             print(json.dumps(lines[-1]), flush=True)
-    truth, old = (np.array([getattr(one, key) for one in asked]) for key in ("truth", "old"))
-    factor = np.maximum(counts / truth, truth / counts)
-    covered = [line["left out"]["in the range"] * line["left out"]["problems"] for line in lines]
     found = {
         "constants": {
             "WEIGHTS": [round(float(value), 3) for value in every.weights],
@@ -255,37 +257,29 @@ def main(words: list[str] | None = None) -> None:
             "BELOW": round(every.below, 2),
             "ABOVE": round(every.above, 2),
         },
-        "left out": {
-            "problems": len(asked),
-            "median error": round(float(np.median(np.abs(counts - truth) / truth)), 3),
-            "beyond a factor of two": int((factor > 2).sum()),
-            "in the range": round(sum(covered) / len(asked), 3),
+        "all sets": {
+            "left out": overall(asked, ends),
+            "chosen": overall(asked, np.stack(every.range(asked))),
         },
-        "chosen": judged(every, asked),
-        "by known classes, left out": {
-            key: {
-                "problems": int(rows.sum()),
-                "median error": round(
-                    float(np.median(np.abs(counts - truth)[rows] / truth[rows])), 3
-                ),
-                "beyond a factor of two": int((factor[rows] > 2).sum()),
-            }
+        "by known classes": {
+            key: overall([one for one, row in zip(asked, rows, strict=True) if row], ends[:, rows])
             for key, rows in {"3": old == 3, "5": old == 5, "half": old == truth // 2}.items()
         },
-        "beyond, left out": [
+        "beyond a factor of two": [
             {
                 "set": one.name, "encoder": one.encoder, "images": one.images,
                 "labelled": one.labelled, "known": one.old, "truth": one.truth,
-                "classes": int(count),
+                "classes": int(count), "range": [int(low), int(high)],
             }
-            for one, count, times in zip(asked, counts, factor, strict=True) if times > 2
+            for one, count, low, high in zip(asked, *ends, strict=True)
+            if max(count / one.truth, one.truth / count) > 2
         ],
-        "sorting, left out": sorted_again(given.data, given.cache, asked, counts),
-        "sets": lines,
+        "sorting": sorted_again(given.data, given.cache, asked, ends[0]),
+        "left out": lines,
     }  # fmt: skip
     with atomic_write(RESULT) as target:
         target.write(f"{json.dumps(found, indent=1)}\n".encode())
-    print(json.dumps({key: found[key] for key in ("constants", "left out", "chosen")}, indent=1))
+    print(json.dumps({key: found[key] for key in ("constants", "all sets", "sorting")}, indent=1))
 
 
 def said_of(data: Path, cache: Path, name: str, encoder: str) -> list[Asked]:
