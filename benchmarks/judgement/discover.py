@@ -26,7 +26,7 @@ from fallow.methods.discover import gcd, gpc
 from fallow.vectors.space import unit
 
 ENCODERS = ("lite", "tiny")
-PICTURES = 600
+PICTURES = 400
 SEED = 1
 ROOM = 4  # prototypes for each known class
 
@@ -54,10 +54,9 @@ def judged(name: str, looks: np.ndarray, problem: planted.Known) -> list[Line]:
     plain = semi_kmeans(unit(looks), codes, total, seed=SEED)
     counts = {
         "GCD's estimator": gcd.search(
-            unit(looks), codes, most=len(looks) // 2, tries=16, seed=SEED
+            unit(looks), codes, most=len(looks) // 2, tries=12, seed=SEED
         ),
         "SimGCD's used prototypes": used_prototypes(looks, codes, ROOM * problem.old),
-        "GPC's mixture": gpc.by_mixture(unit(looks), codes, gpc.GPC.Settings(), SEED).count,
     }
     ours = off(found.count, total)
     low, high = found.interval

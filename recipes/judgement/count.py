@@ -32,6 +32,7 @@ RESULT = Path(__file__).parents[1] / "results" / "judgement_discover.json"
 # known classes (None: half of them), labelled pictures of each (None: half of them)
 TOLD: tuple[tuple[int | None, int | None], ...] = ((3, 30), (5, 30), (None, None), (None, 10))
 FREE = 2  # problems more of each draw with any share of known classes and any number of labels
+SORTED = 800  # pictures of a problem that is sorted, too, at most
 WIDE = 0.8  # of the truths, in the range
 
 
@@ -209,11 +210,13 @@ def sorted_again(
         for name in SETS:
             asked_of = problems(seen(data, name, encoder, cache))
             for number, problem in enumerate(islice(asked_of, len(TOLD))):
+                if len(problem.told.codes) > SORTED:
+                    continue
                 codes, truth = problem.told.codes, problem.told.truth
                 points, free = rounded(problem.seen.vectors, codes), codes < 0
                 right = []
                 for count in (by[encoder, name, number], problem.told.total):
-                    found = semi_kmeans(points, codes, count, starts=5, seed=0).member
+                    found = semi_kmeans(points, codes, count, starts=3, seed=0).member
                     old = truth[free] < problem.told.old
                     right.append(discovery_accuracy(truth[free], found[free], old).all)
                 shares[name].append(right[0] / right[1])
