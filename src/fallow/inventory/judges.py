@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fallow.inventory.counting import rounding
+from fallow.inventory.rounded import rounding
 from fallow.vectors.space import Neighbours, leading, squared, unit
 
 # Chosen leave-one-set-out by recipes.judgement.
