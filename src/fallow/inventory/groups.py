@@ -239,9 +239,7 @@ def _everyone(
     return found
 
 
-def _groups(
-    vectors: np.ndarray, levels: list[np.ndarray], separation: float, show: int
-) -> Groups:
+def _groups(vectors: np.ndarray, levels: list[np.ndarray], separation: float, show: int) -> Groups:
     """Numbered so that sizes fall; within a coarser group, its own follow each other."""
     ordered: list[np.ndarray] = []
     typical: list[list[list[int]]] = []

@@ -100,25 +100,39 @@ def common(inside: Sequence[str], among: Sequence[str]) -> str:
 
 def taken(images: Images, rows: Sequence[int]) -> list[tuple[str, str]]:
     """Camera and year of some images, as their files say; empty words where they say nothing."""
-    from PIL import Image
-
     from fallow.images.collection import read_bytes
     from fallow.images.stores import Arrays
 
     if isinstance(images.store, Arrays):
         return [("", "")] * len(rows)
-    said = []
     paths = images.table.column("path")
-    for row in rows:
+
+    def asked(row: int) -> tuple[str, str]:
         try:
-            with Image.open(io.BytesIO(read_bytes(images.store, paths[row].as_py()))) as opened:
-                facts = opened.getexif()
-            date = str(facts.get_ifd(0x8769).get(0x9003) or facts.get(0x0132) or "")
-            year = date[:4] if date[:4].isdigit() and date[:4] != "0000" else ""
-            said.append((" ".join(str(facts.get(0x0110) or "").split()), year))
-        except (Problem, OSError, ValueError, SyntaxError, KeyError):
-            said.append(("", ""))  # of a file that cannot be asked, nothing is known
-    return said
+            return camera_and_year(read_bytes(images.store, paths[row].as_py()))
+        except (Problem, OSError):
+            return "", ""  # of a file that is gone, nothing is known
+
+    return [asked(int(row)) for row in rows]
+
+
+def camera_and_year(data: bytes) -> tuple[str, str]:
+    """What the bytes of a file say of them.
+
+    >>> camera_and_year(b"not an image")
+    ('', '')
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            facts = opened.getexif()
+        date = str(facts.get_ifd(0x8769).get(0x9003) or facts.get(0x0132) or "")
+        camera = " ".join(str(facts.get(0x0110) or "").split())
+    except (OSError, ValueError, SyntaxError, KeyError):
+        return "", ""
+    year = date[:4]
+    return camera, year if year.isdigit() and year != "0000" else ""
 
 
 def cameras(asked: Sequence[Sequence[tuple[str, str]]]) -> list[list[str]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from fallow.inventory import duplicates, layout, outliers, quality, suspects
+from fallow.inventory import duplicates, layout, naming, outliers, quality, suspects
 from fallow.inventory import groups as grouping
 from fallow.inventory.statistics import MEASURES
 from fallow.inventory.store import Measured
@@ -30,6 +30,7 @@ class Survey(NamedTuple):
     combined: bool
     near: space.Neighbours
     groups: grouping.Groups
+    apart: tuple[list[list[str]], ...]  # by level and group: words that set it apart
     positions: np.ndarray
     strays: np.ndarray
     exact: list[list[int]]
@@ -81,7 +82,11 @@ def survey(
     codes, names = images.labels
     codes = np.asarray(codes)[rows]
     positions = layout.layout(vectors, near, seed=seed)
-    strays = outliers.outlier_scores(near)
+    strays = outliers.outlier_scores(measured.embedding, measured.statistics, seed=seed)
+    found = grouped.result()
+    known = naming.traits(
+        measured.measures, measured.statistics, width, height, table.column("path").to_pylist()
+    )
     return Survey(
         rows,
         measured,
@@ -89,7 +94,8 @@ def survey(
         vectors,
         combined,
         near,
-        grouped.result(),
+        found,
+        _apart(images, rows, found, known),
         positions,
         strays,
         exact,
@@ -100,6 +106,33 @@ def survey(
         suspects.suspects(near, codes),
         outliers.outliers(strays),
     )
+
+
+def _apart(
+    images: Images, rows: np.ndarray, found: grouping.Groups, known: naming.Traits
+) -> tuple[list[list[str]], ...]:
+    """Words for every group: what sets it apart from all, or within the one that holds it."""
+    asked = [
+        naming.taken(images, rows[some[: naming.ASKED]]) for some in map(np.array, found.typical[0])
+    ]
+    everyone = np.arange(len(rows))
+    taken = naming.cameras(asked)
+    named = [
+        [
+            [*naming.words(known, np.flatnonzero(found.member == number), everyone), *taken[number]]
+            for number in range(found.count)
+        ]
+    ]
+    for level, above, parents in zip(found.levels[1:], found.levels, found.parents, strict=False):
+        named.append(
+            [
+                naming.words(
+                    known, np.flatnonzero(level == number), np.flatnonzero(above == parent)
+                )
+                for number, parent in enumerate(parents)
+            ]
+        )
+    return tuple(named)
 
 
 def columns(found: Survey, images: Images) -> dict[str, Any]:
@@ -137,6 +170,7 @@ def columns(found: Survey, images: Images) -> dict[str, Any]:
         "x": found.positions[:, 0],
         "y": found.positions[:, 1],
         "group": found.groups.member,
+        "subgroup": found.groups.levels[-1],
         "outlier": found.strays,
         "copy_of": pa.array(copy_of, pa.string()),
         "near_copy_of": pa.array(near_copy_of, pa.string()),
