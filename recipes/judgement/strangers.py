@@ -8,7 +8,7 @@ other sets and tried on the one left out. The same vectors are ranked by three p
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -33,8 +33,7 @@ SETS = (
 MOST = 300
 SHARES = (0.01, 0.03, 0.05)
 TEXTURES = (0.0, 0.3, 0.5, 0.7, 1.0)
-MADE = ("far", "local", "both")
-ODD = (3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 7.0)
+ODD = (3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0)
 
 
 class Tried(NamedTuple):
@@ -126,8 +125,8 @@ def one(
     precision, flagged = {}, {}
     for textures in TEXTURES:
         near = neighbours(outliers.strange_space(vectors, statistics, textures), 50)
-        for made in MADE:
-            scores = SCORES[made](near)
+        for made, score in SCORES.items():
+            scores = score(near)
             setting = f"{textures} {made}"
             precision[setting] = average_precision(scores, wrong) if number else 1.0
             for odd in ODD:
@@ -138,10 +137,10 @@ def one(
     return Tried(name, encoder, share, peers(vectors, wrong), precision, flagged)
 
 
-SCORES = {
-    "far": lambda near: np.mean([outliers.far(near, k) for k in outliers.FAR], axis=0),
-    "local": lambda near: np.mean([outliers.local(near, k) for k in outliers.LOCAL], axis=0),
-    "both": outliers.strangeness,
+SCORES: dict[str, Callable[[Neighbours], np.ndarray]] = {
+    "distance": lambda near: outliers.spreads(near.distances[:, :20].mean(axis=1)),
+    "local": outliers.strangeness,
+    "both": lambda near: SCORES["distance"](near) + SCORES["local"](near),
 }
 
 

@@ -1,4 +1,4 @@
-"""How strange each image is among the others: far from all, or far for where it is."""
+"""How strange each image is among the others: farther off than is usual around it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from fallow.vectors.space import Neighbours, leading, neighbours, unit
 
 # Chosen leave-one-set-out by recipes.judgement.strangers.
 TEXTURES = 0.5  # what colours and textures weigh beside the encoder's vectors
-FAR = (10, 20, 40)  # neighbours whose mean distance says how far an image is from all
 LOCAL = (20, 50)  # neighbours whose own distances say how far would be usual there
-ODD = 4.5  # spreads above the middle from which an image is a stranger
+ODD = 7.0  # spreads above the middle from which an image is a stranger
 DIRECTIONS = 256  # of the space, the main ones
 
 
@@ -25,7 +24,7 @@ def outlier_scores(
     """
     if len(embedding) < 3:
         return np.zeros(len(embedding), np.float32)
-    near = neighbours(strange_space(embedding, statistics, textures), max(*FAR, *LOCAL), seed=seed)
+    near = neighbours(strange_space(embedding, statistics, textures), max(LOCAL), seed=seed)
     return strangeness(near)
 
 
@@ -43,18 +42,8 @@ def strange_space(embedding: np.ndarray, statistics: np.ndarray, textures: float
 
 
 def strangeness(near: Neighbours) -> np.ndarray:
-    """The mean of two scores in spreads of the collection: distance, and local outlier factor.
-
-    Both are taken as logarithms, at several numbers of neighbours, so that none of them decides.
-    """
-    scores = [np.mean([far(near, k) for k in FAR], axis=0)]
-    scores.append(np.mean([local(near, k) for k in LOCAL], axis=0))
-    return np.mean(scores, axis=0).astype(np.float32)
-
-
-def far(near: Neighbours, k: int) -> np.ndarray:
-    """The mean distance to k neighbours, or to all there are, in spreads of the collection."""
-    return _spreads(near.distances[:, :k].mean(axis=1))
+    """Local outlier factors at several numbers of neighbours, in spreads; their mean."""
+    return np.mean([local(near, k) for k in LOCAL], axis=0).astype(np.float32)
 
 
 def local(near: Neighbours, k: int) -> np.ndarray:
@@ -63,10 +52,10 @@ def local(near: Neighbours, k: int) -> np.ndarray:
     reach = np.maximum(near.distances[:, :k][:, -1][rows], near.distances[:, :k]).mean(axis=1)
     # copies of copies, at distance zero, would make everything else a stray
     reach = np.maximum(reach, 0.1 * float(np.median(reach)) + 1e-9)
-    return _spreads(reach * (1 / reach)[rows].mean(axis=1))
+    return spreads(reach * (1 / reach)[rows].mean(axis=1))
 
 
-def _spreads(values: np.ndarray) -> np.ndarray:
+def spreads(values: np.ndarray) -> np.ndarray:
     """Logarithms as robust deviations from their median."""
     values = np.log(np.maximum(values, 1e-9))
     away = values - np.median(values)
