@@ -34,8 +34,8 @@ KINDS = {
 def run(data: Path, peers: Peer, quick: bool) -> list[Line]:
     lines = []
     for name in SETS[:1] if quick else SETS:
-        drawn = collection(data, name, most=120 if quick else 160, seed=1)
-        drawn = drawn.take(range(0, len(drawn), -(-len(drawn) // 200)))
+        drawn = collection(data, name, most=120, seed=1)
+        drawn = drawn.take(range(0, len(drawn), -(-len(drawn) // 130)))
         problem = planted.broken(drawn, each=max(1, min(6, len(drawn) // 12)), seed=1)
         nothing = np.full(len(drawn), -1)
         result = explored(problem.collection, nothing)

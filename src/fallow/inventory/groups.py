@@ -60,7 +60,12 @@ class Groups:
 
 
 def group(
-    vectors: np.ndarray, *, count: int | None = None, seed: int = 0, show: int = 12
+    vectors: np.ndarray,
+    *,
+    count: int | None = None,
+    rounds: int = ROUNDS,
+    seed: int = 0,
+    show: int = 12,
 ) -> Groups:
     """Group rows; without `count`, the coarse level has as many groups as links speak for.
 
@@ -85,10 +90,10 @@ def group(
     some = np.ascontiguousarray(vectors[chosen], np.float32)
     if len(some) < 2:
         return _groups(vectors, [np.zeros(total, np.int64)], 0.0, show)
-    made = tree(some)
+    made = tree(some, rounds)
     cuts = numbers(len(some))
     links = {number: modularity(made.near, cut(made, number)) for number in cuts}
-    blind = tree(_blind(some, draw))
+    blind = tree(_blind(some, draw), rounds)
     coarse = count or max(cuts, key=lambda number: links[number])
     separation = modularity(made.near, cut(made, coarse))
     separation -= modularity(blind.near, cut(blind, coarse))

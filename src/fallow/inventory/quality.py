@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 # A value below the first is trouble anywhere; one below the second only if it is so many
-# deviations, the third, under the collection's own middle. Chosen leave-one-set-out by recipes.judgement.quality.
+# deviations, the third, under the collection's own middle.
+# Chosen leave-one-set-out by recipes.judgement.quality.
 LIMITS = {
     "blurry": (0.1, 0.15, 2.5),  # of the sharpest region's focus
     "dark": (0.15, 0.2, 2.5),  # of the 99th percentile of brightness
