@@ -24,8 +24,10 @@ ADJECTIVES = {
     "aspect": ("tall", "wide"),
     "pixels": ("small", "large"),
 }
-COLOURS = ("red", "orange", "yellow", "green", "green", "green")
-COLOURS += ("cyan", "blue", "blue", "violet", "pink", "pink")  # of the HUES, 30 degrees each
+COLOURS = (  # of the HUES, 30 degrees each
+    *("red", "orange", "yellow", "green", "green", "green"),
+    *("cyan", "blue", "blue", "violet", "pink", "pink"),
+)
 APART = 1.0  # spreads of the collection from its middle to that of a group worth a word
 SHARE = 0.6  # of a group that a folder, a camera or a year is said of
 MORE = 2.0  # times as often as among all

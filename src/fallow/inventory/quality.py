@@ -58,9 +58,10 @@ def goodness(measures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def quality(measures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Row numbers per kind of trouble, worst first."""
     good = goodness(measures)
+    certain, possible, deviations = LIMITS["blurry"]
     flagged = {
         # sharpness differs by factors between cameras: its spread is that of its logarithm
-        "blurry": low(np.log(good["blurry"]), *np.log(LIMITS["blurry"][:2]), LIMITS["blurry"][2]),
+        "blurry": low(np.log(good["blurry"]), np.log(certain), np.log(possible), deviations),
         "dark": low(good["dark"], *LIMITS["dark"]),
         "bright": low(good["bright"], *LIMITS["bright"]),
         "low_resolution": low(good["low_resolution"], 16, 0.5 * _middle(good["low_resolution"])),

@@ -199,7 +199,7 @@ def _inside(
     if level == len(found.groups.levels):
         return []
     above = found.groups.parents[level - 1] if level else None
-    listed = []
+    listed: list[dict[str, Any]] = []
     for number, representatives in enumerate(found.groups.typical[level]):
         if above is not None and above[number] != parent:
             continue
@@ -215,7 +215,10 @@ def _inside(
             }
         )
     # a group that holds one finer group is that group: it is shown once
-    return listed if len(listed) > 1 or level == 0 else listed[0]["inside"]
+    if len(listed) > 1 or level == 0:
+        return listed
+    deeper: list[dict[str, Any]] = listed[0]["inside"]
+    return deeper
 
 
 def _tally(named: Sequence[str | None], chosen: np.ndarray) -> dict[str, int]:
