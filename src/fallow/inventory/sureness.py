@@ -12,7 +12,7 @@ from fallow.inventory.suspects import Suspects
 from fallow.vectors.space import Neighbours
 
 NEAREST = 10
-FEW, MANY = 5, 15  # neighbours with which strangers are looked for again
+OTHERWISE = (0.0, 1.0)  # weights of colours and textures with which strangers are looked for again
 LOOKED = 2000  # labelled rows on which ways of seeing are compared
 
 
@@ -21,7 +21,7 @@ class Sureness:
     """Numbers behind second opinions; None where there is nothing to count."""
 
     borders: float | None  # share of images most of whose neighbours are in other groups
-    strangers: tuple[int, int]  # of those listed, how many fewer and more neighbours confirm
+    strangers: tuple[int, int]  # of those listed, how many other weights of colours confirm
     doubts: tuple[int, int]  # of those listed, how many every half of the labels confirms
     close: int  # labels almost as doubtful as the last one listed
     curve: tuple[float, ...]  # agreement with a quarter, half and all of the labels
@@ -56,8 +56,8 @@ def sureness(
         asked = np.arange(other.shape[1]) < room[:, None]
         borders = float(((other & asked).sum(1) >= 0.5 * room).mean())
     again = [
-        outliers.outliers(outliers.outlier_scores(near, k)) if near.rows.shape[1] else standing_out
-        for k in (FEW, MANY)
+        outliers.outliers(outliers.outlier_scores(embedding, statistics, textures=weight))
+        for weight in OTHERWISE
     ]
     firm = np.isin(standing_out, again[0]) & np.isin(standing_out, again[1])
     close = 0

@@ -12,6 +12,7 @@ from fallow.inventory import (
     copies,
     duplicates,
     layout,
+    naming,
     outliers,
     quality,
     spellings,
@@ -41,6 +42,7 @@ class Survey(NamedTuple):
     combined: bool
     near: space.Neighbours
     groups: grouping.Groups
+    apart: tuple[list[list[str]], ...]  # by level and group: words that set it apart
     positions: np.ndarray
     strays: np.ndarray
     exact: list[list[int]]
@@ -99,7 +101,7 @@ def survey(
     codes, names = images.labels
     codes = np.asarray(codes)[rows]
     positions = layout.layout(vectors, near, seed=seed)
-    strays = outliers.outlier_scores(near)
+    strays = outliers.outlier_scores(measured.embedding, measured.statistics, seed=seed)
     typed = spellings.variants(names, codes, near)
     doubted = suspects.suspects(
         near,
@@ -109,6 +111,9 @@ def survey(
     )
     standing_out = outliers.outliers(strays)
     formed = grouped.result()
+    known = naming.traits(
+        measured.measures, measured.statistics, width, height, table.column("path").to_pylist()
+    )
     return Survey(
         rows,
         measured,
@@ -117,6 +122,7 @@ def survey(
         combined,
         near,
         formed,
+        _apart(images, rows, formed, known),
         positions,
         strays,
         exact,
@@ -166,6 +172,33 @@ def _copies(
     )
 
 
+def _apart(
+    images: Images, rows: np.ndarray, found: grouping.Groups, known: naming.Traits
+) -> tuple[list[list[str]], ...]:
+    """Words for every group: what sets it apart from all, or within the one that holds it."""
+    asked = [
+        naming.taken(images, rows[some[: naming.ASKED]]) for some in map(np.array, found.typical[0])
+    ]
+    everyone = np.arange(len(rows))
+    taken = naming.cameras(asked)
+    named = [
+        [
+            [*naming.words(known, np.flatnonzero(found.member == number), everyone), *taken[number]]
+            for number in range(found.count)
+        ]
+    ]
+    for level, above, parents in zip(found.levels[1:], found.levels, found.parents, strict=False):
+        named.append(
+            [
+                naming.words(
+                    known, np.flatnonzero(level == number), np.flatnonzero(above == parent)
+                )
+                for number, parent in enumerate(parents)
+            ]
+        )
+    return tuple(named)
+
+
 def columns(found: Survey, images: Images) -> dict[str, Any]:
     """The findings as columns, by the readable rows of the images."""
     count = len(found.rows)
@@ -202,6 +235,7 @@ def columns(found: Survey, images: Images) -> dict[str, Any]:
         "x": found.positions[:, 0],
         "y": found.positions[:, 1],
         "group": found.groups.member,
+        "subgroup": found.groups.levels[-1],
         "outlier": found.strays,
         "copy_of": pa.array(copy_of, pa.string()),
         "near_copy_of": pa.array(near_copy_of, pa.string()),

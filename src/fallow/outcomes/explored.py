@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from fallow.files import atomic_write
 from fallow.images.decode import Unreadable, decode
-from fallow.inventory import groups, store
+from fallow.inventory import store
 from fallow.inventory.look import DECODE_SIDE, Ready
 from fallow.inventory.statistics import describe
 from fallow.inventory.survey import Survey, columns
@@ -176,17 +176,10 @@ def findings_of(images: Images, ready: Ready, table: pa.Table, found: Survey) ->
         "problems": problems,
         "items": items,
         "thumbnails": found.measured.thumbnails,
-        "groups": [
-            {
-                "group": number,
-                "size": int((found.groups.member == number).sum()),
-                "representatives": representatives,
-                "labels": _tally(named, found.groups.member == number),
-            }
-            for number, representatives in enumerate(found.groups.representatives)
-        ],
-        "group_scores": {str(k): round(v, 4) for k, v in found.groups.scores.items()},
+        "groups": _inside(found, named),
+        "levels": [len(typical) for typical in found.groups.typical],
         "separation": round(found.groups.separation, 4),
+        "clear_groups": found.groups.clear,
         "exact_duplicates": found.exact,
         "changed_copies": [
             {"items": group.items, "keep": group.keep, "changes": group.changes}
@@ -198,6 +191,35 @@ def findings_of(images: Images, ready: Ready, table: pa.Table, found: Survey) ->
         **labels_of(found),
         "notes": label_notes(found),
     }
+
+
+def _inside(
+    found: Survey, named: Sequence[str | None], level: int = 0, parent: int | None = None
+) -> list[dict[str, Any]]:
+    """The groups of one level within a group of the level above, each with those inside it."""
+    if level == len(found.groups.levels):
+        return []
+    above = found.groups.parents[level - 1] if level else None
+    listed: list[dict[str, Any]] = []
+    for number, representatives in enumerate(found.groups.typical[level]):
+        if above is not None and above[number] != parent:
+            continue
+        chosen = found.groups.levels[level] == number
+        listed.append(
+            {
+                "group": number,
+                "size": int(chosen.sum()),
+                "apart": found.apart[level][number],
+                "representatives": representatives,
+                "labels": _tally(named, chosen),
+                "inside": _inside(found, named, level + 1, number),
+            }
+        )
+    # a group that holds one finer group is that group: it is shown once
+    if len(listed) > 1 or level == 0:
+        return listed
+    deeper: list[dict[str, Any]] = listed[0]["inside"]
+    return deeper
 
 
 def _tally(named: Sequence[str | None], chosen: np.ndarray) -> dict[str, int]:
@@ -238,9 +260,10 @@ def _headlines(counts: Mapping[str, int], found: Survey, encoder: str, note: str
         total = counted(counts["much_alike"], "image")
         lines.append(f"{total} much alike that are no copies, as frames of one scene are")
     if found.groups.count > 1:
-        clear = found.groups.separation >= groups.CLEAR
-        vague = "" if clear else ", without clear borders between them"
-        lines.append(f"{counted(found.groups.count, 'group')} of similar images{vague}")
+        vague = "" if found.groups.clear else ", without clear borders between them"
+        finest = len(found.groups.typical[-1])
+        finer = f" ({finest:,} finer ones inside)" if len(found.groups.levels) > 1 else ""
+        lines.append(f"{counted(found.groups.count, 'group')} of similar images{finer}{vague}")
     poor = [f"{counts[name]:,} {name.replace('_', '-')}" for name in found.quality if counts[name]]
     lines.append(", ".join(poor) if poor else "none blurry, dark, bright, small or oddly shaped")
     if counts["outliers"]:

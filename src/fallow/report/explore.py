@@ -9,8 +9,10 @@ import numpy as np
 
 from fallow.colours import palette
 from fallow.report.atlas import Atlas, build_atlas
+from fallow.report.explore_groups import Pieces, groups_section
+from fallow.report.explore_groups import listed as listed_in_groups
 from fallow.report.explore_labels import labels_section, shown_rows
-from fallow.report.explore_map import colourings, group_name, map_data
+from fallow.report.explore_map import colourings, map_data
 from fallow.report.explore_sure import sure_section
 from fallow.report.page import (
     Html,
@@ -29,7 +31,6 @@ from fallow.report.page import (
 
 LISTED = 48  # pictures a list shows at once
 SHOWN = 180  # and with its folded part; the rest is only copied
-TYPICAL = 8  # pictures per group: one row
 SETS = 60  # sets of duplicates drawn; all of them are copied
 LARGE, MEDIUM, SMALL = 128, 96, 64  # sides of listed pictures, of others, of others among many
 MANY = 3000  # images from which the map makes do with small pictures
@@ -231,48 +232,14 @@ class _Report:
         )
 
     def groups(self, page: Page) -> None:
-        cards = []
-        for group in self.groups_in_order:
-            number, size = int(group["group"]), int(group.get("size", 0))
-            members = [i for i, item in enumerate(self.items) if item.get("group") == number]
-            cards.append(
-                element(
-                    "article",
-                    element(
-                        "div",
-                        element(
-                            "h3",
-                            element(
-                                "span", class_="swatch", style=f"background:{self.colour(number)}"
-                            ),
-                            group_name(number),
-                        ),
-                        element("p", f"{size:,} images"),
-                        element("p", _mostly(group["labels"], size))
-                        if group.get("labels")
-                        else None,
-                        element("button", "Show on map", type="button", data_show_group=number),
-                        " ",
-                        self.copy(members, "Copy paths"),
-                    ),
-                    element(
-                        "div",
-                        *(
-                            self.tile(i, side=96)
-                            for i in group.get("representatives", [])[:TYPICAL]
-                        ),
-                        class_="row",
-                    ),
-                    class_="group",
-                )
-            )
-        page.section(
-            "Groups",
-            *cards,
-            count=len(self.group_names),
-            intro="Images that look alike, with the ones most typical of each group.",
-            empty="The images form no groups.",
-        )
+        members: dict[int, list[int]] = {}
+        for i, item in enumerate(self.items):
+            members.setdefault(int(item.get("group", -1)), []).append(i)
+
+        def drawn(index: int, side: int) -> Html:
+            return self.tile(index, side=side)
+
+        groups_section(page, self.found, Pieces(drawn, self.copy, self.colour, members))
 
     def colour(self, group: int) -> str:
         if group not in self.group_names:
@@ -413,8 +380,7 @@ def _cells(
     if not thumbnails:
         return {}
     listed: dict[int, None] = {}
-    for group in found.get("groups", []):
-        listed |= dict.fromkeys(group.get("representatives", [])[:TYPICAL])
+    listed |= dict.fromkeys(listed_in_groups(found.get("groups", [])))
     for same in found.get("exact_duplicates", [])[:SETS]:
         listed |= dict.fromkeys(same[:8])
     for group in [*found.get("changed_copies", [])[:SETS], *found.get("much_alike", [])[:SETS]]:
@@ -456,11 +422,3 @@ def _bytes(size: int | None) -> str:
         if size >= scale:
             return f"{size / scale:.3g} {unit}"
     return f"{size} bytes"
-
-
-def _mostly(labels: Mapping[Any, int], size: int) -> str:
-    order = sorted(labels.items(), key=lambda pair: -pair[1])
-    named = [(name, count / max(size, 1)) for name, count in order[:3] if count >= 0.01 * size]
-    rest = len(order) - len(named)
-    more = f" and {rest} more label{'s' if rest > 1 else ''}" if rest else ""
-    return ", ".join(f"{name} {share:.0%}" for name, share in named) + more

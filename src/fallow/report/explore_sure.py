@@ -37,9 +37,9 @@ def lines(sure: Mapping[str, Any], interval: Any = None) -> list[tuple[str, str,
         rows.append(("groups", said, advice if borders > VAGUE else "little: borders are clear"))
     firm, listed = sure.get("strangers") or (0, 0)
     if listed:
-        said = f"{firm:,} of {listed:,} stand apart from fewer and from more neighbours alike"
+        said = f"{firm:,} of {listed:,} stand apart without colours and with colours alike"
         left = listed - firm
-        advice = f"more pictures like them would bring {left:,} back" if left else "little"
+        advice = f"{left:,} hang on colours and textures alone, or on none" if left else "little"
         rows.append(("images that stand apart", said, advice))
     held, listed = sure.get("doubts") or (0, 0)
     if listed:
