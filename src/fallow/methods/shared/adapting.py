@@ -175,7 +175,7 @@ class Adapter(Method):
 class SelfTrainingSettings(AdaptSettings):
     """Of methods in which the classifier labels the target itself."""
 
-    schedule: Literal["cosine", "power", "inverse"] = Field(
+    schedule: Literal["cosine", "power", "inverse", "linear"] = Field(
         "inverse", description="how the rate falls: inverse is (1 + 10 progress) to the -0.75"
     )
     weight: float = Field(1.0, ge=0, description="of the target's loss beside the source's")
