@@ -16,8 +16,10 @@ from torch.nn import functional as F
 
 from fallow.encoders import Encoder
 from fallow.encoders.headed import Segmenting
+from fallow.encoders.relighting import Curves
 from fallow.encoders.segmenter import Segmenter, load_segmenter, save_segmenter
 from fallow.encoders.windows import averaged, squares
+from fallow.files import atomic_write
 from fallow.images.pairs import Paired, places_in
 from fallow.losses.pseudo import class_thresholds, relative_labels
 from fallow.problems import SettingProblem, SourceProblem
@@ -240,3 +242,50 @@ def copied(model: Segmenting) -> Segmenting:
     """A segmenter of its own, so that the one that was given stays as it is."""
     return copy.deepcopy(model)
 
+
+
+class InUse(nn.Module):
+    """A segmenter whose pictures are lit anew first, and whose rare classes are raised."""
+
+    weights: Tensor
+
+    def __init__(self, model: Segmenting, relit: nn.Module | None, weights: Tensor) -> None:
+        super().__init__()
+        self.model, self.relit = model, relit
+        self.register_buffer("weights", weights.detach().clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x if self.relit is None else x + self.relit(x)
+        return self.model(x) * self.weights.view(1, -1, 1, 1)
+
+
+RELIGHTING = "relighting.safetensors"
+
+
+def save_relighting(used: nn.Module, folder: Path) -> None:
+    """Beside a saved segmenter, what `InUse` adds to it."""
+    from safetensors.torch import save as to_bytes
+
+    assert isinstance(used, InUse)
+    held = {"weights": used.weights}
+    if used.relit is not None:
+        held |= {f"relit.{name}": value for name, value in used.relit.state_dict().items()}
+    held = {name: value.detach().cpu().contiguous().clone() for name, value in held.items()}
+    with atomic_write(folder / RELIGHTING) as file:
+        file.write(to_bytes(held))
+
+
+def load_relighting(model: Segmenting, folder: Path) -> nn.Module:
+    """The segmenter of a folder as it is used: with what `save_relighting` wrote, if it did."""
+    from safetensors.torch import load as from_bytes
+
+    path = folder / RELIGHTING
+    if not path.is_file():
+        return model
+    held = from_bytes(path.read_bytes())
+    state = {key.removeprefix("relit."): held[key] for key in held if key.startswith("relit.")}
+    relit = None
+    if state:
+        relit = Curves(len(state["layers.0.weight"]))
+        relit.load_state_dict(state)
+    return InUse(model, relit, held["weights"])
