@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,6 +18,7 @@ class Headed(nn.Module):
 
     `names` are its classes in the order of its outputs.
 
+    >>> import torch
     >>> plain = nn.Sequential(nn.Conv2d(3, 5, 3, 2, 1), nn.ReLU(), nn.Conv2d(5, 2, 1))
     >>> features, logits = Headed(plain, "2", Preprocessing(8, 8), ["road", "sky"]).see(
     ...     torch.zeros(1, 3, 8, 8)

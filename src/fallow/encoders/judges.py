@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 
@@ -16,8 +18,7 @@ class MapJudge(nn.Sequential):
     def __init__(self, channels: int, width: int = 64) -> None:
         wide = [channels, width, 2 * width, 4 * width, 4 * width]
         layers: list[nn.Module] = []
-        for number, (inputs, outputs) in enumerate(zip(wide, wide[1:], strict=False)):
-            # small pictures are not halved away: padding keeps them wider than the kernel
+        for number, (inputs, outputs) in enumerate(pairwise(wide)):
             layers += [nn.Conv2d(inputs, outputs, 4, 2 if number < 2 else 1, 1), nn.LeakyReLU(0.2)]
         super().__init__(*layers, nn.Conv2d(wide[-1], 1, 4, 1, 1))
 

@@ -186,7 +186,7 @@ def distances(point: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def places_in(pack: Pack, match: np.ndarray) -> np.ndarray:
-    """Where a pack of references holds each picture's: N; a SourceProblem if it could not be read."""
+    """Where a pack of references holds each picture's: N; a SourceProblem if one is unreadable."""
     place = np.full(int(max(match.max(), pack.rows.max(initial=0))) + 1, -1)
     place[pack.rows] = np.arange(len(pack))
     found = place[match]

@@ -71,16 +71,16 @@ def tolerant(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
 
 
 @without_autocast
-def tolerant_as_published(
-    logits: Tensor, target: Tensor, weights: Tensor
-) -> tuple[Tensor, Tensor]:
+def tolerant_as_published(logits: Tensor, target: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """The same as the authors' code computes it, and the labels as it leaves them.
 
     There the shifted labels share one memory: each shift moves what the last one left, a single
     class is allowed in the end, and whoever uses the labels afterwards finds them moved.
 
     >>> loss, moved = tolerant_as_published(
-    ...     torch.zeros(1, 2, 3, 3), torch.tensor([[[0, 0, 0], [0, 1, 0], [0, 0, 0]]]), torch.ones(2)
+    ...     torch.zeros(1, 2, 3, 3),
+    ...     torch.tensor([[[0, 0, 0], [0, 1, 0], [0, 0, 0]]]),
+    ...     torch.ones(2),
     ... )
     >>> moved.shape, round(float(loss), 4)
     (torch.Size([1, 3, 3]), 0.3466)

@@ -18,7 +18,8 @@ def roughness(maps: Tensor) -> Tensor:
     """
     maps = at_least_float32(maps)
     down, across = maps.diff(dim=2), maps.diff(dim=3)
-    return 2 * sum(step.square().mean((2, 3)).sum(1).mean() for step in (down, across))
+    each = [step.square().mean((2, 3)).sum(1).mean() for step in (down, across)]
+    return 2 * torch.stack(each).sum()
 
 
 @without_autocast

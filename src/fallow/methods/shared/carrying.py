@@ -22,6 +22,7 @@ from fallow.encoders.windows import averaged, squares
 from fallow.files import atomic_write
 from fallow.images.pairs import Paired, places_in
 from fallow.losses.pseudo import class_thresholds, relative_labels
+from fallow.methods.shared.beginning import Beginning
 from fallow.problems import SettingProblem, SourceProblem
 from fallow.train.loop import source_side
 from fallow.train.method import Batch, Beside, Method
@@ -47,22 +48,12 @@ class CarrySettings(BaseSettings):
     batch: int = Field(2, ge=1, description="pictures a step of each stream, over all ranks")
 
 
-class Carrier(Method):
+class Carrier(Beginning, Method):
     """A segmenter that learns from bare pictures of another condition, each with a reference."""
 
     family = "adaptation"
     Settings: ClassVar[Any] = CarrySettings
-    given: ClassVar[Segmenting | None] = None  # the segmenter, if it is not in a folder
-
     model: Segmenting
-
-    @classmethod
-    def beginning_with(cls, model: Segmenting) -> type[Carrier]:
-        """The same method with this segmenter to carry over; it is the one that will be changed.
-
-        Train it with the segmenter's own encoder (`encoder_of`).
-        """
-        return type(cls.__name__, (cls,), {"given": model, "__module__": cls.__module__})
 
     def build(self, encoder: Encoder) -> None:
         if self.given is not None:
@@ -241,7 +232,6 @@ def crowded(labels: Tensor, most: float) -> Tensor:
 def copied(model: Segmenting) -> Segmenting:
     """A segmenter of its own, so that the one that was given stays as it is."""
     return copy.deepcopy(model)
-
 
 
 class InUse(nn.Module):
