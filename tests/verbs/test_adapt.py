@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.methods.carried import by_day, darkened, scenes
 
 import fallow
 from fallow.cli import main
@@ -16,7 +15,6 @@ from fallow.encoders.classifier import Classifier, class_layers, load_classifier
 from fallow.encoders.segmenter import load_segmenter, save_segmenter
 from fallow.images.samples import shapes
 from fallow.problems import Problem
-from tests.methods.carried import by_day, darkened, scenes
 
 QUICK = {"side": 32, "size": 32, "batch": 2, "precision": "32", "dimension": 8, "grid": 4,
          "scales": [1.0], "queue": 64}  # fmt: skip
@@ -94,15 +92,16 @@ def test_labels_of_the_target_change_nothing_that_is_learnt(town):
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
-def test_from_the_shell(town, tmp_path, capsys):
-    (tmp_path / "how.yaml").write_text(json.dumps(QUICK))
-    code = main(
-        ["adapt", str(town / "model"), "--to", str(town / "night"), "--references",
-         str(town / "day"), "--pairs", "order", "--epochs", "1", "--settings",
-         str(tmp_path / "how.yaml"), "--out", str(tmp_path / "out")]
-    )  # fmt: skip
+def test_from_the_shell(town, tmp_path, capsys, monkeypatch):
+    words = ["fallow", "adapt", str(town / "model"), "--to", str(town / "night"), "--references",
+             str(town / "day"), "--pairs", "order", "--epochs", "1",
+             "--out", str(tmp_path / "out")]  # fmt: skip
+    words += [word for pair in BARE.items() for word in ("--set", "{}={}".format(*pair))]
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(SystemExit) as done:
+        main()
     said = capsys.readouterr().out
-    assert code == 0
+    assert done.value.code == 0
     assert "the adapted model" in said or "keep the old model" in said
     assert (tmp_path / "out" / "report.html").exists()
 
@@ -167,7 +166,7 @@ def test_bad_input_is_said_in_one_sentence(town, tmp_path):
     fails("one condition only", model, night, source=night, answers=town / "night_masks",
           settings=BARE)  # fmt: skip
     fails("must be the same", model, night, source=day, answers=town / "day_masks",
-          classes=["a", "b"], settings=BARE)  # fmt: skip
+          classes={"a": 0, "b": 255}, settings=BARE)  # fmt: skip
     fails("cannot be matched by", model, night, references=day, pairs="weather")
     fails("do not say where they were taken", model, night, references=day, pairs="position")
     classifier, source, target = classified()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from fallow.distributed import all_reduce_sum, world_size
 
@@ -50,7 +49,7 @@ class Judge(nn.Module):
             value = loss(self.network)
             found = torch.autograd.grad(value, weights)
         self.network.requires_grad_(False)
-        gradient = all_reduce_sum(parameters_to_vector(list(found))) / world_size()
+        gradient = all_reduce_sum(flat(found)) / world_size()
         self.count += 1
         for state, new, beta in (
             (self.mean, gradient, self.betas[0]),
@@ -62,8 +61,18 @@ class Judge(nn.Module):
             state / (1 - beta**steps)
             for state, beta in zip((self.mean, self.square), self.betas, strict=True)
         )
+        moved = scale * self.rate * mean / (square.sqrt() + 1e-8)
+        sizes = [each.numel() for each in weights]
         with torch.no_grad():
-            moved = parameters_to_vector(weights)
-            moved = moved - scale * self.rate * mean / (square.sqrt() + 1e-8)
-            vector_to_parameters(moved, weights)
+            for each, part in zip(weights, moved.split(sizes), strict=True):
+                each -= part.view(each.shape)
         return float(value.detach())
+
+
+def flat(tensors: Sequence[Tensor]) -> Tensor:
+    """All numbers in a row, whatever their layout in memory.
+
+    >>> flat([torch.ones(2, 2), torch.zeros(1)]).tolist()
+    [1.0, 1.0, 1.0, 1.0, 0.0]
+    """
+    return torch.cat([each.reshape(-1) for each in tensors])
