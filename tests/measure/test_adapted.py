@@ -15,12 +15,13 @@ def test_nothing_shown_means_the_old_one():
     assert verdict([]).keep_old
     assert verdict([check(-0.1, 0.1)]).keep_old
     assert verdict([check(0.1, 0.2, counts=False)]).keep_old  # what does not count
-    assert not verdict([check(0.1, 0.2)]).keep_old
+    assert verdict([check(0.1, 0.2)]).keep_old  # one sign may be what training brought about
+    assert not verdict([check(0.1, 0.2)] * 2).keep_old
 
 
 def test_one_that_got_worse_or_a_class_that_is_gone_outweighs_the_rest():
-    assert verdict([check(0.1, 0.2), check(-0.2, -0.1)]).keep_old
-    assert verdict([check(0.1, 0.2)], gone=["car"]).keep_old
+    assert verdict([check(0.1, 0.2)] * 2 + [check(-0.2, -0.1)]).keep_old
+    assert verdict([check(0.1, 0.2)] * 2, gone=["car"]).keep_old
     assert "car" in verdict([check(0.1, 0.2)], gone=["car"]).reason
 
 

@@ -12,6 +12,7 @@ from fallow.measure.paired import mean_range
 from fallow.vectors.space import unit
 
 FEWEST = 5  # pictures below which a difference may be chance whatever its interval
+SIGNS = 2  # that a model is better, without labels: fewer can be what training itself brings about
 SEEN, GONE = 0.005, 0.1  # a class had this share of all answers and kept less than a tenth of it
 
 
@@ -111,9 +112,9 @@ class Verdict:
 def verdict(checks: Sequence[Check], gone: Sequence[str] = ()) -> Verdict:
     """The new model must have shown that it is better; otherwise the old one is kept.
 
-    Labels decide where there are some. Without them every check that counts must be at least as
-    good, one better, and no class may be gone: agreement alone also grows when a model answers the
-    same everywhere.
+    Labels decide where there are some. Without them no check that counts may be worse, no class
+    gone, and two checks must be better: one sign alone can be what training itself brought about.
+    Agreement of a model with itself, for one, also grows when it is wrong more firmly.
 
     >>> verdict([Check("accuracy", 0.5, 0.4, -0.2, -0.01, counts=True, truth=True)]).keep_old
     True
@@ -135,9 +136,13 @@ def verdict(checks: Sequence[Check], gone: Sequence[str] = ()) -> Verdict:
         names = ", ".join(check.name for check in worse)
         return Verdict(True, False, f"without labels, it looks worse: {names}")
     better = [check for check in votes if check.change == "better"]
-    if better:
-        names = ", ".join(check.name for check in better)
+    names = " and ".join(check.name for check in better)
+    if len(better) >= SIGNS:
         return Verdict(False, False, f"without labels, it looks better: {names}")
+    if better:
+        return Verdict(
+            True, False, f"only one sign that it is better, {names}, and that may deceive"
+        )
     return Verdict(True, False, "nothing shows that it is better")
 
 

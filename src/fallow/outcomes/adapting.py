@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from fallow.images import Images
+from fallow.images.domains import groups_of
 from fallow.measure.adapted import lost, verdict
-from fallow.measure.groups import macro_f1
+from fallow.measure.groups import averaged, macro_f1, right
 from fallow.methods.shared.conditions import sides
 from fallow.methods.shared.models import Given
 from fallow.methods.shared.opinions import (
@@ -116,6 +117,10 @@ def classifiers_compared(
     if known.any():
         own = truth[found.rows][known]
         measures["F1-macro"] = [macro_f1(one[known], own) for one in answers]
+        groups = groups_of(images.select(found.rows[known]), run.settings.groups)
+        if groups.count > 1:
+            each = [averaged(right(one[known], own), groups.codes, groups.count) for one in answers]
+            measures["worst group"] = [one.worst for one in each]
     decided = verdict(checks, lost(*shares, names))
     table = class_table(found, images, names)
     rows = table.to_pylist()

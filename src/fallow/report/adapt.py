@@ -54,8 +54,9 @@ def adapt_page(found: Mapping[str, Any]) -> str:
         intro="Both models, asked about the same pictures; the interval is that of the change. "
         "Agreement with itself: do answers stay the same for a larger mirror image. Agreement with "
         "references: with the old model's answers for the same places in the old condition. What "
-        "training itself drives down, such as indecision, is shown but does not count. Checks "
-        "without labels can be wrong: label a few pictures to know.",
+        "training itself drives down, such as indecision, is shown but does not decide. Without "
+        "labels two checks must be better and none worse; even then they can be wrong: label a "
+        "few pictures to know.",
         empty="Nothing was checked.",
     )
     measures = found.get("measures") or {}

@@ -26,7 +26,8 @@ from fallow.views.flow import dense_flow, has_flow
 from fallow.views.geometry import warped
 
 ZOOM = 1.25  # how much larger a picture is seen a second time
-SURE = 0.2  # certainty from which a place of a pair is compared
+SURE = 0.5  # certainty from which a place of a pair is compared
+ENOUGH = 0.25  # share of such places from which a pair shows the same scene
 
 
 @dataclass
@@ -146,7 +147,7 @@ def _paired(
         torch.from_numpy(flow)[None],
     )
     sure = inside[0] & (certainty(torch.from_numpy(doubt)) >= SURE)
-    if sure.float().mean() < 0.05:
+    if sure.float().mean() < ENOUGH:
         return [np.nan, np.nan]
     told = moved.argmax(1)[0]
     return [agreement(one.argmax(1)[0].cpu(), told, moved.shape[1], sure) for one in logits]
@@ -192,7 +193,7 @@ def pixel_checks(
     if references is not None:
         vectors = [np.stack([one.vectors[k] for one in judged]) for k in (0, 1)]
         told = [condition_accuracy(vectors[k], references[k]) for k in (0, 1)]
-        checks.append(checked("condition told from features", *told, counts=False, more=False))
+        checks.append(checked("condition told from features", *told, counts=True, more=False))
     return [one for one in checks if np.isfinite(one.before)], measures
 
 
@@ -267,7 +268,7 @@ def class_checks(
     checks.append(checked("undecided pictures", *doubt, counts=False, more=False))
     if references is not None:
         told = [condition_accuracy(found.vectors[k][rows], references[k]) for k in (0, 1)]
-        checks.append(checked("condition told from features", *told, counts=False, more=False))
+        checks.append(checked("condition told from features", *told, counts=True, more=False))
     return checks, measures
 
 
