@@ -82,6 +82,7 @@ class BiMix(Carrier):
         object_weight: float = Field(0.001, ge=0, description="of equal relighting of objects")
         class_weight: float = Field(0.001, ge=0, description="of the mixture's labels")
         still_weight: float = Field(1.0, ge=0, description="of the labels of what stands still")
+        judge_width: int = Field(16, ge=1, description="filters of the judges; 64 in the paper")
         judge_rate: float = Field(1e-4, gt=0, description="of the judges' Adam")
         faithful: bool = Field(
             False,
@@ -98,6 +99,7 @@ class BiMix(Carrier):
             "learning_rate": 2.5e-4 * 128,
             "moving": tuple(range(MOVING, 19)),
             "frequencies": CITYSCAPES,
+            "judge_width": 64,
             "faithful": True,
         }
     }
@@ -120,7 +122,10 @@ class BiMix(Carrier):
             )
         self.relit = Curves(s.width, encoder.mean, encoder.std) if s.relight else None
         self.judges = nn.ModuleDict(
-            {name: Judge(MapJudge(self.classes), s.judge_rate) for name in ("day", "night")}
+            {
+                name: Judge(MapJudge(self.classes, s.judge_width), s.judge_rate)
+                for name in ("day", "night")
+            }
         )
         for name in ("weights", "test_weights"):
             self.register_buffer(name, torch.ones(self.classes))
@@ -194,7 +199,7 @@ class BiMix(Carrier):
                 lit = relighting(one.residual, one.relit, one.picture, light, s.block)
                 terms[name] = (lit, weight)
             if s.object_mix and self.pasted:
-                terms["objects"] = (self.objects(day, night), s.object_weight)
+                terms["objects"] = (self.objects(day, night, by_day.residual), s.object_weight)
         guess = self.guess(by_day.logits, by_night.logits)
         mixed, target, where, trusted = self.mixture(batch["source"], night, guess, by_night.logits)
         logits = by_night.logits if mixed is None else self.mixed_logits(mixed)
@@ -216,12 +221,12 @@ class BiMix(Carrier):
         residual = self.residual(x)
         return Lit(x, residual, x + residual, self.model(x + residual))
 
-    def objects(self, day: Tensor, night: Tensor) -> Tensor:
+    def objects(self, day: Tensor, night: Tensor, residual: Tensor) -> Tensor:
         """Relighting must change what moves alike, by day and pasted into the night."""
         with torch.no_grad():
             said = self.model(day).argmax(1)
         mixed = paste(night, day, class_mask(said, self.pasted))
-        return (self.residual(mixed) - self.residual(day)).abs().mean()
+        return (self.residual(mixed) - residual).abs().mean()
 
     @torch.no_grad()
     def guess(self, day: Tensor, night: Tensor) -> Tensor:
