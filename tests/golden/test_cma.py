@@ -10,9 +10,11 @@ from fallow.encoders.windows import averaged, squares
 from fallow.losses.cells import cell_contrast, cells
 from fallow.losses.pseudo import class_thresholds, relative_entropy_map, relative_labels
 from fallow.measure.segmentation import iou_of, mean_iou
+from fallow.methods.adapt.cma import CMA
 from fallow.parts.correspondence import certainty
 from fallow.parts.memory import Queue
-from fallow.train.schedules import early_mean, warm_up_linear
+from fallow.train.schedules import early_mean
+from fallow.train.session import rate
 from fallow.views.geometry import warped
 
 from .cases import FOLDER, cases, close, golden
@@ -110,8 +112,12 @@ def test_own_labels(case):
 @golden("cma", "lr")
 def test_rate(case):
     peak, total, warm, ratio, end = case.inputs["params"].tolist()
-    found = [warm_up_linear(t, total, peak, warm, ratio, end) for t in case.inputs["step"]]
-    np.testing.assert_allclose(found, case.outputs["lr"], rtol=1e-9)
+    settings = CMA.Settings(
+        learning_rate=peak, batch=256, warmup=warm / total, start_rate=ratio, final_rate=end / peak
+    )
+    assert settings.schedule == "linear"
+    found = [rate(settings, step / total) for step in case.inputs["step"].tolist()]
+    np.testing.assert_allclose(found, case.outputs["lr"], rtol=1e-7)
 
 
 @golden("cma", "ema")

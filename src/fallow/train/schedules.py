@@ -77,24 +77,6 @@ def straight(position: float, total: float, start: float, end: float = 0.0) -> f
     return ramp(position, start, end, total)
 
 
-def warm_up_linear(
-    position: float,
-    total: float,
-    peak: float,
-    warm: float = 0.0,
-    ratio: float = 0.0,
-    end: float = 0.0,
-) -> float:
-    """Linear from `ratio` of the peak up to it at `warm`, then linear to `end` at `total`.
-
-    >>> [warm_up_linear(t, 8, peak=1.0, warm=4) for t in (0, 2, 4, 6, 8)]
-    [0.0, 0.5, 1.0, 0.5, 0.0]
-    """
-    if position < warm:
-        return ramp(position, ratio * peak, peak, warm)
-    return straight(position - warm, total - warm, peak, end)
-
-
 def early_mean(step: int, most: float) -> float:
     """A teacher's momentum that first makes it the mean of all students, then at most `most`.
 

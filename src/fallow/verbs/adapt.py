@@ -75,10 +75,12 @@ def adapt(
 
     A segmenter needs `references` of the old condition (method cma, without any labels) or
     labelled pictures of it, too (`source` with `answers`; method bimix). A classifier needs
-    `source` (methods erm, coral, dann, afn, pseudo, fixmatch, noisy_student and swav). Whether it
-    helped is estimated without labels, or measured where `labels` of some new pictures are given;
-    no method ever learns from those. Unless something shows that the adapted model is better, the
-    result says to keep the old one. The given model is not changed.
+    `source` (methods erm, coral, dann, afn, pseudo, fixmatch, noisy_student and swav: those of
+    WILDS 2.0 but the ninth, masked language modelling, which is for text).
+
+    Whether it helped is estimated without labels, or measured where `labels` of some new pictures
+    are given; no method ever learns from those. Unless something shows that the adapted model is
+    better, the result says to keep the old one. The given model is not changed.
 
     Of a plain torch module say which part is its `head`, the `names` of its classes and its
     `preprocessing`.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -227,11 +226,6 @@ def crowded(labels: Tensor, most: float) -> Tensor:
         counts = one[one != 255].flatten().bincount()
         found.append(bool(counts.numel()) and bool(counts.max() > most * counts.sum()))
     return torch.tensor(found)
-
-
-def copied(model: Segmenting) -> Segmenting:
-    """A segmenter of its own, so that the one that was given stays as it is."""
-    return copy.deepcopy(model)
 
 
 class InUse(nn.Module):

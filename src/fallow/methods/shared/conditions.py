@@ -14,7 +14,7 @@ from fallow.methods.shared.adapting import Adapter
 from fallow.methods.shared.beginning import Beginning
 from fallow.methods.shared.carrying import Carrier
 from fallow.methods.shared.models import Given
-from fallow.methods.shared.opinions import Sides, reference_vectors
+from fallow.methods.shared.opinions import Sides, vectors_of
 from fallow.methods.shared.pairing import pair_up
 from fallow.problems import SettingProblem, SourceProblem
 
@@ -149,7 +149,7 @@ def streams(
     old = sides(given)
 
     def embed(images: Images) -> np.ndarray:
-        return reference_vectors(old, images, len(images))
+        return vectors_of(old, images)
 
     found, said = pair_up(target, without_masks(others), pairs, embed)
     tell(said)

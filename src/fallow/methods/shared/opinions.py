@@ -22,6 +22,7 @@ from fallow.measure.segmentation import confusion, iou_of, mean_iou
 from fallow.methods.shared.carrying import logits_of
 from fallow.methods.shared.segment import enlarged, on_stage
 from fallow.parts.correspondence import certainty
+from fallow.problems import SourceProblem
 from fallow.views.flow import dense_flow, has_flow
 from fallow.views.geometry import warped
 
@@ -153,14 +154,23 @@ def _paired(
     return [agreement(one.argmax(1)[0].cpu(), told, moved.shape[1], sure) for one in logits]
 
 
+@torch.no_grad()
+def vectors_of(sides: Sides, images: Images) -> np.ndarray:
+    """Embeddings of pictures, a row of NaN where one cannot be read.  N D"""
+    found: dict[int, np.ndarray] = {}
+    for row, pixels in images.map(np.asarray):
+        if isinstance(pixels, np.ndarray):
+            found[row] = vector_of(sides, on_stage(sides.encoder, pixels, sides.side))
+    if not found:
+        raise SourceProblem(f"none of the pictures in {images.name} can be read")
+    blank = np.full_like(next(iter(found.values())), np.nan)
+    return np.stack([found.get(row, blank) for row in range(len(images))])
+
+
 def reference_vectors(sides: Sides, images: Images, most: int = 200) -> np.ndarray:
-    """Embeddings of some pictures of the old condition."""
-    found = []
-    with torch.no_grad():
-        for _, pixels in images.sample(min(most, len(images))).map(np.asarray):
-            if isinstance(pixels, np.ndarray):
-                found.append(vector_of(sides, on_stage(sides.encoder, pixels, sides.side)))
-    return np.stack(found)
+    """Embeddings of some pictures of the old condition, those that can be read."""
+    found = vectors_of(sides, images.sample(min(most, len(images))))
+    return found[np.isfinite(found).all(1)]
 
 
 def pixel_checks(

@@ -56,9 +56,13 @@ def pair_up(images: Images, references: Images, how: Any, embed: Embed) -> tuple
 def nearest(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     """For each row of ours the most alike of theirs, apart from what all of either have in common.
 
+    Rows of NaN, of pictures that cannot be read, are nobody's nearest; their own is any.
+
     >>> ours = np.array([[9.0, 1.0], [9.0, -1.0]])
     >>> nearest(ours, np.array([[0.0, -1.0], [0.0, 1.0]])).tolist()
     [1, 0]
     """
-    centred = [unit((one - one.mean(0)).astype(np.float64)) for one in (ours, theirs)]
-    return (centred[0] @ centred[1].T).argmax(1)
+    known = np.flatnonzero(np.isfinite(theirs).all(1))
+    one, other = np.nan_to_num(ours - np.nanmean(ours, 0)), theirs[known] - theirs[known].mean(0)
+    near = unit(one.astype(np.float64)) @ unit(other.astype(np.float64)).T
+    return known[near.argmax(1)]
