@@ -18,7 +18,7 @@ from fallow.images.pairs import paired
 from fallow.methods import find
 from fallow.methods.adapt.cma import CMA
 from fallow.parts.correspondence import everywhere
-from fallow.problems import Problem
+from fallow.problems import MissingPackage, Problem
 from fallow.train import Now, fit, make_settings
 from fallow.train.method import Facts
 
@@ -168,6 +168,12 @@ def test_bad_input_is_said_in_one_sentence(town, tmp_path):
         Headed(plain, "head", Preprocessing(32, 32), ["a", "b"])
     with pytest.raises(Problem, match="a logit of each of its 3"):
         Headed(plain, "1", Preprocessing(8, 8), list("abc")).see(torch.zeros(1, 3, 8, 8))
+
+
+def test_flow_needs_its_package_and_says_so(town, monkeypatch):
+    monkeypatch.setattr("fallow.methods.adapt.cma.has_flow", lambda: False)
+    with pytest.raises(MissingPackage, match="fallow\\[flow\\]"):
+        train(*town[:2])
 
 
 def test_presets_are_valid_settings():

@@ -68,14 +68,15 @@ def test_without_labels_or_source(town, tmp_path):
     assert before == {path: path.read_bytes() for path in before}
 
 
-def test_with_labels_and_a_source(town):
+def test_with_labels_and_a_source(town, tmp_path):
     found = fallow.adapt(
         town / "model", town / "night", source=town / "day", answers=town / "day_masks",
-        labels=town / "night_masks", epochs=1, settings=BARE | {"width": 4},
+        labels=town / "night_masks", epochs=1, settings=BARE | {"width": 4}, out=tmp_path / "out",
     )  # fmt: skip
     assert found.findings["method"] == "bimix"
     assert found.findings["advice"]["kind"] == "measured with labels"
-    assert found.folder is None
+    with pytest.raises(Problem, match="adapt the one it was made from"):
+        fallow.adapt(tmp_path / "out", town / "night", references=town / "day")
     measures = found.findings["measures"]
     assert measures["pictures"] == 6
     assert all(0 <= value <= 1 for value in measures["mIoU"])
@@ -87,6 +88,7 @@ def test_with_labels_and_a_source(town):
 def test_labels_of_the_target_change_nothing_that_is_learnt(town):
     how = {"references": town / "day", "epochs": 1, "settings": QUICK}
     one = fallow.adapt(town / "model", town / "night", **how)
+    assert one.folder is None
     two = fallow.adapt(town / "model", town / "night", labels=town / "night_masks", **how)
     ours, theirs = one.model.state_dict(), two.model.state_dict()
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)

@@ -119,7 +119,7 @@ def adapt(
         kind, given, target, source, answers, references, pairs, classes, ignore, noted
     )
     place = None if out is None else writable(out)
-    new = given.copied()
+    new, fabric = given.copied(), launch()
     run = fit(
         kind.beginning_with(new.model),
         images,
@@ -127,11 +127,13 @@ def adapt(
         settings=make_settings(kind.Settings, asked),
         out=None if place is None or given.plain else place / "run",
         seed=seed,
-        fabric=launch(),
+        fabric=fabric,
         tell=tell,
         about={"model": str(model) if isinstance(model, str | Path) else None},
         progress_bar=progress_bar,
     )
+    if fabric.global_rank > 0:
+        place = None  # the first rank writes for all
     tell("comparing the two models")
     facts: dict[str, Any] = {"slug": slug, "notes": notes, "page": adapt_page, "others": others}
     if given.segments:

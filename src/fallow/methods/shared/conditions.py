@@ -12,7 +12,7 @@ from fallow.images import Images, opened
 from fallow.images.masks import Masked, read_masks, without_masks
 from fallow.methods.shared.adapting import Adapter
 from fallow.methods.shared.beginning import Beginning
-from fallow.methods.shared.carrying import Carrier
+from fallow.methods.shared.carrying import Carrier, InUse
 from fallow.methods.shared.models import Given
 from fallow.methods.shared.opinions import Sides, vectors_of
 from fallow.methods.shared.pairing import pair_up
@@ -41,6 +41,11 @@ def choose_method(given: Given, source: Any, references: Any) -> str:
 
 def suited(kind: type[Any], slug: str, given: Given) -> None:
     """A SettingProblem where a method cannot adapt such a model."""
+    if isinstance(given.used, InUse):
+        raise SettingProblem(
+            "this model was adapted by bimix and lights pictures anew before it looks at them: "
+            "adapt the one it was made from"
+        )
     if given.segments and not issubclass(kind, Carrier):
         raise SettingProblem(
             f"{slug} adapts classifiers and the model is a segmenter: choose cma or bimix"
