@@ -71,7 +71,7 @@ def adapt_page(found: Mapping[str, Any]) -> str:
     made = [
         card(
             atlas, k, ("before: ", "after: "), str(item["path"]), f"{float(item['changed']):.0%}",
-            rank=k + 1, side=SIDE, said=item.get("said"), above=False,
+            rank=k + 1, side=SIDE, said=item.get("said"),
         )
         for k, item in enumerate(items[: len(pictures)])
     ]  # fmt: skip
