@@ -72,7 +72,7 @@ def segmenters_compared(
         references = [reference_vectors(one, others) for one in (old_sides, new_sides)]
     checks, measures = pixel_checks(judged, references)
     shares = [np.mean([one.shares[k] for one in judged], 0) for k in (0, 1)]
-    found = verdict(checks, lost(*shares, names))
+    found = verdict(checks, lost(shares[0].tolist(), shares[1].tolist(), names))
     order = np.argsort([-one.changed for one in judged], kind="stable")
     judged = [judged[k] for k in order]
     findings = findings_of(
@@ -117,11 +117,12 @@ def classifiers_compared(
     if known.any():
         own = truth[found.rows][known]
         measures["F1-macro"] = [macro_f1(one[known], own) for one in answers]
-        groups = groups_of(images.select(found.rows[known]), run.settings.groups)
+        columns = getattr(run.settings, "groups", ())
+        groups = groups_of(images.select(found.rows[known]), columns)
         if groups.count > 1:
             each = [averaged(right(one[known], own), groups.codes, groups.count) for one in answers]
             measures["worst group"] = [one.worst for one in each]
-    decided = verdict(checks, lost(*shares, names))
+    decided = verdict(checks, lost(shares[0].tolist(), shares[1].tolist(), names))
     table = class_table(found, images, names)
     rows = table.to_pylist()
     place = {key: row for row, key in enumerate(images.column("id"))}
@@ -139,7 +140,7 @@ def classifiers_compared(
             }
             for row in rows
         ],
-        pictures=[[seen[k]] * 2 for k in range(len(chosen)) if isinstance(seen.get(k), bytes)],
+        pictures=[[one, one] for _, one in sorted(seen.items()) if isinstance(one, bytes)],
         problems=images.problems, other=others.name if others is not None else "",
     )  # fmt: skip
     return Adapted(table, findings, given=new, run=run, verdict=decided, page=page)

@@ -65,7 +65,7 @@ class Judge(nn.Module):
         sizes = [each.numel() for each in weights]
         with torch.no_grad():
             for each, part in zip(weights, moved.split(sizes), strict=True):
-                each -= part.view(each.shape)
+                each.sub_(part.view(each.shape))
         return float(value.detach())
 
 

@@ -65,8 +65,7 @@ def given_model(
         encoder = encoder_of(own)
         return _segmenter(own, encoder, said, None, encoder.preprocessing.short)
     if isinstance(model, Classifier):
-        own = copy.deepcopy(model).eval()
-        return Given(own, own, own.encoder, own.names, side=own.encoder.size)
+        return _classifier(copy.deepcopy(model).eval())
     if isinstance(model, Encoder):
         raise SettingProblem(
             "an encoder decides nothing: give a segmenter, a classifier or a module"
@@ -93,14 +92,17 @@ def _saved(folder: Path, names: Sequence[str] | None) -> Given:
             found.used = load_relighting(model, place).eval()
             return found
         if (place / "classifier.json").is_file():
-            model = load_classifier(place).eval()
-            return Given(model, model, model.encoder, model.names, side=model.encoder.size)
+            return _classifier(load_classifier(place).eval())
     if any((place / "encoder.json").is_file() for place in (folder, folder / "encoder")):
         raise SourceProblem(
             f"{folder} holds an encoder without a decoder or a head: adapt what fallow segment or "
             "fallow learn --method supervised leaves behind"
         )
     raise SourceProblem(f"{folder} holds no segmenter and no classifier of fallow")
+
+
+def _classifier(model: Classifier) -> Given:
+    return Given(model, model, model.encoder, model.names, side=model.encoder.size)
 
 
 def _segmenter(

@@ -246,8 +246,10 @@ class _Other(nn.Module):
 def sorted_by(old: Classifier, new: Classifier, images: Images) -> Sorted:
     """Probabilities and embeddings of all pictures."""
     both = (old, new)
+    before, after = (scores(one, images) for one in both)
     return Sorted(
-        *(scores(one, images) for one in both),
+        before,
+        after,
         [scores(_Other(one), images) for one in both],  # type: ignore[arg-type]
         [one.encoder.embed(images) for one in both],
     )
