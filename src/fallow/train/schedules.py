@@ -176,3 +176,14 @@ def gaussian_ramp(position: float, length: float) -> float:
     """
     missing = 1 - min(position, length) / length
     return math.exp(-5 * missing * missing)
+
+
+def linear_fall(step: int, warm: int = 5_000, fall: int = 100_000, end: float = 0.1) -> float:
+    """A straight rise over `warm` steps, a straight fall to `end` at step `fall`, then constant.
+
+    >>> [round(linear_fall(step), 3) for step in (0, 4999, 52500, 200000)]
+    [0.0, 1.0, 0.55, 0.1]
+    """
+    if step < warm:
+        return (step + 1) / warm
+    return max(end, 1 - (1 - end) * (step - warm) / (fall - warm))
