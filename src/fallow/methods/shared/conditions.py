@@ -88,7 +88,7 @@ def truths(
 def side_of(given: Given, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Sizes for a segmenter: what it was trained on, in whole steps of 16."""
     most = given.side if torch.cuda.is_available() else min(given.side, LARGEST_SIDE)
-    side = int(settings.get("side") or max(32, given.side))
+    side = int(settings.get("side") or max(32, given.side, settings.get("size", 0)))
     size = max(32, min(most, side) // 16 * 16)
     return {"side": side, "size": size} | dict(settings)
 
