@@ -19,7 +19,8 @@ from fallow.files import inside
 from fallow.images import Images
 from fallow.measure.truth import MEASURES, Measured
 from fallow.methods.shared.oddness import Bank, Found, Judge, Ordinary, Verdict
-from fallow.methods.spot.musc import MuSc, Settings
+from fallow.methods.spot.musc import Settings
+from fallow.methods.spot.musc import judge as judging
 from fallow.outcomes.maps import save_codes, save_depth, save_heat, save_overlay
 from fallow.outcomes.pictures import pairs_of_jpegs
 from fallow.outcomes.result import Result, writable
@@ -205,4 +206,4 @@ def load_spotted(folder: str | os.PathLike[str]) -> SpotRun:
     except (ValueError, KeyError, TypeError) as error:
         raise SourceProblem(f"the run in {place} cannot be used: {error}") from error
     chosen = encoder(name if name.startswith(HUBS) else str(place / "encoder"))
-    return SpotRun(MuSc(chosen, how, settings), bank, ordinary)
+    return SpotRun(judging(chosen, how, settings), bank, ordinary)

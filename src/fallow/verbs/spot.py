@@ -131,7 +131,7 @@ def _judge(encoder: Any, given: Mapping[str, Any], images: Images) -> tuple[Judg
     """Who judges, and a note on its encoder."""
     chosen, note = chosen_encoder(encoder or "tiny")  # lite was not better here, and flags more
     settings = musc.Settings(**given)
-    return musc.MuSc(chosen, suited_sight(chosen, settings, images), settings), note
+    return musc.judge(chosen, suited_sight(chosen, settings, images), settings), note
 
 
 def _only_new_ones(good: Any, asked: Mapping[str, Any]) -> None:

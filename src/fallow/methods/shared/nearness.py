@@ -78,6 +78,17 @@ def searching(length: int, window: int | None, grid: tuple[int, int] | None) -> 
     return near
 
 
+def nearest_to(one: Tensor, others: Tensor) -> Tensor:
+    """Maxima for the patches of one image (L C) alone, in each of the others (M L C).  M L"""
+    step = max(1, ENTRIES // (len(one) * others.shape[1]))
+    return torch.cat(
+        [
+            (one @ some.flatten(0, 1).T).unflatten(1, some.shape[:2]).amax(2).T
+            for some in others.split(step)
+        ]
+    )
+
+
 def _anywhere(one: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
     """Maxima for the patches of one image, and for those of each other image: n L, n L."""
     close = (one @ others.flatten(0, 1).T).unflatten(1, others.shape[:2])  # L n L

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fallow.device import fast_bf16
@@ -101,11 +103,21 @@ class Judge:
         """Patch scores, N h w: among each other, or against known ones."""
         raise NotImplementedError
 
-    def maps(self, patches: np.ndarray, size: Sequence[int]) -> np.ndarray:
-        """Patch scores (N h w) as maps of height x width pixels."""
-        raise NotImplementedError
+    @property
+    def most(self) -> int | None:
+        """How many known-good pictures are used."""
+        return self.settings.subset  # type: ignore[no-any-return]
+
+    def asked(self, bank: Bank) -> Callable[[Bank], Tensor]:
+        """What scores new images by those of a bank."""
+        return partial(self.scores, known=bank)
 
     # what they share
+
+    def maps(self, patches: np.ndarray, size: Sequence[int]) -> np.ndarray:
+        """Patch scores (N h w) as maps of height x width pixels."""
+        height, width = size
+        return upsampled(torch.from_numpy(patches), (int(height), int(width))).numpy()
 
     @property
     def bf16(self) -> bool:
@@ -127,22 +139,23 @@ class Judge:
                 tell(f"part {number + 1} of {len(parts)}: {len(rows)} images")
             done.append(Found(part[rows], self.scores(seen, None).numpy(), seen.vectors))
             banks = banks or [seen]  # the first part is as random as any
-        return _together(done), banks[0]
+        return together(done), banks[0]
 
     def against(self, images: Images, bank: Bank, tell: Tell) -> Found:
         """Images judged by those of a bank, not by each other."""
         parts = np.split(np.arange(len(images)), range(AT_ONCE, len(images), AT_ONCE))
+        scores = self.asked(bank)
         done = []
         for number, part in enumerate(parts):
             rows, seen = self._looked(images.select(part))
             if len(parts) > 1:
                 tell(f"part {number + 1} of {len(parts)}: {len(rows)} images")
-            done.append(Found(part[rows], self.scores(seen, bank).numpy(), seen.vectors))
-        return _together(done)
+            done.append(Found(part[rows], scores(seen).numpy(), seen.vectors))
+        return together(done)
 
     def good(self, pool: Images, seed: int, tell: Tell) -> tuple[Bank, Ordinary | None]:
         """Known-good images, and where their own scores end if there are enough of them."""
-        limit = self.settings.subset
+        limit = self.most
         if limit is not None and len(pool) > limit:
             tell(f"{limit} of the {len(pool)} good images are used")
             pool = pool.sample(limit, seed)
@@ -199,6 +212,15 @@ def suited_sight(encoder: Encoder, settings: Any, images: Images) -> Sight:
     return sight(encoder, **said, tiles=(rows, columns))
 
 
+def upsampled(scores: Tensor, size: tuple[int, int]) -> Tensor:
+    """Patch scores (N, h, w) as maps of `size`, the corner patches on the corner pixels.
+
+    >>> upsampled(torch.tensor([[[0.0, 1.0]]]), (1, 3))
+    tensor([[[0.0000, 0.5000, 1.0000]]])
+    """
+    return F.interpolate(scores[:, None], size, mode="bilinear", align_corners=True)[:, 0]
+
+
 def random_parts(count: int, subset: int | None, seed: int) -> list[np.ndarray]:
     """Rows in as few random parts of nearly one size as `subset` allows.
 
@@ -239,6 +261,7 @@ def ordinary(patches: np.ndarray, scores: np.ndarray, strictness: float) -> Ordi
     return Ordinary(threshold, (low, max(high, low + 1e-6)))
 
 
-def _together(done: Sequence[Found]) -> Found:
+def together(done: Sequence[Found]) -> Found:
+    """Parts as one."""
     rows, patches, vectors = zip(*done, strict=True)
     return Found(np.concatenate(rows), np.concatenate(patches), torch.cat(vectors))

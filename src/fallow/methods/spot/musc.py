@@ -12,12 +12,14 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
+from fallow.encoders import Encoder
+from fallow.encoders.maps import Sight
+from fallow.methods.shared.crowd import WIDTH, Crowd
 from fallow.methods.shared.nearness import (
     BLOCK,
     counts,
@@ -35,6 +37,9 @@ from fallow.methods.shared.oddness import (
     Verdict,
     robust_threshold,
 )
+from fallow.methods.shared.oddness import (
+    upsampled as upsampled,
+)
 from fallow.problems import Problem, SettingProblem
 
 LOWEST = (0.0, 0.3)  # the share of other images, nearest first, that a patch is judged by
@@ -45,8 +50,15 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    scoring: Literal["quick", "published"] = Field(
+        "quick", description="quick: one space, a fixed number of references; or as published"
+    )
+    references: int | None = Field(
+        48, ge=2, description="quick: pictures that all are judged by, drawn at random; none: all"
+    )
+    width: int = Field(WIDTH, ge=1, description="quick: directions patches are compared in")
     degrees: tuple[int, ...] = Field(
-        (1, 3, 5), min_length=1, description="sides of the neighbourhoods, odd; their mean counts"
+        (1, 3), min_length=1, description="sides of the neighbourhoods, odd; their mean counts"
     )
     interval: tuple[float, float] = Field(
         LOWEST, description="which other images count, nearest first: shares, or counts from 1 up"
@@ -69,7 +81,7 @@ class Settings(BaseModel):
         (), description="average image scores over this many look-alikes (RsCIN), e.g. 1, 2, 3"
     )
     subset: int | None = Field(
-        400, ge=2, description="score this many images at a time, drawn at random; none: all"
+        400, ge=2, description="published: score this many images at a time, at random; none: all"
     )
     keep: int = Field(100, ge=0, description="images saved with the run, to score others against")
     strictness: float = Field(
@@ -110,7 +122,12 @@ class Settings(BaseModel):
 
 PRESETS: dict[str, dict[str, Any]] = {
     # MVTec AD and BTAD; for VisA the authors average over 1, 8 and 9 look-alikes
-    "paper": {"lookalikes": (1, 2, 3), "subset": None},
+    "paper": {
+        "scoring": "published",
+        "degrees": (1, 3, 5),
+        "lookalikes": (1, 2, 3),
+        "subset": None,
+    },
 }
 
 
@@ -227,18 +244,6 @@ def scores_against(
     return mean_distance(nearest, start)
 
 
-# --- maps and image scores ---
-
-
-def upsampled(scores: Tensor, size: tuple[int, int]) -> Tensor:
-    """Patch scores (N, h, w) as maps of `size`, the corner patches on the corner pixels.
-
-    >>> upsampled(torch.tensor([[[0.0, 1.0]]]), (1, 3))
-    tensor([[[0.0000, 0.5000, 1.0000]]])
-    """
-    return F.interpolate(scores[:, None], size, mode="bilinear", align_corners=True)[:, 0]
-
-
 # --- RsCIN ---
 
 
@@ -296,10 +301,6 @@ class MuSc(Judge):
         mean = total / (len(seen.maps) * len(s.degrees))
         return mean.unflatten(1, self.how.grid)
 
-    def maps(self, patches: np.ndarray, size: Sequence[int]) -> np.ndarray:
-        height, width = size
-        return upsampled(torch.from_numpy(patches), (int(height), int(width))).numpy()
-
     def verdict(self, found: Found, known: Ordinary | None) -> Verdict:
         verdict = super().verdict(found, known)
         if not self.settings.lookalikes:
@@ -308,3 +309,9 @@ class MuSc(Judge):
         scores = over_lookalikes(alone, found.vectors, self.settings.lookalikes).numpy()
         threshold = robust_threshold(scores, self.settings.strictness)
         return verdict._replace(scores=scores, threshold=threshold)
+
+
+def judge(encoder: Encoder, how: Sight, settings: Settings) -> Judge:
+    """What judges as the settings say: quickly, or as published."""
+    kinds: dict[str, type[Judge]] = {"quick": Crowd, "published": MuSc}
+    return kinds[settings.scoring](encoder, how, settings)
