@@ -1,11 +1,13 @@
 """Every picture judged by a fixed number of others: the cost grows with the pictures alone.
 
-Patches are compared as MuSc does, in one space: the maps of all layers are put on one scale, joined
-and turned to their main directions, so that one product per degree and pair of pictures is enough.
+Patches are compared as MuSc does, but the maps of all layers are joined and turned to their main
+directions, so that one product per degree and pair of pictures is enough; and a picture's score is
+the mean of its oddest patches, which one stray patch does not make.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,55 +32,42 @@ WIDTH = 64  # directions patches are compared in
 FITTED = 20_000  # patches that say which directions are the main ones
 
 
-@dataclass(frozen=True)
-class Space:
-    """Where patches are compared: every layer on one scale, and the main directions of all."""
+def described(maps: list[Tensor], degree: int) -> Tensor:
+    """Unit vectors of all places, row by row: all layers (B h w C each) with their surroundings.
 
-    centres: list[Tensor]  # per layer, C
-    scales: list[Tensor]
-    turn: Tensor  # all C together, width
+    Each picture's layer has mean 0 and variance 1, so that its light and contrast do not count.
 
-    def described(self, maps: list[Tensor]) -> Tensor:
-        """Maps of every layer (B h w C) as one map of the main directions, B h w width."""
-        scaled = [
-            (each.float() - centre) * scale
-            for each, centre, scale in zip(maps, self.centres, self.scales, strict=True)
-        ]
-        return torch.cat(scaled, 3) @ self.turn
-
-
-def space_of(maps: list[Tensor], width: int = WIDTH) -> Space:
-    """The space of some pictures: channels of mean 0 and spread 1, every layer of one weight.
-
-    >>> space = space_of([torch.rand(3, 4, 4, 6), torch.rand(3, 4, 4, 10)], width=5)
-    >>> space.described([torch.rand(2, 4, 4, 6), torch.rand(2, 4, 4, 10)]).shape
-    torch.Size([2, 4, 4, 5])
+    >>> described([torch.rand(2, 4, 4, 6), torch.rand(2, 4, 4, 10)], 3).shape
+    torch.Size([2, 16, 16])
     """
-    centres, scales, joined = [], [], []
-    for each in maps:
-        flat = each.flatten(0, 2)
-        patches = flat[:: max(1, len(flat) // FITTED)].float()
-        centre, spread = patches.mean(0), patches.std(0)
-        alive = spread > 1e-6 * spread.max()  # a channel that never answers says nothing
-        scale = torch.where(alive, 1 / (spread * alive.sum().sqrt()), 0.0)
-        centres.append(centre)
-        scales.append(scale)
-        joined.append((patches - centre) * scale)
-    together = torch.cat(joined, 1).double()
-    directions = torch.linalg.eigh(together.T @ together).eigenvectors
-    return Space(centres, scales, directions[:, -width:].flip(1).float().contiguous())
-
-
-def pooled(maps: Tensor, degree: int) -> Tensor:
-    """Every place averaged with those around it that lie in the picture, row by row.  B L C
-
-    >>> pooled(torch.ones(1, 3, 3, 2), 3).unique()
-    tensor([1.])
-    """
+    joined = torch.cat([F.layer_norm(each.float(), each.shape[1:]) for each in maps], 3)
     mean = F.avg_pool2d(
-        maps.permute(0, 3, 1, 2), degree, 1, degree // 2, count_include_pad=False
+        joined.permute(0, 3, 1, 2), degree, 1, degree // 2, count_include_pad=False
     )  # fmt: skip
-    return mean.flatten(2).transpose(1, 2)
+    return F.normalize(mean.flatten(2).transpose(1, 2), dim=2)  # B L C
+
+
+def main_directions(features: Tensor, width: int) -> Tensor:
+    """The directions in which features (..., C) differ most, C by at most `width`.
+
+    >>> flat = torch.tensor([[0.0, 3.0, 0.0], [0.0, -3.0, 0.0], [0.1, 0.0, 0.0]])
+    >>> main_directions(flat, 1)[:, 0].abs().round()
+    tensor([0., 1., 0.])
+    """
+    flat = features.flatten(0, -2)
+    some = flat[:: max(1, len(flat) // FITTED)].double()
+    some = some - some.mean(0)
+    return torch.linalg.eigh(some.T @ some).eigenvectors[:, -width:].flip(1).float().contiguous()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The pictures of a bank at one degree, ready to be compared with."""
+
+    degree: int
+    turn: Tensor  # C width
+    centre: Tensor  # width
+    facing: Tensor  # M L width and what turns a product into a distance
 
 
 class Crowd(Judge):
@@ -116,30 +105,36 @@ class Crowd(Judge):
 
     def judging(self, bank: Bank) -> Callable[[Bank, bool], Tensor]:
         """What scores pictures by those of a bank, prepared once; its own each without itself."""
-        s, device = self.settings, self.encoder.device
-        space = space_of(bank.maps, s.width)
-        held = space.described(bank.maps).to(device)
+        s, device, bf16 = self.settings, self.encoder.device, self.bf16
         kinds = []
         for degree in s.degrees:
-            features = pooled(held, degree)
+            features = described(bank.maps, degree).to(device)
+            turn = main_directions(features, s.width).to(device)
+            features = features @ turn
             centre = features.mean((0, 1))
-            kinds.append((degree, centre, mirrored(points_of(features, centre, self.bf16))))
+            facing = mirrored(points_of(features, centre, bf16))
+            kinds.append(Kind(degree, turn, centre, facing))
 
         def judge(seen: Bank, own: bool) -> Tensor:
-            described = space.described(seen.maps).to(device)
-            total = torch.zeros(described.shape[:3])
-            for degree, centre, facing in kinds:
-                points = points_of(pooled(described, degree), centre, self.bf16)
-                for place, one in enumerate(points):
-                    found = self._found(one, facing)
+            total = torch.zeros(len(seen), math.prod(self.how.grid))
+            for kind in kinds:
+                features = described(seen.maps, kind.degree).to(device) @ kind.turn
+                for place, one in enumerate(points_of(features, kind.centre, bf16)):
+                    found = self._found(one, kind.facing)
                     if own:
                         found = torch.cat([found[:place], found[place + 1 :]])
                     start, stop = counts(s.interval, len(found))
                     near = found.float().topk(stop, dim=0).values.T[None]  # 1 L k
-                    total[place] += mean_distance(near, start)[0].cpu().view(total.shape[1:])
-            return total / len(kinds)
+                    total[place] += mean_distance(near, start)[0].cpu()
+            return (total / len(kinds)).unflatten(1, self.how.grid)
 
         return judge
+
+    def image_scores(self, patches: np.ndarray) -> np.ndarray:
+        """The mean of each picture's oddest patches."""
+        flat = patches.reshape(len(patches), -1)
+        count = max(1, round(self.settings.top * flat.shape[1]))
+        return np.sort(flat, axis=1)[:, -count:].mean(1)  # type: ignore[no-any-return]
 
     def _found(self, one: Tensor, facing: Tensor) -> Tensor:
         """Minus half the squared distance of each patch to the nearest in each picture.  M L"""

@@ -17,6 +17,7 @@ from fallow.device import fast_bf16
 from fallow.encoders import Encoder
 from fallow.encoders.maps import Sight, look, sight
 from fallow.images import Images
+from fallow.methods.shared.expected import Expected, expected
 from fallow.problems import SettingProblem, SourceProblem
 
 AT_ONCE = 64  # new images scored against a bank before the next are read
@@ -66,9 +67,10 @@ class Found(NamedTuple):
 
 
 class Ordinary(NamedTuple):
-    """Where ordinary scores end, and the colours of the heat maps."""
+    """Where the ordinary ends, for pictures and for patches, and the colours of the heat maps."""
 
     threshold: float
+    patch: float
     heat: tuple[float, float]
 
 
@@ -78,7 +80,8 @@ class Verdict(NamedTuple):
     scores: np.ndarray
     threshold: float
     alone: np.ndarray  # the scores before anything was averaged over other images
-    ordinary: Ordinary  # where the maps' scores end
+    ordinary: Ordinary
+    expected: Expected | None = None  # what a model says of all, where they judge each other
 
     def named(self) -> dict[str, np.ndarray]:
         """The scores by what they are called where they are measured."""
@@ -164,10 +167,11 @@ class Judge:
             return bank, None
         patches = self.scores(bank, None).numpy()
         scores = self.image_scores(patches)
-        own = ordinary(patches, scores, self.settings.strictness)
         # none of them is odd, and the next good one may lie a little beyond
-        beyond = float(scores.max() + scores.std())
-        return bank, own._replace(threshold=max(own.threshold, beyond))
+        end = max(
+            robust_threshold(scores, self.settings.strictness), float(scores.max() + scores.std())
+        )
+        return bank, ordinary(patches, scores, end)
 
     def map(self, found: Found, place: int, size: Sequence[int]) -> np.ndarray:
         """The map of one of the images found, of height x width pixels."""
@@ -180,8 +184,11 @@ class Judge:
     def verdict(self, found: Found, known: Ordinary | None) -> Verdict:
         """Scores and threshold of images; where ordinary ends they say unless it is known."""
         alone = self.image_scores(found.patches)
-        ends = known or ordinary(found.patches, alone, self.settings.strictness)
-        return Verdict(alone, ends.threshold, alone, ends)
+        if known is not None:
+            return Verdict(alone, known.threshold, alone, known)
+        said = expected(alone)
+        ends = ordinary(found.patches, alone, said.threshold)
+        return Verdict(alone, ends.threshold, alone, ends, said)
 
     def _looked(self, images: Images) -> tuple[list[int], Bank]:
         """Readable rows, and their maps as they are kept, in half precision."""
@@ -253,12 +260,23 @@ def robust_threshold(scores: np.ndarray, strictness: float) -> float:
     return middle + strictness * 1.4826 * float(np.median(below))
 
 
-def ordinary(patches: np.ndarray, scores: np.ndarray, strictness: float) -> Ordinary:
-    """Threshold and colour scale of a set: one scale, so that ordinary images stay calm."""
-    threshold = robust_threshold(scores, strictness)
+def ordinary(patches: np.ndarray, scores: np.ndarray, threshold: float) -> Ordinary:
+    """Where ordinary patches end, and one scale of colours, so that ordinary images stay calm.
+
+    >>> calm = np.full((20, 2, 2), 0.5)
+    >>> ends = ordinary(np.concatenate([calm, calm[:1] + 1]), np.r_[np.full(20, 0.5), 1.5], 1.0)
+    >>> round(ends.patch, 2)
+    0.5
+    """
+    if not np.isfinite(threshold):  # nothing is odd: what comes later may lie a little beyond
+        threshold = float(scores.max() + scores.std())
+    calm = scores <= threshold
+    most = patches.reshape(len(patches), -1).max(1)
+    # where some are flagged, a few of those that are not are odd all the same
+    patch = float(np.quantile(most[calm], 1.0 if calm.all() else 0.95)) if calm.any() else threshold
     low = float(np.median(patches))
-    high = max(threshold + 0.5 * (threshold - low), float(np.quantile(scores, 0.95)))
-    return Ordinary(threshold, (low, max(high, low + 1e-6)))
+    high = max(patch + 0.5 * (patch - low), float(np.quantile(most, 0.95)), low + 1e-6)
+    return Ordinary(threshold, patch, (low, high))
 
 
 def together(done: Sequence[Found]) -> Found:

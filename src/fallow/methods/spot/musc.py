@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -20,6 +21,7 @@ from torch import Tensor
 from fallow.encoders import Encoder
 from fallow.encoders.maps import Sight
 from fallow.methods.shared.crowd import WIDTH, Crowd
+from fallow.methods.shared.expected import expected
 from fallow.methods.shared.nearness import (
     BLOCK,
     counts,
@@ -35,7 +37,6 @@ from fallow.methods.shared.oddness import (
     Judge,
     Ordinary,
     Verdict,
-    robust_threshold,
 )
 from fallow.methods.shared.oddness import (
     upsampled as upsampled,
@@ -55,6 +56,12 @@ class Settings(BaseModel):
     )
     references: int | None = Field(
         48, ge=2, description="quick: pictures that all are judged by, drawn at random; none: all"
+    )
+    top: float = Field(
+        0.02,
+        gt=0,
+        le=1,
+        description="quick: share of a picture's patches, oddest first, it is scored by",
     )
     width: int = Field(WIDTH, ge=1, description="quick: directions patches are compared in")
     degrees: tuple[int, ...] = Field(
@@ -85,7 +92,9 @@ class Settings(BaseModel):
     )
     keep: int = Field(100, ge=0, description="images saved with the run, to score others against")
     strictness: float = Field(
-        3.0, gt=0, description="the threshold lies this many spreads above ordinary scores"
+        3.0,
+        gt=0,
+        description="with good images: the threshold is this many spreads above them",
     )
     precision: Literal["auto", "32", "bf16"] = Field(
         "auto", description="auto: bf16 where the processor multiplies it"
@@ -307,8 +316,9 @@ class MuSc(Judge):
             return verdict
         alone = torch.from_numpy(verdict.alone)
         scores = over_lookalikes(alone, found.vectors, self.settings.lookalikes).numpy()
-        threshold = robust_threshold(scores, self.settings.strictness)
-        return verdict._replace(scores=scores, threshold=threshold)
+        said = expected(scores)
+        threshold = said.threshold if np.isfinite(said.threshold) else float(scores.max())
+        return verdict._replace(scores=scores, threshold=threshold, expected=said)
 
 
 def judge(encoder: Encoder, how: Sight, settings: Settings) -> Judge:
