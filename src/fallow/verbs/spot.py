@@ -18,6 +18,7 @@ from fallow.images import Images, opened
 from fallow.measure.truth import Pairs, compared, read_truth
 from fallow.methods import settle
 from fallow.methods.shared.oddness import Judge, suited_sight
+from fallow.methods.shared.paired import Beside, Paired
 from fallow.methods.spot import musc
 from fallow.outcomes import counted, writable
 from fallow.outcomes.spotted import Spotted, load_spotted
@@ -40,6 +41,9 @@ def spot(
     where: declare.Where = None,
     encoder: declare.EncoderName = None,
     good: Annotated[Any, declare.Option("folder of known-good images")] = None,
+    reference: Annotated[
+        Any, declare.Option("folder with a reference for each picture, by name or likeness")
+    ] = None,
     against: Annotated[
         declare.Address | None, declare.Option("folder of a run of spot", Path)
     ] = None,
@@ -60,7 +64,8 @@ def spot(
 ) -> Spotted:
     """Rank images by how odd they are among each other, and show where.
 
-    Every image is compared with all others; with `good`, with known-good images instead; with
+    Every image is compared with others; with `good`, with known-good images instead; with
+    `reference`, with its own reference, found by file name or likeness and laid over it; with
     `against`, with the images a saved run kept, in that run's way. `window` compares only patches
     that many places apart (aligned parts), `tiles` cuts large pictures into several inputs.
     Labels and masks, where there are any, only serve to measure the result; `in_steps` measures
@@ -77,19 +82,23 @@ def spot(
         writable(out)
     if against is not None:
         own = {**(settings or {}), "window": window, "tiles": tiles, "preset": preset}
-        _only_new_ones(good, {**own, "encoder": encoder})
+        _only_new_ones(good, {**own, "encoder": encoder, "reference": reference})
+    if good is not None and reference is not None:
+        raise SettingProblem("give good or reference, not both: they answer different questions")
     run = None if against is None else load_spotted(against)
     given = settle("spot", "musc", settings, preset, window=window, tiles=tiles)
     images = opened(source, labels, where)
     pool = None if good is None else opened(good)
-    if len(images) == 1 and pool is None and run is None:
+    beside = None if reference is None else opened(reference)
+    if len(images) == 1 and pool is None and beside is None and run is None:
         raise SourceProblem(
             f"{images.name} holds one image, which nothing can be compared with: "
-            "add more of the same kind, or give known-good ones with good="
+            "add more of the same kind, or give known-good ones with good= or reference="
         )
     truth = read_truth(images)
     clock = time.perf_counter()
     judge, note = (run.judge, "") if run is not None else _judge(encoder, given, images)
+    alone = run is None and pool is None and beside is None
     judge.encoder.to(best_device())
     bank, ends = None, None
     if run is not None:
@@ -99,12 +108,22 @@ def spot(
         bank, ends = judge.good(pool, seed, tell)
         found = judge.against(images, bank, tell)
         others = f"{counted(len(pool), 'good image')} in {pool.name}"
+    elif beside is not None:
+        found, met = Paired(judge.encoder, judge.how, judge.settings).beside(images, beside, tell)
+        others = f"{'its own' if met.by_name else 'the most similar'} reference in {beside.name}"
+        note = " ".join([note, *_met(met)]).strip()
     else:
         found, bank = judge.among(images, seed, tell)
         others = f"each other ({len(found.rows):,} images)"
     verdict = judge.verdict(found, ends)
     facts = {
-        "mode": "against" if run is not None else "good" if pool is not None else "mutual",
+        "mode": "against"
+        if run is not None
+        else "good"
+        if pool is not None
+        else "reference"
+        if beside is not None
+        else "mutual",
         "encoder": judge.encoder.name,
         "sight": asdict(judge.how),
         "settings": judge.settings.model_dump(),
@@ -117,7 +136,7 @@ def spot(
     )
     notes = [
         *truth.notes,
-        *_doubts(images, found.rows, alone=run is None and pool is None),
+        *_doubts(images, found.rows, alone),
         *_unlike(pairs),
         *([note] if note else []),
     ]
@@ -165,6 +184,17 @@ def _doubts(images: Images, rows: np.ndarray, alone: bool) -> list[str]:
     if ratios.max() > 1.5 * ratios.min():
         notes.append("The images differ in shape; each is squashed to the same square.")
     return notes
+
+
+def _met(met: Beside) -> list[str]:
+    """Which references could not be laid over their pictures."""
+    if not met.astray:
+        return []
+    some = ", ".join(met.astray[:3]) + ("…" if len(met.astray) > 3 else "")
+    return [
+        f"{counted(len(met.astray), 'reference')} could not be laid over their pictures ({some}): "
+        "what they show may differ as a whole."
+    ]
 
 
 def _unlike(pairs: Pairs) -> list[str]:
