@@ -53,7 +53,8 @@ class Spotted(Result):
         order = np.argsort(-verdict.scores, kind="stable")
         table = ranked(images, found, verdict, order)
         said = verdict.expected
-        headlines = sentences(table, measured, verdict, images.problems)
+        doubt = found.alike.doubt if found.alike else ""
+        headlines = sentences(table, measured, verdict, images.problems, doubt)
         labels = table.column("label").to_pylist() if "label" in table.column_names else []
         findings = {
             "source": images.name,
@@ -66,6 +67,7 @@ class Spotted(Result):
             "mask_threshold": verdict.ordinary.patch,
             "expected": said and round(said.number, 1),
             "expected_interval": said and said.interval,
+            "alike": found.alike and found.alike._asdict(),
             "heat": verdict.ordinary.heat,
             "measured": measured,
             **facts,
@@ -165,7 +167,11 @@ def ranked(images: Images, found: Found, verdict: Verdict, order: np.ndarray) ->
 
 
 def sentences(
-    table: pa.Table, measured: Measured, verdict: Verdict, problems: Sequence[Any]
+    table: pa.Table,
+    measured: Measured,
+    verdict: Verdict,
+    problems: Sequence[Any],
+    doubt: str = "",
 ) -> list[str]:
     """What was found, in a few lines."""
     scores, paths = table.column("score").to_numpy(), table.column("path").to_pylist()
@@ -176,7 +182,8 @@ def sentences(
         flagged = int(np.count_nonzero(table.column("flagged").to_numpy()))
         what = f"{flagged:,} stand out" if flagged else "nothing stands out"
         lines = [
-            f"{images}, {what}{_expected(verdict.expected, flagged)}",
+            f"{images}, {what}{_expected(verdict.expected, flagged)}"
+            + (f"; but {doubt}" if doubt else ""),
             f"first: {', '.join(paths[:3])}",
         ]
     for kind, values in measured.items():

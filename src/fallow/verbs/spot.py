@@ -25,6 +25,10 @@ from fallow.outcomes.spotted import Spotted, load_spotted
 from fallow.problems import SettingProblem, SourceProblem
 from fallow.report.spot import spot_page
 
+HELP = (
+    "What helps: a reference for each picture (reference=FOLDER), which is laid over it and "
+    "compared place by place; or a folder for each kind of thing, each spotted by itself."
+)
 FEW = 10  # below this many images, what stands out may be chance
 
 
@@ -137,6 +141,7 @@ def spot(
     notes = [
         *truth.notes,
         *_doubts(images, found.rows, alone),
+        *([HELP] if found.alike is not None and found.alike.doubt else []),
         *_unlike(pairs),
         *([note] if note else []),
     ]
@@ -148,7 +153,7 @@ def spot(
 
 def _judge(encoder: Any, given: Mapping[str, Any], images: Images) -> tuple[Judge, str]:
     """Who judges, and a note on its encoder."""
-    chosen, note = chosen_encoder(encoder or "tiny")  # lite was not better here, and flags more
+    chosen, note = chosen_encoder(encoder)
     settings = musc.Settings(**given)
     return musc.judge(chosen, suited_sight(chosen, settings, images), settings), note
 

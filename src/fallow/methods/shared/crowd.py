@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fallow.images import Images
+from fallow.methods.shared.alike import ASKED, alike
 from fallow.methods.shared.nearness import (
     counts,
     mean_distance,
@@ -29,6 +30,7 @@ from fallow.methods.shared.oddness import Bank, Found, Judge, Tell, together
 from fallow.problems import SourceProblem
 
 WIDTH = 64  # directions patches are compared in
+ASKABLE = 6  # pictures from which on it can be said whether they show the same thing
 FITTED = 20_000  # patches that say which directions are the main ones
 
 
@@ -89,7 +91,12 @@ class Crowd(Judge):
             raise SourceProblem(
                 f"only one image of {images.name} can be decoded: there is nothing to compare"
             )
-        own = Found(first[rows], self.scores(bank, None).numpy(), bank.vectors)
+        asked = (
+            alike(described([each[:ASKED] for each in bank.maps], 3), self.how.grid)
+            if len(rows) >= ASKABLE
+            else None
+        )
+        own = Found(first[rows], self.scores(bank, None).numpy(), bank.vectors, asked)
         rest = np.setdiff1d(np.arange(len(images)), first)
         if not len(rest):
             return own, bank

@@ -1,8 +1,8 @@
 """How many of some scores are odd, and which: a model of the ordinary ones, fitted without labels.
 
-Ordinary scores are the largest of many small ones and so follow Gumbel's law; odd ones lie around
-some place above them, wherever that is. For every share of odd ones both are fitted to all scores,
-and every share counts as much as it explains them.
+Ordinary scores, means of many patches, lie evenly around one place; odd ones around some place
+above it, wherever that is. For every share of odd ones both are fitted to all scores, and every
+share counts as much as it explains them.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-NOTHING = 0.5  # how likely it is beforehand that nothing is odd
+NOTHING = 0.3  # how likely it is beforehand that nothing is odd
 MOST = 0.5  # the largest share of odd ones: beyond it they are the ordinary ones
 WRONG = 0.15  # the share of flagged ones that may be ordinary, as the model sees it
-APART = 3.0  # spreads of the ordinary ones that lie at least between their middle and the odd ones'
-ROUNDS = 40
+APART = 2.0  # spreads of the ordinary ones that at least lie between their middle and the odd ones
+LEAST = 0.05  # of a spread, in quartile distances of all scores
+ROUNDS = 25
 FOLDS = 5
 SURE = 0.9  # of the interval
 
@@ -48,7 +49,7 @@ def expected(
     Each score is judged by a fit to others, so that none speaks for itself.
 
     >>> draw = np.random.default_rng(0)
-    >>> sound = draw.gumbel(1, 0.1, 80)
+    >>> sound = draw.normal(1, 0.1, 80)
     >>> found = expected(np.r_[sound, draw.normal(3, 0.4, 20)])
     >>> 18 <= found.number <= 22, found.interval[0] <= 20 <= found.interval[1]
     (True, True)
@@ -101,11 +102,9 @@ def fitted(values: np.ndarray, nothing: float, apart: float, known: Law | None =
     place = (np.arange(count) + 0.5) / count
     ordinary = np.where(place[None] <= 1 - shares[:, None], 1.0, 0.02)  # P N
     for _ in range(ROUNDS):
-        middle, spread = gumbel(ordered, ordinary)
-        odd = 1 - ordinary + 1e-9
-        beyond = odd @ ordered / odd.sum(1)
+        middle, spread = middle_of(ordered, ordinary)
+        beyond, reach = middle_of(ordered, 1 - ordinary)
         beyond = np.maximum(beyond, middle + apart * spread)
-        reach = np.sqrt((odd * (ordered - beyond[:, None]) ** 2).sum(1) / odd.sum(1))
         # a single score has no spread of its own: the ordinary ones' is the least
         law = Law(shares, np.ones(len(shares)), middle, spread, beyond, np.maximum(reach, spread))
         common, rare = densities(law, ordered)
@@ -118,28 +117,27 @@ def fitted(values: np.ndarray, nothing: float, apart: float, known: Law | None =
     return law._replace(weight=weight / weight.sum())
 
 
-def gumbel(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Middle and spread of Gumbel's law that explain weighted values best.  N, P N -> P, P"""
-    total = weights.sum(1)
+def middle_of(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and spread of weighted values, never quite nothing.  N, P N -> P, P"""
+    total = np.maximum(weights.sum(1), 1e-9)
     mean = weights @ values / total
-    spread = np.sqrt(np.maximum(weights @ values**2 / total - mean**2, 1e-12)) * 0.78
-    low = float(values.min())
-    for _ in range(8):
-        decline = weights * np.exp(-(values - low)[None] / spread[:, None])
-        step = mean - (decline @ values) / decline.sum(1)
-        spread = np.maximum(0.5 * (spread + step), 1e-3)
-    decline = weights * np.exp(-(values - low)[None] / spread[:, None])
-    return low - spread * np.log(decline.sum(1) / total), spread
+    square = (weights * (values - mean[:, None]) ** 2).sum(1) / total
+    return mean, np.sqrt(np.maximum(square, LEAST**2))
 
 
 def densities(law: Law, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of ordinary and of odd ones, with the share they have.  P N each"""
     middle, spread, beyond, reach = (each[:, None] for each in law[2:])
-    away = (values[None] - middle) / spread
-    common = np.exp(np.minimum(-away - np.exp(np.minimum(-away, 30)), 0)) / spread
-    rare = np.exp(-(((values[None] - beyond) / reach) ** 2) / 2) / (reach * np.sqrt(2 * np.pi))
-    rare = np.where(away > 0, rare, 0.0)
+    common, rare = bell(values, middle, spread), bell(values, beyond, reach)
+    # below the ordinary ones' middle nothing is odd, however wide the odd ones spread
+    rare = np.where(values > middle, rare, 0.0)
     return (1 - law.share)[:, None] * common, law.share[:, None] * rare
+
+
+def bell(values: np.ndarray, middle: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """The normal law's density."""
+    away = (values - middle) / spread
+    return np.exp(-(away**2) / 2) / (spread * np.sqrt(2 * np.pi))  # type: ignore[no-any-return]
 
 
 def likely(law: Law, values: np.ndarray) -> np.ndarray:

@@ -15,12 +15,16 @@ from torch import Tensor
 
 from fallow.device import fast_bf16
 from fallow.encoders import Encoder
+from fallow.encoders.lite import Lite
 from fallow.encoders.maps import Sight, look, sight
 from fallow.images import Images
+from fallow.methods.shared.alike import Alike
 from fallow.methods.shared.expected import Expected, expected
 from fallow.problems import SettingProblem, SourceProblem
 
 AT_ONCE = 64  # new images scored against a bank before the next are read
+# the stage of lite at stride 16 on a finer grid: chosen on industrial sets, see claims/musc.py
+LITE: dict[str, Any] = {"layers": (2,), "side": 24}
 ENOUGH = 5  # known-good images, from which on their own scores say where good ends
 
 Tell = Callable[[str], None]
@@ -64,6 +68,7 @@ class Found(NamedTuple):
     rows: np.ndarray
     patches: np.ndarray  # N h w
     vectors: Tensor  # N D
+    alike: Alike | None = None  # whether they show the same thing, where that was asked
 
 
 class Ordinary(NamedTuple):
@@ -211,6 +216,8 @@ def suited_sight(encoder: Encoder, settings: Any, images: Images) -> Sight:
     if not hasattr(encoder, "look"):
         raise SettingProblem("spot needs an encoder with patch features: use one of fallow.encoder")
     said = {name: getattr(settings, name) for name in ("size", "layers", "norm", "side")}
+    if isinstance(encoder.network, Lite):
+        said = {name: LITE.get(name) if value is None else value for name, value in said.items()}
     if settings.tiles != "auto":
         return sight(encoder, **said, tiles=settings.tiles)
     size = sight(encoder, **said).size
@@ -281,5 +288,5 @@ def ordinary(patches: np.ndarray, scores: np.ndarray, threshold: float) -> Ordin
 
 def together(done: Sequence[Found]) -> Found:
     """Parts as one."""
-    rows, patches, vectors = zip(*done, strict=True)
-    return Found(np.concatenate(rows), np.concatenate(patches), torch.cat(vectors))
+    rows, patches, vectors, asked = zip(*done, strict=True)
+    return Found(np.concatenate(rows), np.concatenate(patches), torch.cat(vectors), asked[0])

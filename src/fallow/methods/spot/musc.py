@@ -65,7 +65,7 @@ class Settings(BaseModel):
     )
     width: int = Field(WIDTH, ge=1, description="quick: directions patches are compared in")
     degrees: tuple[int, ...] = Field(
-        (1, 3), min_length=1, description="sides of the neighbourhoods, odd; their mean counts"
+        (3,), min_length=1, description="sides of the neighbourhoods, odd; their mean counts"
     )
     interval: tuple[float, float] = Field(
         LOWEST, description="which other images count, nearest first: shares, or counts from 1 up"
