@@ -21,7 +21,7 @@ from fallow.methods.shared.expected import Expected, cut, expected
 from fallow.methods.shared.oddness import robust_threshold
 
 SHARES = (0.0, 0.02, 0.05, 0.1, 0.25)
-CONSTANTS = tuple(product((1.5, 2.0, 3.0), (0.3, 0.6), (0.1, 0.15, 0.2, 0.25, 0.35)))
+CONSTANTS = tuple(product((1.5, 2.0, 3.0), (0.3, 0.6), (0.1, 0.15, 0.2)))
 PRECISION, RECALL = 0.8, 0.5
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 
