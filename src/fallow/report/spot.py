@@ -28,7 +28,8 @@ def spot_page(found: Mapping[str, Any]) -> str:
     """One run of `spot` as one HTML text.
 
     `found` may hold: source, created, images, flagged, threshold, heat (low, high), headlines,
-    notes [sentence], items [{path, score, odd (1, 0, -1), label}] from the oddest on, pictures
+    expected_interval (low, high), notes [sentence],
+    items [{path, score, odd (1, 0, -1), label}] from the oddest on, pictures
     (count, side) -> pairs of JPEG bytes, measured {what: {measure: value}}, settings, sight.
 
     >>> page = spot_page({"items": [{"path": "a<b.jpg", "score": 0.5, "odd": -1, "label": ""}]})
@@ -43,7 +44,9 @@ def spot_page(found: Mapping[str, Any]) -> str:
         subtitle=subtitle(about, "created", "encoder", "others"),
         scripts=["spot.js"],
     )
-    numbers = {"images": len(items), "stand_out": int(found.get("flagged", 0))}
+    numbers: dict[str, object] = {"images": len(items), "stand_out": int(found.get("flagged", 0))}
+    if bounds := found.get("expected_interval"):
+        numbers["odd ones expected"] = f"{bounds[0]:,} to {bounds[1]:,}"
     page.lead(opening(numbers, found.get("headlines", [])[:1], found.get("notes") or []))
     threshold = float(found.get("threshold", 0.0))
     low, high = found.get("heat", (0.0, 1.0))
