@@ -1,4 +1,4 @@
-"""python -m recipes.judgement.spot --data FOLDER --cache FOLDER: where spot's ordinary scores end.
+"""python -m recipes.judgement.spot --data FOLDER --scores FILE: where spot's ordinary scores end.
 
 Every set is scored once by `spot` with lite, a quarter of its pictures odd; problems with fewer odd
 ones leave some of them out. The constants of `methods.shared.expected` that serve the other sets
@@ -17,8 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from benchmarks.record import Line, line, write, write_json
 
+import fallow
 from fallow.methods.shared.expected import Expected, cut, expected
-from fallow.methods.shared.oddness import robust_threshold
+from fallow.methods.shared.oddness import robust_threshold, suited_sight
+from fallow.methods.spot.musc import Settings, judge
+from recipes.judgement.odd import ODD_SETS
 
 SHARES = (0.0, 0.02, 0.05, 0.1, 0.25)
 CONSTANTS = tuple(product((1.5, 2.0, 3.0), (0.3, 0.6), (0.1, 0.15, 0.2)))
@@ -157,12 +160,30 @@ def lines(found: dict[str, Any]) -> list[Line]:
     return rows
 
 
+def scored(data: Path, encoder: str = "lite") -> dict[str, dict[str, list[float]]]:
+    """Image scores of every set, as `spot` gives them when nothing else is said."""
+    found = {}
+    chosen, settings = fallow.encoder(encoder), Settings()
+    for name, make in ODD_SETS.items():
+        pictures, odd = make(data)
+        images = fallow.images.open(pictures)
+        judging = judge(chosen, suited_sight(chosen, settings, images), settings)
+        seen, _ = judging.among(images, 0, lambda _: None)
+        scores, truth = judging.image_scores(seen.patches), odd[seen.rows]
+        found[name] = {"good": scores[~truth].tolist(), "odd": scores[truth].tolist()}
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--scores", type=Path, required=True,
-                        help="JSON: set -> good, odd: image scores of spot")  # fmt: skip
-    scored = json.loads(parser.parse_args().scores.read_text())
-    found = judged(list(problems(scored)))
+                        help="JSON of image scores, made where it is missing")  # fmt: skip
+    asked = parser.parse_args()
+    if not asked.scores.is_file():
+        write_json(asked.scores, scored(asked.data))
+    given = json.loads(asked.scores.read_text())
+    found = judged(list(problems(given)))
     plain = {
         "constants": dict(zip(("apart", "nothing", "wrong"), found["constants"], strict=True)),
         "sets": {
@@ -170,7 +191,7 @@ def main() -> None:
                    for key, value in one.items()}
             for name, one in found["sets"].items()
         },
-        "scores": scored,
+        "scores": given,
     }  # fmt: skip
     write_json(RESULTS / "judgement_spot.json", plain)
     write("judgement_spot", lines(found))
