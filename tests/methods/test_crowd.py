@@ -61,7 +61,7 @@ def test_the_work_grows_with_the_pictures_once_there_are_enough(monkeypatch):
 
 
 def test_no_picture_is_compared_with_itself():
-    quick, _ = judges(degrees=(1,), references=None)
+    quick, _ = judges(degrees=(1,), references=None, interval=(0, 1))
     bank = seen(6)
     assert float(quick.scores(bank, None).min()) > 0.01
     assert float(quick.scores(bank, bank).max()) < 0.5  # asked as new ones they find themselves
