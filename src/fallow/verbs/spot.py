@@ -149,7 +149,7 @@ def spot(
 
 def _judge(encoder: Any, given: Mapping[str, Any], images: Images) -> tuple[Judge, str]:
     """Who judges, and a note on its encoder."""
-    chosen, note = chosen_encoder(encoder)
+    chosen, note = chosen_encoder(encoder or "tiny")  # lite is no better over all (claims/musc.py)
     settings = musc.Settings(**given)
     return musc.judge(chosen, suited_sight(chosen, settings, images), settings), note
 

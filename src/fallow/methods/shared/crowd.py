@@ -31,6 +31,7 @@ from fallow.problems import SourceProblem
 
 WIDTH = 64  # directions patches are compared in
 ASKABLE = 6  # pictures from which on it can be said whether they show the same thing
+COARSE = 16
 FITTED = 20_000  # patches that say which directions are the main ones
 
 
@@ -62,6 +63,12 @@ def main_directions(features: Tensor, width: int) -> Tensor:
     return torch.linalg.eigh(some.T @ some).eigenvectors[:, -width:].flip(1).float().contiguous()
 
 
+def _coarse(maps: Tensor) -> Tensor:
+    """Maps of at most COARSE places a side: whether pictures show one thing is no fine question."""
+    sides = [min(side, COARSE) for side in maps.shape[1:3]]
+    return F.adaptive_avg_pool2d(maps.permute(0, 3, 1, 2).float(), sides).permute(0, 2, 3, 1)
+
+
 @dataclass(frozen=True)
 class Kind:
     """The pictures of a bank at one degree, ready to be compared with."""
@@ -91,11 +98,10 @@ class Crowd(Judge):
             raise SourceProblem(
                 f"only one image of {images.name} can be decoded: there is nothing to compare"
             )
-        asked = (
-            alike(described([each[:ASKED] for each in bank.maps], 3), self.how.grid)
-            if len(rows) >= ASKABLE
-            else None
-        )
+        asked = None
+        if len(rows) >= ASKABLE:
+            coarse = [_coarse(each[:ASKED]) for each in bank.maps]
+            asked = alike(described(coarse, 3), (coarse[0].shape[1], coarse[0].shape[2]))
         own = Found(first[rows], self.scores(bank, None).numpy(), bank.vectors, asked)
         rest = np.setdiff1d(np.arange(len(images)), first)
         if not len(rest):
