@@ -109,7 +109,7 @@ def slider(items: Sequence[Mapping[str, Any]], threshold: float) -> Html:
     """The scores as a histogram with the threshold below it."""
     scores = np.array([float(item["score"]) for item in items])
     odd = np.array([int(item.get("odd", -1)) for item in items])
-    low, high = float(scores.min()), float(scores.max())
+    low, high = float(scores.min()), max(float(scores.max()), threshold)  # within its reach
     if high <= low:
         low, high = low - 0.5, high + 0.5
     bins = ((scores - low) / (high - low) * BARS).astype(int).clip(0, BARS - 1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 ASKED = 16  # pictures that are compared with each other, at most
-# chosen on twelve sets of one thing and five of many: lite's stage at stride 16, 3 x 3 places
+# chosen on twelve sets of one thing and five of many with lite, seven and five with tiny
 STRANGE = 1.1  # other pictures hold worse likenesses than the picture itself, from here on
 ELSEWHERE = 0.82  # at the same place the others are nearly as unlike as any place is
 REPEATED = 0.93  # other pictures hold clearly better likenesses than the picture itself
@@ -29,12 +29,14 @@ class Alike(NamedTuple):
         >>> Alike(0.9, 0.6).doubt
         ''
         """
+        if self.place <= ELSEWHERE:
+            return ""
         if self.others > STRANGE:
             return (
                 "these do not look like pictures of one thing: what one shows is found "
                 f"{self.others - 1:.0%} worse in the others than in itself"
             )
-        if self.place > ELSEWHERE and self.others < REPEATED:
+        if self.others < REPEATED:
             return (
                 "these look like different sections of one thing: the same parts, "
                 "but never at the same place"
