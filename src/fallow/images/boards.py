@@ -112,10 +112,8 @@ def faulty(
     draw = ImageDraw.Draw(made)
     left, top, right, bottom = box
     inset = (right - left) // 5
-    x, y = (
-        random.integers(left + inset, right - inset),
-        random.integers(top + inset, bottom - inset),
-    )
+    x = int(random.integers(left + inset, right - inset))
+    y = int(random.integers(top + inset, bottom - inset))
     if kind == "short":
         draw.line((x, y, x + STEP, y + int(random.integers(-6, 7))), fill=GOLD, width=5)
     elif kind == "missing":
