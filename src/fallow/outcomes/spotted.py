@@ -231,8 +231,9 @@ def load_spotted(folder: str | os.PathLike[str]) -> SpotRun:
             for name, value in about["sight"].items()
         }
         how, settings, name = Sight(**seen), Settings(**about["settings"]), about["encoder"]
-        ends = (float(about[f"{what}_threshold"]) for what in ("ordinary", "mask"))
-        ordinary = Ordinary(*ends, tuple(about["heat"]))
+        low, high = (float(bound) for bound in about["heat"])
+        image, patch = (float(about[f"{of}_threshold"]) for of in ("ordinary", "mask"))
+        ordinary = Ordinary(image, patch, (low, high))
         bank = Bank.of(tensors)
     except (ValueError, KeyError, TypeError) as error:
         raise SourceProblem(f"the run in {place} cannot be used: {error}") from error

@@ -65,7 +65,7 @@ def main_directions(features: Tensor, width: int) -> Tensor:
 
 def _coarse(maps: Tensor) -> Tensor:
     """Maps of at most COARSE places a side: whether pictures show one thing is no fine question."""
-    sides = [min(side, COARSE) for side in maps.shape[1:3]]
+    sides = (min(maps.shape[1], COARSE), min(maps.shape[2], COARSE))
     return F.adaptive_avg_pool2d(maps.permute(0, 3, 1, 2).float(), sides).permute(0, 2, 3, 1)
 
 
