@@ -82,7 +82,7 @@ def test_a_folder_and_a_two_column_csv(run):
     assert 'class="cell"' in page
 
 
-def test_the_range_is_said_and_the_paper_stays(run):
+def test_the_range_is_said_and_the_mixture_stays(run):
     result, place, _ = run
     low, high = result.interval
     assert (
@@ -91,9 +91,11 @@ def test_the_range_is_said_and_the_paper_stays(run):
     )
     page = (place / "run" / "report.html").read_text()
     assert "held it eight times of ten" in page
-    paper = discover(place / "pictures", labels=place / "some.csv", preset="paper")
-    assert len(paper.findings["starts"]) > 1
-    assert not paper.findings["counted"]
+    mixed = discover(
+        place / "pictures", labels=place / "some.csv", settings={"counted": "by mixture"}
+    )
+    assert len(mixed.findings["starts"]) > 1
+    assert not mixed.findings["counted"]
 
 
 def test_two_images_a_class(tmp_path):
