@@ -13,7 +13,7 @@ from fallow.vectors.space import Neighbours, neighbours, squared, unit
 NEIGHBOURS = 15  # of each row in the graph
 # Of moving rows towards their neighbours. Told the number, 2 and 5 agree with classes equally well
 # on up to 3,000 rows of 17 sets; recipes.judgement.groups, on 400 rows of each, prefers 2.
-ROUNDS = 5
+ROUNDS = 2
 MOST = 3000  # rows the hierarchy is made of; the others join the group of their neighbours
 FINEST = 250  # groups at most
 WIDE = 4.0  # a finest cut so many times the coarse one is given a level between
