@@ -107,7 +107,7 @@ class PointStream(nn.Module):
             layers = [*_seen(1, width, 0)]
             self.mix: nn.Module | None = nn.Linear(width + 2, width)
         else:
-            layers = [*_seen(colours, width // 2, 1), *_seen(width // 2, width, 1)]
+            layers = [*_seen(colours, width // 2, 1), *_seen(width // 2, width, 0)]
             self.mix = None
         self.patch = nn.Sequential(*layers)
         self.blocks = nn.ModuleList([GraphBlock(width) for _ in range(blocks)])
@@ -250,7 +250,7 @@ class LinearAttention(nn.Module):
         return q.softmax(3) @ told * q.shape[3] ** -0.5
 
     def _near(self, q: Tensor, k: Tensor, v: Tensor, there: Tensor) -> Tensor:
-        batch, heads, size, wide = q.shape
+        heads, size, wide = q.shape[1:]
         if not heads:
             return q
         window = self.window

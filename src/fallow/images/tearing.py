@@ -302,8 +302,10 @@ def turned(piece: Piece, angle: float) -> Piece:
     back = turn.T[::-1, ::-1]  # from (row, column) in the result to the source
     shift = (low @ turn)[::-1]
     shape = (int(size[1]), int(size[0]))
-    far = ndimage.affine_transform(piece.mask.astype(np.float32), back, shift, shape, order=1)
-    mask = far >= 0.5
+    # framed, for half a pixel beyond the edge still belongs to the pixel at it
+    framed = np.pad(piece.mask.astype(np.float32), 1)
+    far = ndimage.affine_transform(framed, back, shift + 1, shape, order=1)
+    mask = far >= 0.5 - 1e-6
     pixels = np.stack(
         [
             ndimage.affine_transform(channel, back, shift, shape, order=1, mode="nearest")

@@ -58,7 +58,7 @@ def focal_correspondence(
     ... )
     >>> round(float(loss), 4), round(float(right), 6)
     (0.5415, 0.001489)
-    """  # noqa: E501
+    """
     apart = ~true if padding is None else ~true & ~padding
     of_true = -alpha * (1 - sure) ** gamma * (sure + TINY).log()
     of_others = -(1 - alpha) * sure**gamma * (1 - sure + TINY).log()

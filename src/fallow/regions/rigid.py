@@ -133,8 +133,10 @@ def agreed(
         )
         fit = (own <= how.near).all(1)
         good = np.flatnonzero(fit & ((away < how.near).sum(1) > how.agreeing))
-        for k in good[: how.enough - len(strict)]:
-            strict.append(_judged(maps[k], own[k], source, tree, how, True))
+        strict += [
+            _judged(maps[k], own[k], source, tree, how, True)
+            for k in good[: how.enough - len(strict)]
+        ]
         if not strict:
             # the pairs of a sample that does not fit say little: the most agreed on is judged
             rest = np.flatnonzero(~fit)
@@ -165,7 +167,7 @@ def contacts(
     ... )
     >>> one.tolist(), other.tolist()
     ([0], [0])
-    """  # noqa: E501
+    """
     distances, nearest = cKDTree(target).query(moved(source, map))
     near = np.flatnonzero(distances < reach)
     return near, nearest[near]

@@ -239,7 +239,8 @@ class Session:
         """Forward, backward, step; what to log and a warning if one is due."""
         settings = self.method.settings
         for group in self.optimiser.param_groups:
-            group["lr"] = rate(settings, self.method.phase(now.progress)) * group.get("rate_scale", 1.0)
+            learning = rate(settings, self.method.phase(now.progress))
+            group["lr"] = learning * group.get("rate_scale", 1.0)
             if group.get("adapt", True):  # biases and norms stay without
                 group["weight_decay"] = decay(settings, now.progress)
         start = time.perf_counter()

@@ -8,7 +8,7 @@ whole piece learns to find its neighbours among all others.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from fallow.encoders import Encoder
     from fallow.images import Images, Pack
 
-ANTIDIAGONAL = np.fliplr(np.eye(3, dtype=bool))  # how two outlines run along each other
 TEMPERATURE = 8.0  # of points: the root of their 64 features
 TOGETHER = 16  # pieces looked at in one go
 
@@ -123,8 +122,6 @@ class PairingNet(Method):
         self.register_buffer("stage", torch.zeros((), dtype=torch.long))
 
     def recipe(self) -> Recipe:
-        from dataclasses import replace
-
         return replace(identity(8), side=self.settings.size)  # the views are not looked at
 
     @property
@@ -256,7 +253,7 @@ def load_matcher(folder: Any) -> Matcher:
             module.load_state_dict(mine)
     except FileNotFoundError as error:
         raise SourceProblem(
-            f"{place} is not a finished run of match on pieces: it needs {Path(error.filename).name}"
+            f"{place} is not a run of match on pieces: {Path(error.filename).name} is missing"
         ) from None
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]

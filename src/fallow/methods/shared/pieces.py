@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from fallow.images.tearing import Piece, Tear, between, on_ground, torn_further,
 from fallow.regions.contours import NoOutline, line_patches, outline, patches
 from fallow.regions.rigid import contacts
 
+FEWEST = 17  # points: a point and those it is linked with, eight before and eight after
 FILLS = {"line": 0, "filled": 1, "both": 2}
 
 
@@ -51,6 +53,11 @@ def seen(piece: Piece, how: Look) -> Outline:
     points = outline(piece.mask)
     size = piece.mask.shape
     kept = points[:: how.stride]
+    if len(kept) < FEWEST:
+        raise NoOutline(
+            f"the outline of the piece has {len(kept)} points and {FEWEST} are the least: "
+            "give a larger picture of it"
+        )
     drawn = line_patches(points, size, how.width, fill=FILLS[how.line])[:: how.stride]
     around = patches(on_ground(piece), kept, how.width)
     return Outline(kept, drawn, np.ascontiguousarray(around.transpose(0, 3, 1, 2)))
@@ -119,11 +126,9 @@ def torn_up(
     kept: list[Piece] = []
     outlines: list[Outline] = []
     for one in pieces:
-        try:
+        with suppress(NoOutline):  # a sliver
             outlines.append(seen(one, how))
             kept.append(one)
-        except NoOutline:
-            continue  # a sliver
     reach = 2.0 + how.stride / 2
     pairs = []
     for source in range(len(kept)):
