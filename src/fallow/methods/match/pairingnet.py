@@ -7,7 +7,7 @@ whole piece learns to find its neighbours among all others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -152,12 +152,12 @@ class PairingNet(Method):
         ]
         self.typical.fill_(float(np.median(some)) if some else 0.0)
 
-    def phase(self, progress: float) -> float:
+    def rate(self, now: Now, planned: Callable[[float], float]) -> float:
         """The learning rate falls once for points and once for pieces."""
         first = self.settings.first
-        if progress < first or first == 1:
-            return progress / first
-        return (progress - first) / (1 - first)
+        if now.progress < first:
+            return planned(now.progress / first)
+        return planned((now.progress - first) / (1 - first))
 
     def begin_step(self, now: Now) -> None:
         if now.progress >= self.settings.first and not self.stage:
