@@ -19,6 +19,8 @@ from torch.nn import functional as F
 
 from fallow.encoders.drawer import VGG, SketchGenerator, drawn_by_chance, likeliest
 from fallow.images.sketches import (
+    HIGH,
+    LOW,
     SIDE,
     in_frame,
     of_strokes,
@@ -26,6 +28,7 @@ from fallow.images.sketches import (
     rasters,
     simplified,
     stretched,
+    strokes_of,
     to_delta,
     to_five,
 )
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
 STROKES = "strokes"  # column of Images: lists of strokes, each a list of points
 FRAMES = {"whole": in_frame, "stretched": stretched}
 TOLERANCE = 3.0  # of 256 pixels: how far a simplified stroke may lie from what was drawn
+COARSEST = 8.0  # before a sketch of too many points loses strokes
 
 
 def divergence_weight(step: int) -> float:
@@ -196,15 +200,13 @@ class FGSBIR(Method):
     def beside(self, name: str, images: Images, pack: Pack, seed: int) -> Beside | None:
         if name != "labelled":
             return None
-        cells = images.table.column(STROKES)
-        self._known = [
-            steps_of(read_cell(cells[int(row)].as_py()), self.settings.points)
-            for row in pack.rows.tolist()
-        ]
-        fives = torch.from_numpy(
-            np.stack([to_five(one, self.settings.points) for one in self._known])
-        )
-        return lambda rows, epoch: {"five": fives[rows].float()}
+        s, cells = self.settings, images.table.column(STROKES)
+        drawn = [read_cell(cells[row].as_py()) for row in pack.rows.tolist()]
+        self._known = [steps_of(one, s.points) for one in drawn]
+        fives = np.stack([to_five(one, s.points) for one in self._known]).astype(np.float32)
+        pixels = np.stack([sketch_pixels(one, s.frame, s.size) for one in drawn])
+        held = {"five": torch.from_numpy(fives), "sketch": torch.from_numpy(pixels)}
+        return lambda rows, epoch: {name: value[rows] for name, value in held.items()}
 
     def rate(self, now: Now, planned: Callable[[float], float]) -> float:
         """Each stage begins the schedule again; beside finding, the generator goes slowly."""
@@ -246,7 +248,7 @@ class FGSBIR(Method):
             loss, reward = self.rewarded(torch.cat([photo, bare.views[0]]))
             total = self.like_people(photo, five, now) + self.settings.reward * loss
             return Loss(total, {"reward": reward})
-        sketch = self.pixels(five)
+        sketch = flipped(known.beside["sketch"].float(), known.geometry[0])
         ours, theirs = self.places(photo), self.places(self.as_picture(sketch))
         found = triplet(theirs, ours, other(ours), self.settings.margin)
         if not self.taught:
@@ -414,6 +416,12 @@ def mirrored(five: Tensor, geometry: Tensor) -> Tensor:
     return torch.cat([across, five[..., 1:]], -1)
 
 
+def flipped(pictures: Tensor, geometry: Tensor) -> Tensor:
+    """Pictures (B ... W) turned left to right where their photo's view (B 2 3) is."""
+    around = (geometry[:, 0, 0] < 0).view(-1, *[1] * (pictures.ndim - 1))
+    return torch.where(around, pictures.flip(-1), pictures)
+
+
 def black_on_white(sketch: Tensor, encoder: Encoder) -> Tensor:
     """Sketches in pixels (B S S, 1 on 0) as an encoder's input."""
     mean, std = (
@@ -428,30 +436,35 @@ def read_cell(cell: Sequence[Sequence[Sequence[float]]]) -> list[np.ndarray]:
 
 
 def steps_of(strokes: Sequence[np.ndarray], most: int) -> np.ndarray:
-    """Strokes as at most so many steps of a picture of 256 pixels: simplified until they fit.
+    """Strokes as at most so many steps of a picture of 256 pixels.
 
-    The published code drops longer sketches; here they lose detail and are kept. n 3
+    The published code drops longer sketches; here they lose detail until they fit, first bends,
+    then their shortest strokes.  n 3
 
     >>> circle = np.stack([np.cos(np.linspace(0, 6, 90)), np.sin(np.linspace(0, 6, 90))], 1)
     >>> len(steps_of([circle], 8)) <= 8
     True
     """
-    whole = of_strokes(strokes)
-    framed = in_frame(whole[:, :2], 0, SIDE - 1).astype(float)
-    ends = np.flatnonzero(whole[:, 2]) + 1
-    parts = [part for part in np.split(framed, ends) if len(part)]
-    tolerance = TOLERANCE
+    parts, tolerance = framed(strokes), TOLERANCE
     while True:
         thin = of_strokes([simplified(part, tolerance) for part in parts])
         if len(thin) - 1 <= most:
             break
-        tolerance *= 1.3
-        if tolerance > SIDE:  # more strokes than points: the longest are the sketch
-            parts = sorted(parts, key=lambda part: -len(part))[: max(1, most // 2)]
-            tolerance = TOLERANCE
+        if tolerance < COARSEST or len(parts) == 1:
+            tolerance *= 1.3
+        else:
+            lengths = [np.linalg.norm(np.diff(part, axis=0), axis=1).sum() for part in parts]
+            del parts[int(np.argmin(lengths))]
     if len(thin) < 2:  # a single dot: a step of nothing is still a step
         thin = np.concatenate([thin * [1, 1, 0], thin])
     return to_delta(thin)
+
+
+def framed(strokes: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Strokes in a picture of 256 pixels, as large as they fit."""
+    whole = of_strokes(strokes)
+    points = in_frame(whole[:, :2], 0, SIDE - 1).astype(float)
+    return strokes_of(np.concatenate([points, whole[:, 2:]], 1))
 
 
 def spread_of(sketches: Sequence[np.ndarray]) -> float:
@@ -464,8 +477,14 @@ def spread_of(sketches: Sequence[np.ndarray]) -> float:
     return deviation if deviation > 0 else 1.0
 
 
-def sketch_pixels(strokes: Sequence[np.ndarray], settings: Any) -> np.ndarray:
-    """A drawn sketch as the networks were shown sketches.  S S"""
-    delta = steps_of(strokes, settings.points)
-    five = to_five(delta, settings.points)
-    return rasters([placed(five, FRAMES[settings.frame], settings.size)], settings.size)[0]
+def sketch_pixels(strokes: Sequence[np.ndarray], frame: str, side: int) -> np.ndarray:
+    """A person's sketch in pixels, with all its detail.  S S
+
+    >>> sketch_pixels([np.array([[0, 0], [4, 2]])], "whole", 32).shape
+    (32, 32)
+    """
+    fine = of_strokes([simplified(part, TOLERANCE) for part in framed(strokes)])
+    scale = side / SIDE
+    points = FRAMES[frame](fine[:, :2], LOW * scale, HIGH * scale)
+    placed_ones = strokes_of(np.concatenate([points, fine[:, 2:].astype(np.int64)], 1))
+    return rasters([placed_ones], side)[0]
