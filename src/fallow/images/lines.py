@@ -9,7 +9,7 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True)
-def _line(plane, x0, y0, x1, y1, value):
+def _line(plane: np.ndarray, x0: int, y0: int, x1: int, y1: int, value: int) -> None:
     """Bresenham's line, both ends included; what lies outside the plane is not drawn."""
     across, down = abs(x1 - x0), abs(y1 - y0)
     right = 1 if x1 > x0 else -1
@@ -33,7 +33,9 @@ def _line(plane, x0, y0, x1, y1, value):
 
 
 @njit(cache=True, nogil=True)
-def _polylines(planes, points, starts, owners, value):
+def _polylines(
+    planes: np.ndarray, points: np.ndarray, starts: np.ndarray, owners: np.ndarray, value: int
+) -> None:
     for k in range(len(starts) - 1):
         first, last = starts[k], starts[k + 1]
         plane = planes[owners[k]]

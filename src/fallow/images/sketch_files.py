@@ -309,7 +309,7 @@ def _between(grey: np.ndarray) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _thinned(plane):
+def _thinned(plane: np.ndarray) -> np.ndarray:
     """Zhang and Suen: marks worn down from both sides until lines are one pixel wide."""
     rows = np.array([-1, -1, 0, 1, 1, 1, 0, -1])
     columns = np.array([0, 1, 1, 1, 0, -1, -1, -1])

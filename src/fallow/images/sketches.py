@@ -7,7 +7,7 @@ then whether the pen goes on, is lifted, or is done; filled up to a length with 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numba import njit
@@ -15,6 +15,7 @@ from numba import njit
 from fallow.images.lines import drawn, thickened
 from fallow.problems import SourceProblem
 
+Frame = Callable[[np.ndarray, float, float], np.ndarray]  # points n 2, low, high
 SIDE = 256  # pixels of a picture of a sketch
 LOW, HIGH = 30, 225  # where in it the sketch begins and ends
 
@@ -100,7 +101,7 @@ def of_strokes(strokes: Sequence[np.ndarray]) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _keep(points, tolerance):
+def _keep(points: np.ndarray, tolerance: float) -> np.ndarray:
     """Ramer, Douglas and Peucker: which points a line may not lose.  n bool"""
     count = len(points)
     kept = np.zeros(count, np.bool_)
@@ -192,7 +193,7 @@ def rasters_of_five(five: np.ndarray, side: int = SIDE) -> np.ndarray:
     return rasters([placed(one, stretched, side) for one in five], side)
 
 
-def placed(five: np.ndarray, frame=stretched, side: int = SIDE) -> list[np.ndarray]:  # type: ignore[no-untyped-def]
+def placed(five: np.ndarray, frame: Frame = stretched, side: int = SIDE) -> list[np.ndarray]:
     """The strokes of one sketch of steps, put into a frame of a picture of that side."""
     absolute = to_absolute(to_three(five))
     scale = side / SIDE

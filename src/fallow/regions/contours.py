@@ -19,7 +19,7 @@ class NoOutline(SourceProblem):
 
 
 @njit(cache=True, nogil=True)
-def _trace(mask, row, column):
+def _trace(mask: np.ndarray, row: int, column: int) -> np.ndarray:
     """The outer border of the part that begins at a first pixel in reading order.  n 2"""
     # neighbours clockwise on the screen from the left one on
     rows = np.array([0, -1, -1, -1, 0, 1, 1, 1])

@@ -55,8 +55,7 @@ def _standing_out(pixels: np.ndarray) -> list[Piece]:
             "its rim is not one plain colour: lay the pieces on a plain ground and leave some of "
             "it around them, or cut the ground away"
         )
-    level = max(PLAIN, 1.5 * float(np.quantile(apart[inner], 0.99)))
-    mask = ndimage.binary_fill_holes(ndimage.binary_opening(apart > level, np.ones((3, 3))))
+    mask = ndimage.binary_fill_holes(ndimage.binary_opening(apart > PLAIN, np.ones((3, 3))))
     parts, count = ndimage.label(mask, np.ones((3, 3)))
     sizes = np.bincount(parts.ravel(), minlength=2)[1:]
     if not count or sizes.max() < SMALLEST:

@@ -305,7 +305,8 @@ def _pull(
     there = moved(shapes[b].outline[theirs], places[b])
     away = (there - here).reshape(-1)  # 2m
     weight = np.repeat(1 / np.maximum(1.0, np.linalg.norm(there - here, axis=1)), 2)
-    columns, blocks = [], []
+    columns: list[int] = []
+    blocks = []
     for k, points, sign in ((a, here, 1.0), (b, there, -1.0)):
         if k in free:
             arm = points - moved(shapes[k].outline, places[k]).mean(0)
