@@ -67,9 +67,11 @@ def distances_like_teacher(
     >>> float(distances_like_teacher((rows, rows), (rows, rows)))
     0.0
     """
-    ours = F.pairwise_distance(*(at_least_float32(x) for x in student))
-    theirs = F.pairwise_distance(*(at_least_float32(x) for x in teacher)).detach()
-    return (ours - theirs).square().mean()
+    ours, theirs = (
+        F.pairwise_distance(at_least_float32(one), at_least_float32(other))
+        for one, other in (student, teacher)
+    )
+    return (ours - theirs.detach()).square().mean()
 
 
 def distances(one: Tensor, other: Tensor) -> Tensor:

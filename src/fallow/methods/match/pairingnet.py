@@ -204,8 +204,10 @@ class PairingNet(Method):
         return Loss(loss + s.own * sum(alone), {"found": loss.detach()}, embedding=one)
 
     def _both(self, held: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        flat = [held[name].flatten(0, 1) for name in ("points", "lines", "colours", "lengths")]
-        return self.network.both(*flat, canvas=self.settings.canvas)  # type: ignore[misc]
+        points, lines, colours, lengths = (
+            held[name].flatten(0, 1) for name in ("points", "lines", "colours", "lengths")
+        )
+        return self.network.both(points, lines, colours, lengths, self.settings.canvas)
 
     def save(self, folder: Any) -> None:
         save_matcher(self, folder)
