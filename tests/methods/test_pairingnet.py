@@ -28,6 +28,8 @@ PLAIN = {
     "layouts": 1, "learning_rate": 0.2,
 }  # fmt: skip
 
+LOOSE = Joining(least=8, sure=0.5)
+
 
 def train(out=None, seed=0, each_epoch=None, **values):
     return fit(
@@ -117,7 +119,7 @@ def test_pieces_are_laid_together_from_rough_maps(scene):
             rough = between(scene.pieces[pair.source], scene.pieces[pair.target]).copy()
             rough[:, 2] += draw.normal(0, 1.5, 2)
             joins.append(laid(shapes, pair.source, pair.target, rough))
-    groups = assembled(shapes, joins, Joining(least=8))
+    groups = assembled(shapes, joins, LOOSE)
     assert len(groups[0]) >= len(scene.pieces) - 1
     truth = [piece.place for piece in scene.pieces]
     assert rightly_placed(groups[0].places, truth, 280) == len(groups[0])
@@ -126,7 +128,7 @@ def test_pieces_are_laid_together_from_rough_maps(scene):
     assert 0.97 * area < (sheet[..., 3] > 0).sum() < 1.03 * area  # neither gaps nor overlaps
     # a piece laid onto another is never held
     wrong = laid(shapes, 0, 1, np.eye(2, 3))
-    assert all((j.source, j.target) != (0, 1) for g in assembled(shapes, [wrong], Joining(least=8))
+    assert all((j.source, j.target) != (0, 1) for g in assembled(shapes, [wrong], LOOSE)
                for j in g.joins if overlap(shapes[0], shapes[1], j.map) > 0.05)  # fmt: skip
 
 

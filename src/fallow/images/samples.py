@@ -175,7 +175,7 @@ def write(images: Images, folder: str | os.PathLike[str], quality: int | None = 
         if opacity is not None and quality is None:
             pixels = np.concatenate([pixels, opacity[..., None]], 2)
         _save(pixels, root / name, quality)
-        row = {"path": name, **{column: images.column(column)[index] for column in extra}}
+        row = {"path": name, **{c: images.table.column(c)[index].as_py() for c in extra}}
         if masked and images.table.column("mask")[index].is_valid:
             (root / "masks").mkdir(exist_ok=True)
             row["mask"] = f"masks/{key}.png"

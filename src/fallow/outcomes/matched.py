@@ -22,7 +22,7 @@ from fallow.methods.shared.sketching import Found
 from fallow.outcomes.pictures import save_picture, shrunk
 from fallow.outcomes.result import Result
 from fallow.outcomes.sentences import counted, unreadable
-from fallow.outcomes.tables import save_csv, save_json
+from fallow.outcomes.tables import save_csv, save_json, spelled
 from fallow.regions.rigid import angle, moved
 
 NEIGHBOURS = 10  # of each piece, in the table
@@ -120,12 +120,7 @@ class Assembled(Result):
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write pieces.csv, joins.csv, the points that met, the report and a PNG of every group."""
         place = super().save(folder)
-        flat = self.table.set_column(
-            self.table.column_names.index("neighbours"),
-            "neighbours",
-            pa.array(["; ".join(cell) for cell in self.table.column("neighbours").to_pylist()]),
-        )
-        save_csv(place / "pieces.csv", flat)
+        save_csv(place / "pieces.csv", spelled(self.table))
         save_csv(place / "joins.csv", self.joins)
         save_json(place / "points.json", self._points())
         for number, made in enumerate(self.pictures(), 1):
@@ -195,6 +190,7 @@ def joins_of(assembly: Assembly) -> pa.Table:
                 "touching": join.length / assembly.scale,
                 "gap": join.gap / assembly.scale,
                 "overlap": join.overlap,
+                "colour": join.colour,
                 "turn": math.degrees(angle(map)),
                 "x": float(moved(np.zeros((1, 2)), map)[0, 0]),
                 "y": float(moved(np.zeros((1, 2)), map)[0, 1]),
@@ -203,7 +199,7 @@ def joins_of(assembly: Assembly) -> pa.Table:
         )
     kinds = [("piece", pa.string()), ("other", pa.string())]
     kinds += [(name, pa.float64()) for name in
-              ("score", "touching", "gap", "overlap", "turn", "x", "y")]  # fmt: skip
+              ("score", "touching", "gap", "overlap", "colour", "turn", "x", "y")]  # fmt: skip
     return pa.Table.from_pylist(rows, pa.schema([*kinds, ("held", pa.bool_())]))
 
 

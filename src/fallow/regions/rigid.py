@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -102,17 +103,25 @@ def agreed(
 ) -> Fit | None:
     """The map that most pairs of points (n 2, n 2) agree on; None with fewer than a sample.
 
-    Samples are fitted and judged all at once: only the first of them that are good, and the best
-    of the others, are looked at closely.
-
     >>> points = np.random.default_rng(0).uniform(0, 90, (40, 2))
     >>> found = agreed(points, points + 5, Ransac(), np.random.default_rng(0))
     >>> found.strict, found.map[:, 2].round(6).tolist()
     (True, [5.0, 5.0])
     """
+    return next(iter(hypotheses(source, target, how, draw)), None)
+
+
+def hypotheses(
+    source: np.ndarray, target: np.ndarray, how: Ransac, draw: np.random.Generator
+) -> list[Fit]:
+    """The maps that pairs of points agree on, the best first: all good ones, else the least bad.
+
+    Samples are fitted and judged all at once: only the first of them that are good, and the best
+    of the others, are looked at closely.
+    """
     count = len(source)
     if count < how.sample:
-        return None
+        return []
     tree = cKDTree(target)
     loose: Fit | None = None
     strict: list[Fit] = []
@@ -145,8 +154,23 @@ def agreed(
                 one = _judged(maps[best], own[best], source, tree, how, False)
                 loose = one if loose is None or one.fitness > loose.fitness else loose
     if strict:
-        return max(strict, key=lambda one: one.fitness)
-    return loose
+        return sorted(strict, key=lambda one: -one.fitness)
+    return [] if loose is None else [loose]
+
+
+def unlike(fits: Sequence[Fit], points: np.ndarray, apart: float) -> list[Fit]:
+    """Those of some maps that take points (n 2) elsewhere than every better one does.
+
+    >>> fit = Fit(np.eye(2, 3), 1.0, True)
+    >>> len(unlike([fit, fit], np.zeros((1, 2)), 1.0))
+    1
+    """
+    kept: list[Fit] = []
+    for fit in fits:
+        there = moved(points, fit.map)
+        if all(np.linalg.norm(there - moved(points, k.map), axis=1).max() > apart for k in kept):
+            kept.append(fit)
+    return kept
 
 
 def _judged(

@@ -33,7 +33,7 @@ from fallow.methods.shared.pieces import (
     pictures_of,
 )
 from fallow.parts.teacher import in_mode
-from fallow.regions.rigid import Fit, Ransac, agreed
+from fallow.regions.rigid import Fit, Ransac, hypotheses, unlike
 from fallow.train.method import Batch, Beside, Loss, Method, Now, Optimiser
 from fallow.train.method import Settings as BaseSettings
 from fallow.views import Recipe, identity
@@ -276,11 +276,11 @@ class Known:
 
 @dataclass(frozen=True)
 class Match:
-    """How two pieces were matched: pairs of points, and the map that most agree on."""
+    """How two pieces were matched: pairs of points, and maps that many of them agree on."""
 
     ours: np.ndarray  # m, points of the source
     theirs: np.ndarray  # m, of the target
-    fit: Fit | None
+    fits: list[Fit]  # the best first; none where too few points met
 
 
 class Matcher:
@@ -325,16 +325,16 @@ class Matcher:
     def match(
         self, known: Known, outlines: Sequence[Outline], source: int, target: int, seed: int = 0
     ) -> Match:
-        """Points of two pieces that met, and the map that takes the one to the other."""
+        """Points of two pieces that met, and the maps that may take the one to the other."""
         s = self.settings
         ours, theirs = kept_stripes(stripes(self.certainty(known, source, target)), s.certain)
         if len(ours) < s.cells:
-            return Match(ours, theirs, None)
+            return Match(ours, theirs, [])
         how = Ransac(near=s.near, agreeing=s.agreeing, tries=s.tries)
         draw = np.random.default_rng([seed, source, target])
         places = outlines[source].points[ours], outlines[target].points[theirs]
-        fit = agreed(places[0].astype(float), places[1].astype(float), how, draw)
-        return Match(ours, theirs, fit)
+        one, other = (points.astype(float) for points in places)
+        return Match(ours, theirs, unlike(hypotheses(one, other, how, draw), one, 2 * s.near))
 
 
 def ranking(codes: np.ndarray) -> np.ndarray:

@@ -16,9 +16,12 @@ from scipy.spatial import cKDTree
 
 from fallow.images.tearing import Piece
 from fallow.regions.rigid import after, fitted, inverse, moved
+from fallow.regions.superpixels import oklab
 
 ROUNDS = 8  # of refinement
 TOUCH = 3.0  # pixels between outlines that touch
+ALIKE = 0.04  # difference of colours at which a stretch counts a third
+INNER, WIDE = 2.0, 7  # pixels: colours are taken so deep inside, from a square so wide
 ROUGH = 3.0  # times the overlap that passes before a group is refined
 SUNK = 2.0  # pixels a piece may lie on another before it counts
 
@@ -30,6 +33,8 @@ class Joining:
     least: float = 20.0  # length of the stretch that touches
     overlap: float = 0.02  # share of the smaller piece that lies on the other
     gap: float = 2.0  # between the two, on average over the stretch
+    sure: float = 4.0  # of a join's score
+    colour: float = 0.1  # difference of colours across the stretch, on average
 
 
 @dataclass(frozen=True)
@@ -40,13 +45,27 @@ class Shape:
     piece: Piece
     inner: np.ndarray = field(repr=False)  # m 2, some of the pixels it covers
     tree: cKDTree = field(repr=False)
+    rim: np.ndarray = field(repr=False)  # n 3, colours just inside the outline
 
     @classmethod
     def of(cls, piece: Piece, outline: np.ndarray) -> Shape:
         step = 2 if piece.area < 200_000 else 4
         rows, columns = np.nonzero(piece.mask[::step, ::step])
         inner = np.stack([columns, rows], 1) * float(step)
-        return cls(outline.astype(float), piece, inner, cKDTree(outline))
+        return cls(outline.astype(float), piece, inner, cKDTree(outline), _rim(piece, outline))
+
+
+def _rim(piece: Piece, outline: np.ndarray) -> np.ndarray:
+    """Colours around each point of an outline, a few pixels inside the piece.  n 3, Oklab"""
+    inside = (piece.depth >= INNER).astype(np.float32)
+    share = ndimage.uniform_filter(inside, WIDE, mode="constant")
+    colours = oklab(piece.pixels)
+    means = np.stack(
+        [ndimage.uniform_filter(colours[..., k] * inside, WIDE, mode="constant") for k in range(3)],
+        2,
+    )
+    x, y = outline.T
+    return (means / np.maximum(share, 1e-6)[..., None])[y, x]  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -59,11 +78,13 @@ class Join:
     length: float  # pixels of outline that touch
     gap: float  # mean distance there
     overlap: float  # share of the smaller piece
+    colour: float = 0.0  # difference of colours across the stretch
 
     @property
     def score(self) -> float:
-        """Long stretches count, and less so if they lie badly."""
-        return self.length / (1 + self.gap) * max(0.0, 1 - 10 * self.overlap)
+        """Long stretches count, and less so if they lie badly or their colours differ."""
+        lies = max(0.0, 1 - 10 * self.overlap) / (1 + self.gap)
+        return float(self.length * lies * np.exp(-self.colour / ALIKE))
 
 
 @dataclass(frozen=True)
@@ -105,6 +126,7 @@ def measured(shapes: Sequence[Shape], join: Join) -> Join:
         length=float(len(ours) * spacing),
         gap=float(distance),
         overlap=overlap(one, other, join.map),
+        colour=float(np.linalg.norm(one.rim[ours] - other.rim[theirs], axis=1).mean()),
     )
 
 
@@ -141,7 +163,13 @@ def overlap(one: Shape, other: Shape, map: np.ndarray) -> float:
 
 def good(join: Join, how: Joining) -> bool:
     """Whether two pieces may be held together by a join."""
-    return join.length >= how.least and join.overlap <= how.overlap and join.gap <= how.gap
+    return (
+        join.length >= how.least
+        and join.overlap <= how.overlap
+        and join.gap <= how.gap
+        and join.colour <= how.colour
+        and join.score >= how.sure
+    )
 
 
 def assembled(shapes: Sequence[Shape], joins: Sequence[Join], how: Joining) -> list[Group]:

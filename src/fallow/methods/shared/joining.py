@@ -156,8 +156,13 @@ def put_together(
     pairs = _likeliest(alike, candidates)
     matches = {pair: matcher.match(known, outlines, *pair, seed) for pair in pairs}
     shapes = [Shape.of(piece, outline(piece.mask)) for piece in small]
-    tried = [laid(shapes, *pair, match.fit.map) for pair, match in matches.items() if match.fit]
-    joins = sorted((one for one in tried if good(one, how)), key=lambda one: -one.score)
+    joins = []
+    for pair, match in matches.items():  # of a pair's maps the one that lies best
+        tried = (laid(shapes, *pair, fit.map) for fit in match.fits)
+        best = max((one for one in tried if good(one, how)), key=_score, default=None)
+        if best is not None:
+            joins.append(best)
+    joins.sort(key=lambda one: -one.score)
     tell(f"{len(pairs)} pairs tried, {len(joins)} of them fit")
     groups = assembled(shapes, joins, how)
     return Assembly(fragments, scale, alike, outlines, matches, joins, groups)
@@ -204,6 +209,10 @@ def _at_scale(
         notes,
     )
     return some, scale, small, outlines
+
+
+def _score(join: Join) -> float:
+    return join.score
 
 
 def _likeliest(alike: np.ndarray, candidates: int) -> list[tuple[int, int]]:
