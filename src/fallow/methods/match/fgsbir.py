@@ -186,7 +186,8 @@ class FGSBIR(Method):
         self.register_buffer("taught", torch.zeros((), dtype=torch.bool))
 
     def recipe(self) -> Mapping[str, Recipe]:
-        plain = Recipe((View(self.settings.size, centre=1.0, flip=0.5),))
+        how = self.encoder.preprocessing  # photos are later looked at as they are in training
+        plain = Recipe((View(self.settings.size, centre=how.size / how.short, flip=0.5),))
         return {"unlabelled": plain, "labelled": plain}
 
     def meet(self, images: Mapping[str, Images], packs: Mapping[str, Pack]) -> None:

@@ -33,7 +33,7 @@ class Joining:
     least: float = 20.0  # length of the stretch that touches
     overlap: float = 0.02  # share of the smaller piece that lies on the other
     gap: float = 2.0  # between the two, on average over the stretch
-    sure: float = 4.0  # of a join's score
+    sure: float = 8.0  # of a join's score
     colour: float = 0.1  # difference of colours across the stretch, on average
 
 
