@@ -64,7 +64,7 @@ def drawn(
     points = np.concatenate([np.asarray(one, np.int64).reshape(-1, 2) for one in strokes])
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     whose = np.zeros(len(lengths), np.int64) if owners is None else np.asarray(owners, np.int64)
-    _polylines(planes, points, starts, whose, np.uint8(1))
+    _polylines(planes, points, starts, whose, 1)
     return planes
 
 
