@@ -27,6 +27,7 @@ from fallow.regions.rigid import angle, moved
 
 NEIGHBOURS = 10  # of each piece, in the table
 LINES = 12  # between two pieces, in a picture of their match
+NEAR = 8.0  # pixels of the matched scale between points that met under a join
 GAP = 24  # pixels between the two there
 Page = Callable[[Mapping[str, Any]], str]
 
@@ -108,14 +109,24 @@ class Assembled(Result):
         whole = max(wide + other.mask.shape[1], one.mask.shape[0], other.mask.shape[0])
         scale = min(1.0, longest / whole)
         sheet = Image.fromarray(picture(assembly.fragments.pieces, beside, longest))
-        match = assembly.matches[join.source, join.target]
-        chosen = np.unique(np.linspace(0, len(match.ours) - 1, LINES).astype(int))
-        starts = assembly.points(join.source, match.ours[chosen]) * scale
-        ends = (assembly.points(join.target, match.theirs[chosen]) + np.array([wide, 0])) * scale
+        ours, theirs = self.met(join)
+        chosen = np.unique(np.linspace(0, len(ours) - 1, min(LINES, len(ours))).astype(int))
+        starts = ours[chosen] * scale
+        ends = (theirs[chosen] + np.array([wide, 0])) * scale
         pen = ImageDraw.Draw(sheet)
         for colour, start, end in zip(palette(len(chosen)), starts, ends, strict=True):
             pen.line([*start, *end], fill=colour, width=2)
         return np.asarray(sheet)
+
+    def met(self, join: Join) -> tuple[np.ndarray, np.ndarray]:
+        """Points of a join's two pieces (m 2 each) that met, and that its map takes together."""
+        assembly = self.assembly
+        match = assembly.matches[join.source, join.target]
+        ours = assembly.points(join.source, match.ours)
+        theirs = assembly.points(join.target, match.theirs)
+        away = np.linalg.norm(moved(ours, assembly.map(join)) - theirs, axis=1)
+        near = away < NEAR / assembly.scale
+        return ours[near], theirs[near]
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write pieces.csv, joins.csv, the points that met, the report and a PNG of every group."""
@@ -136,13 +147,13 @@ class Assembled(Result):
         """For every join the points of both outlines that met, in pixels of the pieces."""
         assembly, found = self.assembly, []
         for join in assembly.joins:
-            match = assembly.matches[join.source, join.target]
+            ours, theirs = self.met(join)
             found.append(
                 {
                     "piece": assembly.fragments.names[join.source],
                     "other": assembly.fragments.names[join.target],
-                    "points": assembly.points(join.source, match.ours).round(1).tolist(),
-                    "others": assembly.points(join.target, match.theirs).round(1).tolist(),
+                    "points": ours.round(1).tolist(),
+                    "others": theirs.round(1).tolist(),
                 }
             )
         return found
