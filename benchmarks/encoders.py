@@ -1,7 +1,9 @@
-"""Images a second of lite on one core: what it costs by size, and other ways to compute it.
+"""Images a second of lite: what it costs by size, other ways to compute it, and whole folders.
 
-A way that needs a package or a compiler that is not there is left out. Vectors of another way are
-compared with those of float32: the share of photos whose nearest photo stays the same.
+Sizes and ways are measured on one core. A way that needs a package or a compiler that is not there
+is left out. Vectors of another way are compared with those of float32: the share of photos whose
+nearest photo stays the same. With --peers, a folder of photos becomes vectors beside timm and
+open_clip on all cores, decoding included.
 """
 
 from __future__ import annotations
@@ -19,13 +21,15 @@ import torch
 from torch import Tensor
 
 import fallow
-from benchmarks.photos import squares
-from benchmarks.record import Line, alternate, line, most_held
+from benchmarks.peer import Peer
+from benchmarks.photos import PHOTOS, extract, squares
+from benchmarks.record import Line, alternate, cores, line, most_held
 from fallow.encoders import Encoder, export_onnx
 
 ALONE = True
 SIZES = (96, 112, 128, 160, 192, 224)
 BATCH = 16
+WHOLE = 64  # batch where a whole folder is looked at
 Way = Callable[[Tensor], Any]  # B 3 S S uint8 -> B D
 
 
@@ -33,9 +37,43 @@ def run(data: Path, python: str | None, quick: bool) -> list[Line]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return [*sizes(data, quick), *ways(data, quick)]
+        lines = [*sizes(data, quick), *ways(data, quick)]
     finally:
         torch.set_num_threads(threads)
+    if python is None:
+        print("timm and open_clip: no --peers, left out")
+        return lines
+    return [*lines, *folders(data, python, quick)]
+
+
+def folders(data: Path, python: str, quick: bool) -> Iterator[Line]:
+    """From files to vectors on all cores: the same network, batch and input size on both sides."""
+    lite = fallow.encoder("lite")
+    with tempfile.TemporaryDirectory() as folder:
+        count = extract(data, PHOTOS, Path(folder), 64 if quick else None)
+
+        def ours() -> float:
+            images = fallow.open(folder)
+            begin = time.perf_counter()
+            lite.embed(images, batch=WHOLE)
+            return count / (time.perf_counter() - begin)
+
+        ours()
+        for kind in ("timm", "open_clip"):
+            for fast, how in ((False, "its defaults"), (True, "bf16 and channels last")):
+                with Peer(python, "embedding.py") as peer:
+                    peer.ask(
+                        do="prepare", kind=kind, folder=folder, size=lite.size, batch=WHOLE,
+                        workers=cores(), threads=cores(), fast=fast,
+                    )  # fmt: skip
+                    pairs = alternate(
+                        ours, lambda peer=peer: peer.ask(do="embed")["rate"], 1 if quick else 3
+                    )
+                    version = dict(zip(("timm", "open_clip"), peer.version.split(), strict=True))
+                yield line(
+                    f"embed {count:,} photos, {lite.size} px, images/s on all cores",
+                    f"{kind}, {how}", version[kind], pairs, 1.5, most_held(),
+                )  # fmt: skip
 
 
 def sizes(data: Path, quick: bool) -> Iterator[Line]:

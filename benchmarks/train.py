@@ -55,7 +55,7 @@ def run(data: Path, python: str, quick: bool) -> list[Line]:
 
             def ours() -> float:
                 runs.append(fit(data, amount, amount.warm + amount.steps, seed=0))
-                return runs[-1].rate(amount.steps, amount.batch)
+                return amount.batch * runs[-1].rate(amount.steps)
 
             work = f"SimCLR training images/s, ResNet-18 CIFAR stem, batch {amount.batch}"
             for fast, name, target in (
@@ -68,8 +68,61 @@ def run(data: Path, python: str, quick: bool) -> list[Line]:
 
             shares = [(one.share, 1.0) for one in runs]
             lines.append(line("share of a step in model and views", "-", "", shares, 0.97))
+            lines.append(roofline(amount, mean(one.rate(amount.steps) for one in runs), threads))
             lines.append(curves(data, peer, amount))
     return lines
+
+
+def roofline(amount: Amount, rate: float, threads: int) -> Line:
+    """Arithmetic a second of a whole step beside a bare product of matrices, both in bf16.
+
+    A step's are the multiplications and additions of its convolutions and linear layers, forward
+    and backward, as torch counts them; what is neither (norms, ReLU, views, the optimiser) makes
+    the share smaller. 1 would be a step that does nothing but multiply.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        bare = [matmul_rate() for _ in range(amount.pairs)]
+    finally:
+        torch.set_num_threads(before)
+    done = rate * operations(amount.batch) / 1e9
+    work = "SimCLR step, 10^9 operations/s of its layers"
+    return line(work, "bare bf16 matmul", "", [(done, one) for one in bare], None)
+
+
+def operations(batch: int) -> int:
+    """Multiplications and additions of one step's layers, forward and backward."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    import fallow
+    from fallow.methods.learn.simclr import SimCLR
+    from fallow.train.method import Facts
+
+    few = 2  # pictures; the count grows with them
+    encoder = fallow.encoder("resnet18", size=32)
+    method = SimCLR(encoder, SimCLR.Settings(size=32, batch=few), Facts(few, 32))
+    counter = FlopCounterMode(display=False)
+    with counter:
+        method.head(encoder(torch.randn(2 * few, 3, 32, 32))).sum().backward()
+    return counter.get_total_flops() * batch // few
+
+
+def matmul_rate(side: int = 2048, seconds: float = 2.0) -> float:
+    """10^9 operations a second of a loop that does nothing but multiply two matrices."""
+    import torch
+
+    one = torch.randn(side, side).bfloat16()
+    other, out = one.clone(), one.clone()
+    torch.matmul(one, other, out=out)
+    count, begin = 0, time.perf_counter()
+    while time.perf_counter() - begin < seconds:
+        torch.matmul(one, other, out=out)
+        count += 1
+    return count * 2 * side**3 / (time.perf_counter() - begin) / 1e9
 
 
 def curves(data: Path, peer: Peer, amount: Amount) -> Line:
@@ -140,5 +193,6 @@ class Watched:
     losses: list[float]
     share: float  # of the run's time: in the model, or waiting for views
 
-    def rate(self, steps: int, batch: int) -> float:
-        return steps * batch / (self.ends[-1] - self.ends[-1 - steps])
+    def rate(self, steps: int) -> float:
+        """Steps a second of the last so many."""
+        return steps / (self.ends[-1] - self.ends[-1 - steps])

@@ -308,7 +308,7 @@ def pixel_rows(
             rows["best the regions allow"] = maps["best the regions allow"]
     # without areas and without labels: groups of everything, matched with new classes only
     blind = semi_kmeans(
-        theirs.vectors, np.full(len(theirs.rows), -1), len(known.classes.names) + Settings().novel,
+        theirs.vectors, np.full(len(theirs.rows), -1), len(known.classes.names) + nerg.groups,
         starts=5, tolerance=0.0, seed=seed,
     )  # fmt: skip
     rows["plain k-means"] = scored(as_discovery(blind.member, theirs, known), here)["regions"]

@@ -71,7 +71,62 @@ class Outcome:
 
 def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
     plan = plan or Plan()
-    return over_sets(plan.sets, minutes, lambda name, share: one_set(data, name, share, plan))
+    entries = over_sets(plan.sets, minutes, lambda name, share: one_set(data, name, share, plan))
+    return entries + [one for name in plan.sets for one in as_spot_does(data, name, plan)]
+
+
+def as_spot_does(data: Path, name: str, plan: Plan, count: int = 40) -> list[Entry]:
+    """Spot's own scoring with lite and with tiny, on `count` pictures drawn by each seed."""
+    import fallow
+
+    begin = time.monotonic()
+    everything = fallow.open(archive(data, name))
+    if (kind := SETS[name]) is not None:
+        everything = everything.where(kind)
+    test = everything.where("split = 'test'")
+    found: dict[str, list[Outcome]] = {"lite": [], "tiny": []}
+    for seed in range(plan.seeds):
+        drawn = draw(test, count, seed)
+        for encoder, outcomes in found.items():
+            outcomes.append(spotted(encoder, drawn, seed))
+    about = {
+        "data": {"name": name, "images": len(test), "drawn": count,
+                 "fingerprint": test.fingerprint},
+        "budget": budget(0.0, begin),
+        "settings": asdict(plan),
+        "observed": {row: [asdict(one) for one in each] for row, each in found.items()},
+    }  # fmt: skip
+    return [
+        entry(
+            f"{name}: as spot scores, lite {does} better than tiny", "lite", "tiny",
+            seeds=[(getattr(a, measure), getattr(b, measure))
+                   for a, b in zip(found["lite"], found["tiny"], strict=True)],
+            **about,
+        )
+        for does, measure in (("ranks images", "image_auroc"), ("finds regions", "aupro"))
+    ]  # fmt: skip
+
+
+def spotted(encoder: str, drawn: Any, seed: int) -> Outcome:
+    """What `spot` makes of pictures with an encoder and nothing else said."""
+    import fallow
+    from fallow.measure import image_measures, measures
+    from fallow.methods.shared.oddness import suited_sight
+    from fallow.methods.spot.musc import Settings, judge
+
+    chosen, settings = fallow.encoder(encoder), Settings()
+    judging = judge(chosen, suited_sight(chosen, settings, drawn), settings)
+    found, _ = judging.among(drawn, seed, lambda _: None)
+    order = np.argsort(found.rows)
+    patches, rows_seen = found.patches[order], found.rows[order]
+    masks = [shrunk(marks(drawn, int(row)), 128) for row in rows_seen]
+    maps = [judging.maps(one[None], (128, 128))[0] for one in patches]
+    image = image_measures(
+        drawn.column("anomaly").astype(int)[rows_seen], judging.image_scores(patches)
+    )
+    pixel = measures(masks, maps)
+    values = (image["auroc"], image["ap"], pixel["auroc"], pixel["ap"], pixel["aupro"])
+    return Outcome(*(float("nan") if value is None else value for value in values))
 
 
 def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:

@@ -8,13 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.judgement import planted
-from benchmarks.judgement.common import compared, folder_of
+from benchmarks.judgement.common import compared, explored, folder_of
 from benchmarks.judgement.measures import recall_without_false
 from benchmarks.judgement.sets import Collection, collection
 from benchmarks.peer import Peer
 from benchmarks.record import Line
-from fallow.images.decode import decode
-from fallow.inventory.copies import find_copies
 
 # photos, aerial photos, groceries, products, frames of drives and of a still camera, faces,
 # frames of colonoscopies, one kind of part and of paper again and again
@@ -31,7 +29,6 @@ SETS = (
     "commutators",
     "paper",
 )
-SIDE = 144
 GOAL = 0.95
 
 
@@ -46,9 +43,11 @@ def run(data: Path, peers: Peer, quick: bool) -> list[Line]:
         same = np.arange(len(whole))
         for one in problem.copies:
             same[one.row] = one.of
-        pictures = [decode(content, SIDE) for content in whole.contents]
-        found = find_copies(pictures, threads=2)
-        ours = [(copy.row, copy.of, copy.score) for copy in found]
+        found = explored(whole).found
+        ours = [
+            (int(found.rows[copy.row]), int(found.rows[copy.of]), copy.score)
+            for copy in found.copies.pairs
+        ]
         met = {(min(one, two), max(one, two)) for one, two, _ in ours}
         missed.update(one.kind for pair, one in own.items() if pair not in met)
         false = sum(1 for one, two, _ in ours if same[one] != same[two])

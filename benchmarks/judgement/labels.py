@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,15 +20,15 @@ SHARES = (0.01, 0.05, 0.2)
 
 
 def run(data: Path, peers: Peer, quick: bool) -> list[Line]:
-    lines = []
+    found = []
     for name in CLASSED[3:4] if quick else CLASSED:
         drawn = collection(data, name, most=200 if quick else 600, seed=1)
         looks = vectors(drawn)
         for share in SHARES[1:2] if quick else SHARES:
             for similar in (False, True):
                 problem = planted.exchanged(drawn, share, similar=similar, seed=1)
-                lines += _one(peers, drawn, looks, problem, share, similar)
-    return lines
+                found += _one(peers, drawn, looks, problem, share, similar)
+    return found
 
 
 def _one(
@@ -39,9 +41,9 @@ def _one(
 ) -> list[Line]:
     kind = "similar classes" if similar else "random"
     work = f"labels of {drawn.name}, {share:.0%} exchanged ({kind})"
-    found = explored(drawn, problem.labels).table
-    sure = [-1.0 if value is None else value for value in found.column("confidence").to_pylist()]
-    flagged = [row for row, value in enumerate(sure) if value >= 0]
+    doubted = explored(drawn, problem.labels).found.suspects
+    sure = np.nan_to_num(doubted.wrong, nan=-1.0)
+    flagged = doubted.rows.tolist()
     with tempfile.TemporaryDirectory() as folder:
         np.save(f"{folder}/vectors.npy", looks)
         answer = peers.ask(
@@ -49,18 +51,29 @@ def _one(
             vectors=f"{folder}/vectors.npy",
             labels=problem.labels.tolist(),
         )
-    ours = average_precision(sure, problem.wrong)
-    theirs = average_precision(answer["scores"], problem.wrong)
-    truth = len(problem.wrong)
-    numbers = nearest_to_zero(off(len(flagged), truth), off(len(answer["flagged"]), truth))
+    return lines(work, sure, flagged, answer, problem.wrong)
+
+
+def lines(
+    work: str,
+    scores: Sequence[float] | np.ndarray,
+    flagged: Sequence[int],
+    answer: Mapping[str, Any],
+    wrong: np.ndarray,
+    version: str = "",
+) -> list[Line]:
+    """One problem's ranking, list and number beside cleanlab's `answer`."""
+    ours = average_precision(scores, wrong)
+    theirs = average_precision(answer["scores"], wrong)
+    numbers = (off(len(listed), len(wrong)) for listed in (flagged, answer["flagged"]))
+    right = (precision(listed, wrong) for listed in (flagged, answer["flagged"]))
     return [
-        compared(f"{work}: average precision", "cleanlab", "", ours, theirs, 1),
+        compared(f"{work}: average precision", "cleanlab", version, ours, theirs, 1),
+        compared(f"{work}: precision of the flagged", "cleanlab", version, *right),
         compared(
-            f"{work}: precision of the flagged",
+            f"{work}: 1 / (1 + error of their number)",
             "cleanlab",
-            "",
-            precision(flagged, problem.wrong),
-            precision(answer["flagged"], problem.wrong),
+            version,
+            *nearest_to_zero(*numbers),
         ),
-        compared(f"{work}: 1 / (1 + error of their number)", "cleanlab", "", *numbers),
     ]

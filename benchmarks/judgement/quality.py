@@ -5,15 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from benchmarks.judgement import planted
 from benchmarks.judgement.common import compared, explored, folder_of
-from benchmarks.judgement.measures import precision
+from benchmarks.judgement.measures import average_precision, precision
 from benchmarks.judgement.sets import collection
 from benchmarks.peer import Peer
 from benchmarks.record import Line
+from fallow.inventory.quality import goodness
+from fallow.inventory.statistics import MEASURES
 
-SETS = ("flickr", "clothing", "grocery", "aerial", "natural", "streets")
+SETS = (
+    "flickr", "clothing", "aerial", "natural", "streets", "nights", "faces", "drone", "quality",
+    "paper", "blood_cells", "tiny_imagenet",
+)  # fmt: skip
 # fallow's words, cleanvision's
 KINDS = {
     "dark": "dark",
@@ -28,15 +34,22 @@ KINDS = {
 def run(data: Path, peers: Peer, quick: bool) -> list[Line]:
     lines = []
     for name in SETS[:1] if quick else SETS:
-        drawn = collection(data, name, most=120 if quick else 400, seed=1)
-        problem = planted.broken(drawn, each=3 if quick else 6, seed=1)
+        drawn = collection(data, name, most=120, seed=1)
+        drawn = drawn.take(range(0, len(drawn), -(-len(drawn) // 130)))
+        problem = planted.broken(drawn, each=max(1, min(6, len(drawn) // 12)), seed=1)
         nothing = np.full(len(drawn), -1)
-        found = explored(problem.collection, nothing).findings["quality"]
+        result = explored(problem.collection, nothing)
+        found, good = result.findings["quality"], goodness(_measures(result.table))
         with folder_of(problem.collection, nothing) as folder:
             issues = peers.ask(do="cleanvision_issues", folder=str(folder))["issues"]
         for kind, theirs in KINDS.items():
             wrong, work = problem.rows[kind], f"{kind} in {name}"
             flagged, others = found[kind], issues[theirs]["flagged"]
+            ranked = (
+                average_precision(scores, wrong)
+                for scores in (-good[kind], issues[theirs]["scores"])
+            )
+            lines.append(compared(f"{work}: average precision", "cleanvision", "", *ranked, 1))
             lines.append(
                 compared(
                     f"{work}: F1", "cleanvision", "", _f1(flagged, wrong), _f1(others, wrong), 1
@@ -49,6 +62,10 @@ def run(data: Path, peers: Peer, quick: bool) -> list[Line]:
             compared(f"style left alone in {name}: share", "cleanvision", "", ours, theirs)
         )
     return lines
+
+
+def _measures(table: pa.Table) -> dict[str, np.ndarray]:
+    return {name: table.column(name).to_numpy() for name in (*MEASURES, "width", "height")}
 
 
 def _f1(flagged: list[int], wrong: np.ndarray) -> float:

@@ -92,6 +92,23 @@ def test_folded_and_in_half_precision_it_sees_the_same(monkeypatch):
 
 
 @only_with_weights
+@pytest.mark.parametrize("sides", [(96, 96), (97, 131), (33, 64)])
+def test_however_it_is_computed_maps_are_the_same(sides, monkeypatch):
+    """With norms apart; folded; clipped by the library; more pictures than are computed at once."""
+    monkeypatch.setattr(lites, "fast_bf16", lambda device: False)
+    network = encoder("lite").network
+    x = torch.randn(lites.FEW + 3, 3, *sides, generator=torch.Generator().manual_seed(0))
+    exact = [one.detach() for one in network.stages(x)]
+    with torch.no_grad():
+        joined = network.stages(x)
+        monkeypatch.setattr(lites, "_clips_itself", lambda x: False)
+        folded = network.stages(x)
+    for one, two, three in zip(exact, joined, folded, strict=True):
+        torch.testing.assert_close(two, one, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(two, three, rtol=1e-3, atol=1e-3)
+
+
+@only_with_weights
 def test_maps_at_four_strides_of_any_picture():
     found = encoder("lite")
     with torch.no_grad():

@@ -8,9 +8,9 @@ import torch
 from fallow.losses import alignment
 from fallow.losses.alignment import pair_contrast, pair_sigmoid, target_contrast
 
-from .cases import cases, close, golden
+from .cases import DOUBLE, cases, close, golden
 
-TIGHT = {"rtol": 1e-9, "atol": 1e-9}
+TIGHT = {"rtol": DOUBLE}
 TERMS = {"GS": "vg ls", "LT": "vl lt", "GA": "vg la", "RS": "vr ls", "LA": "vl la", "RT": "vr lt"}
 
 

@@ -14,7 +14,7 @@ from fallow.encoders.heads import MultiHead, mlp
 from fallow.losses import hardest_contrast, omega
 from fallow.measure import knn_scores
 
-from .cases import close, golden
+from .cases import DOUBLE, close, golden
 
 INPUTS = ("sim_pos", "sim_neg", "tau_pos", "tau_neg")
 
@@ -24,21 +24,21 @@ def test_loss_per_anchor(case):
     beta, dimension = case.inputs["meta"].tolist()
     given = {name: case.tensor(name, gradient=True) for name in INPUTS}
     per_anchor = hardest_contrast(*given.values(), beta, int(dimension))
-    close(per_anchor, case.outputs["loss_per_anchor"], rtol=1e-9)
+    close(per_anchor, case.outputs["loss_per_anchor"], rtol=DOUBLE)
     per_anchor.mean().backward()
     hardest = given["sim_neg"].grad != 0  # C B N
     assert (hardest.sum(2) == 1).all()
     assert (hardest.int().argmax(2).numpy() == case.outputs["hardest"]).all()
     for name, tensor in given.items():
         if f"grad_{name}" in case.outputs:  # ties record the value only
-            close(tensor.grad, case.outputs[f"grad_{name}"], rtol=1e-9)
+            close(tensor.grad, case.outputs[f"grad_{name}"], rtol=DOUBLE)
 
 
 @golden("amcl", "derived_omega")
 def test_omega(case):
     assert case.outputs
     for name, expected in case.outputs.items():
-        close(omega(case.tensor("tau"), int(name.removeprefix("d"))), expected, rtol=1e-9)
+        close(omega(case.tensor("tau"), int(name.removeprefix("d"))), expected, rtol=DOUBLE)
 
 
 @golden("amcl", "proj")

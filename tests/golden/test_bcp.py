@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tests.golden.cases import close, golden
+from tests.golden.cases import DOUBLE, close, golden
 from torch import nn
 
 from fallow.losses.segmentation import dice_plain, dice_squared
@@ -32,10 +32,10 @@ def test_mixed_loss_of_pictures(case):
     dice, entropy = mixed_parts(logits, *targets(case), mask, weighted(case), dice_squared)
     loss = (dice + entropy) / 2
     loss.backward()
-    close(dice, case.outputs["dice"], rtol=1e-9)
-    close(entropy, case.outputs["ce"], rtol=1e-9)
-    close(loss, case.outputs["loss"], rtol=1e-9)
-    close(logits.grad, case.outputs["grad"], rtol=1e-9)
+    close(dice, case.outputs["dice"], rtol=DOUBLE)
+    close(entropy, case.outputs["ce"], rtol=DOUBLE)
+    close(loss, case.outputs["loss"], rtol=DOUBLE)
+    close(logits.grad, case.outputs["grad"], rtol=DOUBLE)
 
 
 @golden("bcp", "mix3d")
@@ -44,8 +44,8 @@ def test_mixed_loss_of_volumes(case):
     mask = torch.from_numpy(case.inputs["mask"])
     loss = sum(mixed_parts(logits, *targets(case), mask, weighted(case), dice_plain)) / 2
     loss.backward()
-    close(loss, case.outputs["loss"], rtol=1e-9)
-    close(logits.grad, case.outputs["grad"], rtol=1e-9)
+    close(loss, case.outputs["loss"], rtol=DOUBLE)
+    close(logits.grad, case.outputs["grad"], rtol=DOUBLE)
 
 
 @golden("bcp", "mix3d")
@@ -54,8 +54,8 @@ def test_supervised_loss_of_volumes(case):
     back, _ = targets(case)
     loss = supervised(logits, back, dice_plain)
     loss.backward()
-    close(loss, case.outputs["sup_loss"], rtol=1e-9)
-    close(logits.grad, case.outputs["sup_grad"], rtol=1e-9)
+    close(loss, case.outputs["sup_loss"], rtol=DOUBLE)
+    close(logits.grad, case.outputs["sup_grad"], rtol=DOUBLE)
 
 
 @golden("bcp", "cc2d")

@@ -34,7 +34,7 @@ from fallow.raw.sensor import Raw, Sensor
 from fallow.raw.sixteen import eight_truncated
 
 from .arrays import arrays, matching
-from .cases import close
+from .cases import DOUBLE, close
 
 A = arrays("day2night")
 TIGHT = {"rtol": 1e-5, "atol": 1e-6}
@@ -94,13 +94,13 @@ def test_demosaicking(key):
 
 @pytest.mark.parametrize("k", numbered("xyz2cct"))
 def test_temperature_of_a_light(k):
-    close(temperature(A[f"xyz2cct{k}_in"]), A[f"xyz2cct{k}_out"], rtol=1e-9)
+    close(temperature(A[f"xyz2cct{k}_in"]), A[f"xyz2cct{k}_out"], rtol=DOUBLE)
 
 
 @pytest.mark.parametrize("k", numbered("cst"))
 def test_matrix_between_lights(k):
     cool, warm = (A[f"xyz_in_cm{one}"].reshape(3, 3) for one in (1, 2))
-    close(blended(float(A[f"cst{k}_in_cct"]), cool, warm), A[f"cst{k}_out"], rtol=1e-9)
+    close(blended(float(A[f"cst{k}_in_cct"]), cool, warm), A[f"cst{k}_out"], rtol=DOUBLE)
 
 
 @pytest.mark.parametrize("k", numbered("cct"))
@@ -108,7 +108,7 @@ def test_camera_to_xyz(k):
     neutral = A[f"cct{k}_in_neutral"]
     sensor = camera(neutral)
     pair = sensor.matrices[6500.0], sensor.matrices[2500.0]
-    close(temperature_of_neutral(neutral, *pair), A[f"cct{k}_out"], rtol=1e-9)
+    close(temperature_of_neutral(neutral, *pair), A[f"cct{k}_out"], rtol=DOUBLE)
     image = A["xyz_in_img"].astype(np.float64)
     found = coloured(image, np.linalg.inv(sensor.matrix())).clip(0, 1)
     close(found, A[f"xyz{k}_out"], **TIGHT)
@@ -217,14 +217,14 @@ def test_day_dim_and_one_light(k):
     scene = Scene(float(A[f"synth{k}_in_brightness"]), lamps, 1600, 0)
     night = darkened(Raw(A["raw_in"], camera(neutral)), scene)
     whole_numbers(night.mosaic, A[f"synth{k}_out_raw"])
-    close(night.sensor.neutral, light, rtol=1e-9)
+    close(night.sensor.neutral, light, rtol=DOUBLE)
 
 
 def test_lamps():
     scene = Scene(float(A["local_in_brightness"]), lamps_of("local"), 1600, 0)
     night = darkened(Raw(A["raw_in"], camera(A["local_out_asn"])), scene)
     whole_numbers(night.mosaic, A["local_out_raw"])
-    close(night.sensor.neutral, A["local_out_avg_illuminant"], rtol=1e-9)
+    close(night.sensor.neutral, A["local_out_avg_illuminant"], rtol=DOUBLE)
 
 
 def whole_numbers(found, expected):

@@ -17,7 +17,7 @@ from fallow.methods.discover.gpc import concentration
 from fallow.methods.discover.simgcd import SimGCD, taught_by_itself, teacher_temperature
 from fallow.vectors.space import unit
 
-from .cases import close, golden
+from .cases import DOUBLE, close, golden
 
 
 @golden("gpc", "supcon")
@@ -66,9 +66,9 @@ def test_contrast_of_views(case):
 def test_accuracy(case):
     given = case.inputs["y"], case.inputs["pred"]
     old = case.inputs["oldmask"]
-    close(clustering_accuracy(*given), case.outputs["cluster_acc"], atol=1e-9)
-    close(np.array(discovery_accuracy_v1(*given, old)), case.outputs["v1"], atol=1e-9)
-    close(np.array(discovery_accuracy(*given, old)), case.outputs["v2"], atol=1e-9)
+    close(clustering_accuracy(*given), case.outputs["cluster_acc"], rtol=DOUBLE)
+    close(np.array(discovery_accuracy_v1(*given, old)), case.outputs["v1"], rtol=DOUBLE)
+    close(np.array(discovery_accuracy(*given, old)), case.outputs["v2"], rtol=DOUBLE)
 
 
 def semi(case, starts=50):

@@ -7,7 +7,7 @@ import torch
 from fallow.losses import sorting
 from fallow.losses.sorting import group_ordering, similarity_groups, soft_sort, top_shares
 
-from .cases import close, golden
+from .cases import DOUBLE, close, golden
 
 NETWORKS = {"oe": sorting.odd_even, "bitonic": sorting.bitonic}
 RELAXATIONS = {
@@ -39,12 +39,12 @@ def test_sort(case):
     x, w, how = case.tensor("x", True), case.tensor("w"), sorter(case)
     values, product = soft_sort(x, **how)
     (product * w).sum().backward()
-    close(values, case.outputs["sorted"], rtol=1e-9)
-    close(product, case.outputs["P"], rtol=1e-9)
-    close(x.grad, case.outputs["grad_x_of_sum_P_w"], rtol=1e-9, atol=1e-12)
+    close(values, case.outputs["sorted"], rtol=DOUBLE)
+    close(product, case.outputs["P"], rtol=DOUBLE)
+    close(x.grad, case.outputs["grad_x_of_sum_P_w"], rtol=DOUBLE)
     for top in range(1, x.shape[1] + 1):
         share = top_shares(x, top, **how)
-        close(share, product[:, :, -top:].sum(2).detach(), rtol=1e-9)
+        close(share, product[:, :, -top:].sum(2).detach(), rtol=DOUBLE)
 
 
 @golden("groco", "sort")
@@ -54,9 +54,9 @@ def test_gradient_of_the_sorted_values(case):
     values, product = soft_sort(x, **how)
     (one,) = torch.autograd.grad((values * w).sum(), x, retain_graph=True)
     applied = (x[:, :, None] * product).sum(1)
-    close(applied, values.detach(), rtol=1e-9)
+    close(applied, values.detach(), rtol=DOUBLE)
     (two,) = torch.autograd.grad((applied * w).sum(), x)
-    close(one, two, rtol=1e-9, atol=1e-12)
+    close(one, two, rtol=DOUBLE)
 
 
 @golden("groco", "groco")

@@ -13,9 +13,9 @@ from fallow.losses.gated import (
     pair_contrast_by_anchor,
 )
 
-from .cases import close, golden
+from .cases import DOUBLE, close, golden
 
-TIGHT = {"rtol": 1e-8, "atol": 1e-10}
+TIGHT = {"rtol": DOUBLE}
 
 
 @golden("hydra", "gated")
@@ -27,7 +27,7 @@ def test_gated(case):
     for name, tensor in (("x1", x1), ("x2", x2), ("gate", gate)):
         # tiny gates have huge gradients
         expected = case.outputs[f"grad_{name}"]
-        close(tensor.grad, expected, rtol=1e-8, atol=1e-10 * max(1.0, np.abs(expected).max()))
+        close(tensor.grad, expected, **TIGHT)
 
 
 @golden("hydra", "mp")
@@ -66,7 +66,9 @@ def gate_of(case) -> PairGate | None:
 
 
 def same(tensor: torch.Tensor, expected: np.ndarray) -> bool:
-    return tensor.shape == expected.shape and np.allclose(tensor.detach(), expected, 1e-8, 1e-10)
+    return tensor.shape == expected.shape and np.allclose(
+        tensor.detach(), expected, DOUBLE, 0.01 * DOUBLE
+    )
 
 
 @golden("hydra", "loss")

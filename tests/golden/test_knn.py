@@ -6,7 +6,7 @@ import numpy as np
 
 from fallow.measure import knn_accuracy, knn_scores
 
-from .cases import close, golden
+from .cases import DOUBLE, close, golden
 
 
 @golden("_ssl-shared", "knn")
@@ -33,5 +33,5 @@ def test_knn(case):
         own = scores[np.arange(len(scores)), truth]
         better = (scores >= own[:, None] * (1 - 1e-4)).sum(1)
         surely, perhaps = (better <= guesses).mean(), (own >= last * (1 - 1e-4)).mean()
-        assert surely - 1e-9 <= recorded / 100 <= perhaps + 1e-9
-        assert surely - 1e-9 <= ours <= perhaps + 1e-9
+        assert surely - DOUBLE <= recorded / 100 <= perhaps + DOUBLE
+        assert surely - DOUBLE <= ours <= perhaps + DOUBLE

@@ -19,9 +19,9 @@ from fallow.measure.annotated import (
 )
 from fallow.methods.curate.openimages import expanded
 
-from .cases import close, golden
+from .cases import DOUBLE, close, golden
 
-TIGHT = {"rtol": 1e-7, "atol": 1e-9}
+TIGHT = {"rtol": DOUBLE}
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 

@@ -23,10 +23,10 @@ from fallow.raw.demosaic import LINEAR, demosaicked, linear_tensor
 from fallow.raw.mosaic import mosaicked
 
 from .arrays import arrays, matching
-from .cases import close
+from .cases import DOUBLE, close
 
 A = arrays("_raw-shared")
-EXACT = {"rtol": 1e-8, "atol": 1e-8}
+EXACT = {"rtol": DOUBLE}
 
 
 def tensor(key):
@@ -47,7 +47,7 @@ def test_demosaicking(key):
     close(single[inner], expected[inner], rtol=1e-5, atol=1e-5)
     if method in LINEAR:
         batch = linear_tensor(torch.from_numpy(mosaic)[None], pattern, method)
-        close(batch[0].permute(1, 2, 0), found, rtol=1e-12, atol=1e-12)
+        close(batch[0].permute(1, 2, 0), found, rtol=DOUBLE)
 
 
 @pytest.mark.parametrize("key", [m[0] for m in matching(A, r"mos_.+_out")])

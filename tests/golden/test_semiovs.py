@@ -21,9 +21,9 @@ from fallow.parts.copies import mixed_logits
 from fallow.train.schedules import there_and_back
 from fallow.views.mixing import cutmix_boxes
 
-from .cases import FOLDER, close, golden
+from .cases import DOUBLE, FOLDER, close, golden
 
-TIGHT = {"rtol": 1e-9, "atol": 1e-9}
+TIGHT = {"rtol": DOUBLE}
 
 
 @golden("semiovs", "agg")
@@ -58,7 +58,7 @@ def test_weights_of_guesses(case):
     )
     close(original, case.outputs["pixelavg"], **TIGHT)
     ours = float(loss(logits, mean_confidence))
-    assert means.min() * len(means) * ours <= float(original) * means.max() * (1 + 1e-9)
+    assert means.min() * len(means) * ours <= float(original) * means.max() * (1 + DOUBLE)
 
 
 def mask_of(case, name):
@@ -151,9 +151,9 @@ def test_mean_iou(case):
     union = truth + said - both
     close(union, case.outputs["union"], **TIGHT)
     share = np.divide(both, union, out=np.zeros(classes), where=union > 0)
-    close(100 * share, case.outputs["class"], rtol=1e-9, atol=1e-8)
+    close(100 * share, case.outputs["class"], rtol=DOUBLE)
     # the original counts a class that is nowhere as 0
-    close(100 * mean_iou(table, absent="zero"), case.outputs["mean"], rtol=1e-9, atol=1e-8)
+    close(100 * mean_iou(table, absent="zero"), case.outputs["mean"], rtol=DOUBLE)
 
 
 @golden("semiovs", "ohem")

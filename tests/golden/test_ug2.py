@@ -9,10 +9,10 @@ from fallow.measure.labels import hits, label_ranking
 from fallow.methods.grade.ug2 import answers, classes_of, columns_of
 
 from .arrays import arrays, matching
-from .cases import close
+from .cases import DOUBLE, close
 
 A = arrays("ug2")
-EXACT = {"rtol": 0, "atol": 1e-12}
+EXACT = {"rtol": DOUBLE}
 
 
 def small_table():

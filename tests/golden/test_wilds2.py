@@ -31,9 +31,9 @@ from fallow.methods.shared.adapting import risen
 from fallow.train.order import by_group as batches_by_group
 from fallow.train.schedules import inverse_power
 
-from .cases import cases, close, golden
+from .cases import DOUBLE, cases, close, golden
 
-TIGHT = {"rtol": 1e-9, "atol": 1e-9}
+TIGHT = {"rtol": DOUBLE}
 SINGLE = {"rtol": 1e-6, "atol": 1e-6}
 SHARES = {"rtol": 1e-7, "atol": 1e-9}  # the original keeps the share of sure labels in float32
 

@@ -10,9 +10,9 @@ import pytest
 from fallow.measure.captions import bleu, cider, meteor, rouge, words_of
 from fallow.measure.words import both_ways, class_scores, class_vectors, sorted_right
 
-from .cases import FOLDER, cases, close, golden
+from .cases import DOUBLE, FOLDER, cases, close, golden
 
-TIGHT = {"rtol": 1e-9, "atol": 1e-9}
+TIGHT = {"rtol": DOUBLE}
 NEAR = {"rtol": 1e-5, "atol": 2e-5}
 
 

@@ -11,11 +11,10 @@ from skimage import data
 from fallow.inventory.alignment import Compared
 from fallow.inventory.copies import (
     MOST,
-    Copy,
     Pair,
     consistent,
-    copy_groups,
     find_copies,
+    grouped,
     picture_points,
     suggested,
 )
@@ -50,7 +49,7 @@ def test_every_kind_of_copy_is_found_and_nothing_else(photos, stereo):
     pictures = [shrunk(picture) for picture in whole + copies]
     sizes = np.array([picture.size for picture in whole + copies])
     source = [*range(len(whole)), *(number % 3 for number in range(len(KINDS)))]
-    found = find_copies(pictures, sizes=sizes)
+    found = find_copies(pictures, sizes=sizes).pairs
     assert all(source[copy.row] == source[copy.of] for copy in found)
     direct = {frozenset((copy.row, copy.of)): copy.change for copy in found}
     said = {
@@ -71,10 +70,12 @@ def test_every_kind_of_copy_is_found_and_nothing_else(photos, stereo):
 def test_of_two_the_one_that_shows_more_is_the_original(photos):
     one = photos[2]
     part = one.crop((60, 40, 540, 360))
-    found = find_copies([shrunk(part), shrunk(one)], sizes=np.array([part.size, one.size]))
+    found = find_copies([shrunk(part), shrunk(one)], sizes=np.array([part.size, one.size])).pairs
     assert [(copy.row, copy.of) for copy in found] == [(0, 1)]
     framed = made(one, "border", 2)
-    found = find_copies([shrunk(framed), shrunk(one)], sizes=np.array([framed.size, one.size]))
+    found = find_copies(
+        [shrunk(framed), shrunk(one)], sizes=np.array([framed.size, one.size])
+    ).pairs
     assert [(copy.row, copy.of) for copy in found] == [(0, 1)]
 
 
@@ -83,13 +84,13 @@ def test_an_object_that_moved_makes_another_photo(photos):
     cup = photos[1].crop((140, 60, 220, 180))
     one.paste(cup, (30, 200))
     other.paste(cup, (450, 160))
-    assert find_copies([shrunk(one), shrunk(other)]) == []
+    assert find_copies([shrunk(one), shrunk(other)]).pairs == []
 
 
 def test_frames_that_overlap_are_no_copies(photos):
     wide = photos[0]
     left, right = wide.crop((0, 0, 380, 400)), wide.crop((130, 60, 510, 460))
-    assert find_copies([shrunk(left), shrunk(right)]) == []
+    assert find_copies([shrunk(left), shrunk(right)]).pairs == []
 
 
 def test_neighbours_are_compared_where_no_point_suggests_them():
@@ -98,19 +99,19 @@ def test_neighbours_are_compared_where_no_point_suggests_them():
     soft = soft.resize((200, 160), Image.Resampling.BICUBIC)
     pictures = [shrunk(soft), shrunk(soft.resize((100, 80)))]
     near = np.array([[1], [0]])
-    found = find_copies(pictures, near=near, sizes=np.array([[200, 160], [100, 80]]))
+    found = find_copies(pictures, near=near, sizes=np.array([[200, 160], [100, 80]])).pairs
     assert [(copy.row, copy.of, copy.change) for copy in found] == [(1, 0, "half size")]
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (3, 90, 3), (8, 8, 3), (60, 60)])
 def test_what_holds_nothing_is_no_copy_of_anything(shape):
     blank = np.full(shape, 200, np.uint8)
-    assert find_copies([blank, blank.copy()], near=np.array([[1], [0]])) == []
+    assert find_copies([blank, blank.copy()], near=np.array([[1], [0]])).pairs == []
 
 
 def test_no_pictures_and_one():
-    assert find_copies([]) == []
-    assert find_copies([np.zeros((50, 50, 3), np.uint8)]) == []
+    assert find_copies([]).pairs == []
+    assert find_copies([np.zeros((50, 50, 3), np.uint8)]).pairs == []
 
 
 def test_suggestions_stay_bounded_where_everything_is_alike(photos):
@@ -152,7 +153,37 @@ def test_points_of_nothing_are_none():
 
 
 def test_groups_keep_the_original_and_do_not_chain():
-    copies = [Copy(1, 0, "half size", 2.0), Copy(3, 0, "mirrored", 2.0), Copy(5, 4, "turned", 1.0)]
     worth = np.array([[1.0], [9.0], [1.0], [1.0], [2.0], [1.0]])
-    found = copy_groups(copies, worth)
-    assert [(group.items, group.keep) for group in found] == [([0, 1, 3], 0), ([4, 5], 4)]
+    assert grouped([(1, 0), (3, 0), (5, 4)], worth) == [([0, 1, 3], 0), ([4, 5], 4)]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize(
+    ("kind", "strength", "said"),
+    [
+        ("brightness", 2, ("brighter", "darker")),
+        ("contrast", 2, ("more contrast", "less contrast")),
+        ("resize", 1, ("half size",)),
+        ("crop", 2, ("cropped to 5", "cropped to 6")),
+        ("blur", 1, ("softer", "stored again")),  # a slight one is gone at the size compared
+    ],
+)
+def test_words_say_what_was_done_to_the_kept_one(photos, first, kind, strength, said):
+    """In whichever order the two come."""
+    for photo in photos[:2]:
+        copy = made(photo, kind, strength)
+        both = [copy, photo] if first else [photo, copy]
+        found = find_copies([shrunk(each) for each in both], sizes=np.array([p.size for p in both]))
+        (pair,) = found.pairs
+        (group,) = found.groups
+        assert group.keep == pair.of
+        assert group.changes[pair.row] == pair.change
+        assert group.changes[pair.of] == ""
+        one, kept = (np.asarray(both[row].convert("L"), float) for row in (pair.row, pair.of))
+        if kind == "brightness":
+            assert said[int(one.mean() < kept.mean())] in pair.change
+        elif kind == "contrast":
+            assert said[int(one.std() < kept.std())] in pair.change
+        else:
+            assert pair.row == 1 - first
+            assert pair.change.startswith(said)

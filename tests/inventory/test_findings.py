@@ -52,21 +52,44 @@ def test_tiny_collections_still_get_everything(count):
     found = group(vectors)
     assert sum(len(rows) for rows in found.representatives) == count
     assert np.isfinite(layout(vectors, near)).all()
-    assert len(outlier_scores(near)) == count
+    assert len(outlier_scores(vectors, vectors)) == count
     assert len(suspects(near, np.zeros(count, np.int64)).rows) == 0
 
 
 def test_planted_strays_lead_the_ranking():
     vectors, _ = clusters(5, 100, noise=0.05)
     strays = unit(np.random.default_rng(9).normal(size=(3, 16)))
-    scores = outlier_scores(neighbours(np.concatenate([vectors, strays]), 15))
+    both = np.concatenate([vectors, strays])
+    scores = outlier_scores(both, np.zeros((503, 4)))
     assert set(np.argsort(-scores)[:3]) == {500, 501, 502}
     assert set(outliers(scores)[:3]) == {500, 501, 502}
 
 
+def test_strangers_that_are_alike_still_stand_out():
+    vectors, _ = clusters(5, 100, noise=0.05)
+    middle = unit(np.random.default_rng(9).normal(size=(1, 16)))
+    company = unit(middle + np.random.default_rng(1).normal(0, 0.02, (8, 16)))
+    scores = outlier_scores(np.concatenate([vectors, company]), np.zeros((508, 4)))
+    assert set(np.argsort(-scores)[:8]) == set(range(500, 508))
+
+
+def test_a_single_stranger_is_flagged_and_nobody_else():
+    vectors, _ = clusters(4, 100, noise=0.1)
+    stranger = -vectors.mean(axis=0, keepdims=True)
+    scores = outlier_scores(np.concatenate([vectors, unit(stranger)]), np.zeros((401, 4)))
+    assert outliers(scores).tolist() == [400]
+
+
+def test_colours_alone_make_a_stranger():
+    vectors, _ = clusters(4, 100)
+    colours = np.random.default_rng(0).normal(0, 0.05, (400, 6))
+    colours[7] += 1
+    assert np.argmax(outlier_scores(vectors, colours)) == 7
+
+
 def test_an_even_cloud_has_hardly_any_strays():
     vectors = unit(np.random.default_rng(0).normal(size=(2000, 24)))
-    assert len(outliers(outlier_scores(neighbours(vectors, 15)))) <= 4
+    assert len(outliers(outlier_scores(vectors, np.zeros((2000, 4))))) <= 4
 
 
 def test_wrong_labels_are_found_and_right_ones_left():

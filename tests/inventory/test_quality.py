@@ -33,7 +33,7 @@ def test_a_good_collection_has_no_flags():
 def test_each_trouble_is_found_worst_first():
     measures = collection()
     measures["focus"][[3, 4]] = 0.07, 0.05
-    measures["brightness"][5], measures["brightest"][5] = 0.03, 0.2
+    measures["brightness"][5], measures["brightest"][5] = 0.03, 0.12
     measures["brightness"][6], measures["darkest"][6] = 0.97, 0.9
     measures["width"][7], measures["height"][7] = 60, 40
     measures["width"][8] = 3000

@@ -95,3 +95,10 @@ def test_flat_pictures_have_no_contrast():
         measures = describe(np.full((30, 30, 3), value, np.uint8)).measures
         assert measures[MEASURES.index("contrast")] == pytest.approx(0, abs=1e-3)
         assert measures[MEASURES.index("brightness")] == pytest.approx(value / 255, abs=1e-3)
+
+
+def test_a_sharp_subject_before_soft_ground_is_sharp(photograph):
+    soft = photograph.filter(ImageFilter.GaussianBlur(4))
+    mixed = soft.copy()
+    mixed.paste(photograph.crop((80, 40, 190, 160)), (80, 40))
+    assert measure(mixed, "focus") > 2 * measure(soft, "focus")

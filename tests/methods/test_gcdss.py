@@ -278,6 +278,31 @@ def test_a_threshold_that_cannot_be_chosen_is_the_usual_one():
     assert calibrated(vectors, truth, Settings(), images=single) == gcdss.UNTRIED
 
 
+def test_new_groups_are_counted_where_nobody_tells():
+    vectors, truth = blobs(each=60, spread=0.3)
+    labelled = (truth < 4) & (np.arange(len(truth)) % 2 == 0)
+    free, new = ~labelled, len(np.unique(truth)) - 4
+    number, (low, high) = gcdss.counted_groups(
+        vectors[labelled], truth[labelled], vectors[free], Settings()
+    )
+    assert low <= new <= high
+    assert number <= 2 * new
+    found = by_neighbours(
+        vectors[labelled], truth[labelled], vectors[free], np.ones(free.sum()),
+        Settings(threshold=0.3), known=4,
+    )  # fmt: skip
+    assert 1 <= found.groups <= number
+    assert found.likely == (low, high)
+
+
+def test_a_number_that_is_told_or_cannot_be_counted():
+    vectors, truth = blobs(each=20)
+    some, rest = truth == 0, truth > 0
+    ask = (vectors[some], truth[some], vectors[rest])
+    assert gcdss.counted_groups(*ask, Settings(novel=3)) == (3, None)
+    assert gcdss.counted_groups(*ask, Settings()) == (gcdss.UNCOUNTED, None)
+
+
 @pytest.mark.parametrize(
     ("settings", "text"),
     [

@@ -114,6 +114,33 @@ def test_patterns_are_those_of_training_mode():
     assert not torch.allclose(method.budget.scaled(lagging)[0], in_training[0], atol=1e-3)
 
 
+def test_options_of_the_generators_are_wired_through():
+    ways = [
+        {},
+        {"generator_norm": "instance"},
+        {"generator_norm": "none"},
+        {"generator_activation": "selu"},
+        {"generator_activation": "leaky"},
+    ]
+    patterns = []
+    for values in ways:
+        method = train(epochs=1, **values).method
+        patterns.append(method.all_patterns())
+        fresh = build(48, **values)
+        moved = [
+            not torch.equal(one, other)
+            for one, other in zip(
+                method.generators.parameters(), fresh.generators.parameters(), strict=True
+            )
+        ]
+        assert any(moved), values
+        assert float(patterns[-1].abs().max()) <= method.budget.limit * (1 + 1e-5)
+    for number, one in enumerate(patterns):
+        assert not any(torch.equal(one, other) for other in patterns[:number])
+    with pytest.raises(SettingProblem, match="generator_norm"):
+        settings_of(generator_norm="group")
+
+
 def test_the_encoder_is_frozen():
     run = train()
     fresh = fallow.encoder("resnet8/8", seed=0).state_dict()

@@ -84,7 +84,7 @@ def findings(count: int = 240, seed: int = 0, pool: int = 400) -> dict:
             "not what the images show.",
         },
         "counts": {"images": count, "groups": len(PHOTOS), "exact_duplicates": 4,
-                   "near_duplicates": 3, "unreadable_files": 2},
+                   "changed_copies": 7, "unreadable_files": 2},
         "headlines": [
             f"{count:,} images in {len(PHOTOS)} groups; the largest holds a tenth of them.",
             "6 files are exact copies of others and 3 sets of near duplicates could lose 5 more.",
@@ -99,11 +99,12 @@ def findings(count: int = 240, seed: int = 0, pool: int = 400) -> dict:
         "thumbnails": thumbnails,
         "groups": groups,
         "exact_duplicates": [some[100:102], some[102:105], some[105:107], some[107:109]],
-        "near_duplicates": [
-            {"items": some[110:113], "keep": some[111], "distances": [0.02, 0.0, 0.05]},
-            {"items": some[113:115], "keep": some[113], "distances": [0.0, 0.031]},
-            {"items": some[115:117], "keep": some[116], "distances": [0.04, 0.0]},
+        "changed_copies": [
+            {"items": some[110:113], "keep": some[111], "changes": ["half size", "", "mirrored"]},
+            {"items": some[113:115], "keep": some[113], "changes": ["", "cropped to 81%"]},
+            {"items": some[115:117], "keep": some[116], "changes": ["darker, softer", ""]},
         ],
+        "much_alike": [{"items": some[117:120], "keep": some[118]}],
         "outliers": by_outlier[: max(1, count // 10)],
         "quality": quality,
         "suspects": [

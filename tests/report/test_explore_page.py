@@ -63,12 +63,19 @@ def test_group_codes_name_their_groups(page: str, found: dict) -> None:
 
 
 def test_the_best_copy_comes_first_and_is_marked(page: str, found: dict) -> None:
-    near = found["near_duplicates"][0]
-    part = section(page, "near-duplicates").split('class="set"')[1]
+    near = found["changed_copies"][0]
+    part = section(page, "changed-copies").split('class="set"')[1]
     assert re.findall(r'data-item="(\d+)"', part)[0] == str(near["keep"])
     assert part.count("proposed to keep") == 1
     assert part.index("proposed to keep") < part.index(f'data-item="{near["items"][0]}"')
-    assert "distance 0.02 to 0.05" in part  # without the kept copy's own zero
+    assert part.index("half size") < part.index("mirrored")
+
+
+def test_pictures_much_alike_are_shown_and_none_is_proposed(page: str, found: dict) -> None:
+    part = section(page, "much-alike").split('class="set"')[1]
+    shown = [int(number) for number in re.findall(r'data-item="(\d+)"', part)]
+    assert shown == found["much_alike"][0]["items"]
+    assert "proposed to keep" not in part
 
 
 def test_copy_buttons_name_the_spare_copies(page: str, found: dict) -> None:
@@ -106,7 +113,7 @@ def test_an_empty_folder_still_makes_a_page() -> None:
         "No image could be read, so there is no map.",
         "The images form no groups.",
         "No two files are identical.",
-        "No near duplicates were found.",
+        "No file is a changed copy of another.",
         "No image stands far from the others.",
         "No image is blurry.",
         "The images have no labels to check.",

@@ -82,6 +82,27 @@ def test_a_folder_and_a_two_column_csv(run):
     assert 'class="cell"' in page
 
 
+def test_the_range_is_said_and_the_paper_stays(run):
+    result, place, _ = run
+    low, high = result.interval
+    assert (
+        f"{result.count} classes (likely between {low} and {high}): 4 known"
+        in (result.headlines[0])
+    )
+    page = (place / "run" / "report.html").read_text()
+    assert "held it eight times of ten" in page
+    paper = discover(place / "pictures", labels=place / "some.csv", preset="paper")
+    assert len(paper.findings["starts"]) > 1
+    assert not paper.findings["counted"]
+
+
+def test_two_images_a_class(tmp_path):
+    names = folder(tmp_path / "p", each=2)
+    found = discover(tmp_path / "p", labels=write(tmp_path / "some.csv", names[:4]))
+    low, high = found.interval
+    assert 2 <= low <= found.count <= high <= len(names)
+
+
 def test_the_truth_never_reaches_the_method(run, tmp_path):
     result, place, _ = run
     blind = discover(place / "pictures", labels=place / "some.csv")

@@ -10,8 +10,10 @@ import pytest
 from PIL import Image, ImageFilter
 
 import fallow
+from fallow.encoders import lite
+from fallow.inventory import store
 from fallow.outcomes.explored import Explored
-from fallow.problems import SettingProblem, SourceProblem
+from fallow.problems import MissingPackage, SettingProblem, SourceProblem
 from fallow.verbs import declaration
 from fallow.verbs.embed import embed
 from fallow.verbs.explore import explore
@@ -84,9 +86,12 @@ def test_what_was_planted_is_found(folder, tmp_path):
     assert {Path(each["path"]).name for each in found["problems"]} == {"broken.jpg", "cut.jpg"}
     (exact,) = found["exact_duplicates"]
     assert set(exact) == {rows(result, "blue/copy.jpg"), rows(result, "red/03.jpg")}
-    (near,) = found["near_duplicates"]
+    (near,) = found["changed_copies"]
     assert set(near["items"]) == {rows(result, "green/05.jpg"), rows(result, "green/small.jpg")}
     assert near["keep"] == rows(result, "green/05.jpg")
+    small = rows(result, "green/small.jpg")
+    assert near["changes"][near["items"].index(small)] == "half size"
+    assert result.table["change"][small].as_py() == "half size"
     assert found["quality"]["blurry"] == [rows(result, "blur.jpg")]
     assert found["quality"]["dark"] == [rows(result, "night.jpg")]
     assert found["quality"]["blank"] == [rows(result, "flat.png")]
@@ -139,14 +144,41 @@ def test_a_second_run_looks_only_at_new_content(folder, tmp_path):
 def test_another_encoder_sees_everything_anew(folder, tmp_path):
     explore(folder, encoder=Counting(), out=tmp_path / "out")
     other = Counting("other")
-    explore(folder, encoder=other, out=tmp_path / "out")
+    result = explore(folder, encoder=other, out=tmp_path / "out")
     assert other.seen == 46
+    (said,) = (line for line in result.findings["headlines"] if "seen anew" in line)
+    assert said.endswith("was made with counting")
+    again = explore(folder, encoder=other, out=tmp_path / "out")
+    assert not any("seen anew" in line for line in again.findings["headlines"])
+
+
+def test_a_collection_keeps_its_encoder_though_the_default_is_another(
+    folder, tmp_path, monkeypatch
+):
+    out = tmp_path / "out"
+    explore(folder, encoder="untrained", out=out)
+    assert store.made_with(out) == "untrained"
+    assert store.encoder_of(out) is None  # its name alone does not bring its weights back
+    explore(folder, encoder="tiny", out=out)
+    monkeypatch.setenv("FALLOW_ENCODER", "untrained")
+    result = explore(folder, out=out)
+    assert "seen with the encoder tiny" in result.findings["headlines"]
+    assert result.findings["settings"]["newly measured"] == 0
+    assert store.made_with(tmp_path) is None
+
+
+def test_a_collection_whose_encoders_package_is_gone_names_it(folder, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    explore(folder, encoder=Counting("lite"), out=out)
+    monkeypatch.setattr(lite, "_home", lambda about: None)
+    with pytest.raises(MissingPackage, match=r"fallow\[weights\]"):
+        explore(folder, out=out)
 
 
 def test_same_seed_same_findings(folder, tmp_path):
     first = explore(folder, encoder=Counting(), out=tmp_path / "a", seed=3)
     second = explore(folder, encoder=Counting(), out=tmp_path / "b", seed=3)
-    for name in ("items", "groups", "near_duplicates", "suspects", "thumbnails"):
+    for name in ("items", "groups", "changed_copies", "much_alike", "suspects", "thumbnails"):
         assert first.findings[name] == second.findings[name]
 
 

@@ -184,7 +184,11 @@ def test_subsets_cover_every_image_once(tmp_path):
     source = folder(tmp_path / "plates", 22, odd=(3, 15))
     lines: list[str] = []
     found = spot(
-        source, settings=QUICK | {"subset": 8}, out=tmp_path / "out", tell=lines.append, seed=1
+        source,
+        settings=QUICK | {"subset": 8, "scoring": "published"},
+        out=tmp_path / "out",
+        tell=lines.append,
+        seed=1,
     )
     assert sorted(found.table["row"].to_pylist()) == list(range(22))
     assert len(lines) == 3
@@ -352,3 +356,24 @@ def test_samples_written_to_disk_bring_their_masks(tmp_path):
     source = write(fallow.images.samples.parts(12, side=48), tmp_path / "parts")
     found = spot(source, settings=QUICK, out=tmp_path / "out")
     assert set(found.findings["measured"]) == {"image", "pixel"}
+
+
+def test_references_are_told_and_an_unfit_question_is_refused(tmp_path):
+    pictures, references = fallow.images.samples.boards(8, seed=2, side=64)
+    found = spot(pictures, reference=references, settings={"size": 128})
+    assert found.findings["mode"] == "reference"
+    assert "its own reference" in found.findings["compared with"]
+    with pytest.raises(SettingProblem, match="good or reference"):
+        spot(pictures, reference=references, good=references)
+
+
+def test_two_kinds_of_pictures_are_each_judged_among_themselves():
+    from fallow.images.samples import cells, parts
+
+    kinds = [
+        *(cells(14, side=48)[k] for k in range(14)),
+        *(parts(14, side=48)[k] for k in range(14)),
+    ]
+    found = spot(kinds, settings=QUICK)
+    assert "2 clear groups of pictures" in notes(found)
+    assert sorted(found.table["row"].to_pylist()) == list(range(28))

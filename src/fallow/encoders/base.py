@@ -95,7 +95,7 @@ class Preprocessing:
         mean, std = (
             torch.tensor(v, device=pixels.device).view(1, 3, 1, 1) for v in (self.mean, self.std)
         )
-        return (pixels.float() / 255 - mean) / std
+        return (pixels.float() / 255).sub_(mean).div_(std)
 
     def show(self, x: Tensor) -> np.ndarray:
         """Pictures (B, S, S, 3) of a network's input: `normalise` undone.

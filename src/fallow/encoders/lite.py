@@ -6,9 +6,9 @@ import hashlib
 import importlib.util
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +21,11 @@ from fallow.problems import MissingPackage, Problem, SettingProblem
 
 PATCH = 32  # pixels that one place of the last map stands for; no picture may be smaller
 SIZE = 160  # pixels a side, where nobody says otherwise
+FEW = 16  # pictures whose maps a processor gets memory for quickly
 # places along a side that the maps at strides 16 and 32 are looked at in: chosen by recipes.vectors
 PLACES = (3, 2)
+Pair = tuple[nn.Conv2d, nn.BatchNorm2d]
+Layer = Callable[[Tensor, bool], Tensor]  # a map, and whether ReLU6 follows
 MEAN, STD = (127 / 255,) * 3, (128 / 255,) * 3  # of the input they were learnt with
 
 
@@ -132,12 +135,17 @@ class Block(nn.Module):
         self.add_module(narrow, _norm(stage.width))
         self.shortcut = stride == 1 and inputs == stage.width
 
-    def forward(self, x: Tensor, fold: bool) -> Tensor:
+    def pairs(self) -> list[Pair]:
+        """Each convolution with its batch norm, in order."""
+        return [
+            (getattr(self, name), getattr(self, f"bn{number}"))
+            for number, name in enumerate(self.layers, 1)
+        ]
+
+    def forward(self, x: Tensor, layers: Iterator[Layer]) -> Tensor:
         before = x
-        for number, name in enumerate(self.layers, 1):
-            x = _layer(x, getattr(self, name), getattr(self, f"bn{number}"), fold)
-            if number < len(self.layers):
-                x = F.relu6(x, inplace=True)
+        for number in range(len(self.layers)):
+            x = next(layers)(x, number < len(self.layers) - 1)
         return x + before if self.shortcut else x
 
 
@@ -145,31 +153,69 @@ def _norm(width: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(width, eps=1e-3, momentum=0.01)
 
 
-def _layer(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d, fold: bool) -> Tensor:
-    """A convolution and its batch norm; folded, the norm is part of the convolution's weights."""
-    x, around = _padded(x, conv)
-    if not fold:
-        return norm(F.conv2d(x, conv.weight, None, conv.stride, around, 1, conv.groups))
-    # folded anew each time, a thousandth of a batch's work: no copy that could be out of date
+def _apart(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Layer:
+    """A convolution, its batch norm, and ReLU6 if asked for."""
+
+    def run(x: Tensor, clipped: bool) -> Tensor:
+        rows, columns = _needed(conv.kernel_size[0], x, conv.stride[0])
+        around = [rows // 2, columns // 2]
+        if rows % 2 or columns % 2:
+            x = F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+            around = [0, 0]
+        x = norm(F.conv2d(x, conv.weight, None, conv.stride, around, 1, conv.groups))
+        return F.relu6(x, inplace=True) if clipped else x
+
+    return run
+
+
+def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d, kind: torch.dtype) -> Layer:
+    """The same in one pass: the norm is part of the convolution's weights."""
     assert norm.running_var is not None
     assert norm.running_mean is not None
     scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-    weight = (conv.weight * scale[:, None, None, None]).to(x.dtype)
-    bias = (norm.bias - norm.running_mean * scale).to(x.dtype)
-    return F.conv2d(x, weight, bias, conv.stride, around, 1, conv.groups)
+    folded = (conv.weight * scale[:, None, None, None]).to(kind)
+    bias = (norm.bias - norm.running_mean * scale).to(kind)
+
+    def run(x: Tensor, clipped: bool) -> Tensor:
+        weight, around = _placed(folded, x, conv.stride[0])
+        if _clips_itself(x):
+            after = ("hardtanh", [0.0, 6.0], "") if clipped else ("none", [], "")
+            return torch.ops.mkldnn._convolution_pointwise(
+                x, weight, bias, around, conv.stride, [1, 1], conv.groups, *after
+            )
+        x = F.conv2d(x, weight, bias, conv.stride, around, 1, conv.groups)
+        return F.relu6(x, inplace=True) if clipped else x
+
+    return run
 
 
-def _padded(x: Tensor, conv: nn.Conv2d) -> tuple[Tensor, list[int]]:
-    """The input, and what the convolution itself pads: as TensorFlow does, more after than before.
+def _clips_itself(x: Tensor) -> bool:
+    """Whether the processor's library can apply ReLU6 to what it just computed (a third less)."""
+    if torch.compiler.is_compiling():
+        return False  # a compiler joins them its own way
+    kinds = (torch.float32, torch.bfloat16)
+    return x.device.type == "cpu" and x.dtype in kinds and torch.backends.mkldnn.is_available()
+
+
+def _needed(kernel: int, x: Tensor, stride: int) -> list[int]:
+    """Rows and columns to pad as TensorFlow does: the odd one comes after.
 
     ceil(side / stride) places come out, whatever the side.
     """
-    kernel, stride = conv.kernel_size[0], conv.stride[0]
-    needed = [max(0, (math.ceil(n / stride) - 1) * stride + kernel - n) for n in x.shape[2:]]
-    if all(n % 2 == 0 for n in needed):
-        return x, [n // 2 for n in needed]
-    rows, columns = ((n // 2, n - n // 2) for n in needed)
-    return F.pad(x, (*columns, *rows)), [0, 0]
+    return [max(0, (math.ceil(n / stride) - 1) * stride + kernel - n) for n in x.shape[2:]]
+
+
+def _placed(weight: Tensor, x: Tensor, stride: int) -> tuple[Tensor, list[int]]:
+    """The kernel, and what is padded on both sides.
+
+    Where one more is needed after than before, the kernel begins with a zero, which is cheaper
+    than a padded copy of the input.
+    """
+    needed = _needed(weight.shape[2], x, stride)
+    rows, columns = (n % 2 for n in needed)
+    if rows or columns:
+        weight = F.pad(weight, (columns, 0, rows, 0))
+    return weight, [(n + 1) // 2 for n in needed]
 
 
 class Lite(nn.Module):
@@ -216,15 +262,29 @@ class Lite(nn.Module):
             )
         # folded where nothing is learnt and no other runtime is to repeat the arithmetic
         traced = torch.onnx.is_in_onnx_export()
-        fold = not (self.training or torch.is_grad_enabled() or traced)
-        x = x.contiguous(memory_format=torch.channels_last)
-        if fold and x.dtype == torch.float32 and fast_bf16(x.device):
-            x = x.bfloat16()  # a look loses nothing to it, and takes half the time
-        x = F.relu6(_layer(x, self.conv_stem, self.bn1, fold), inplace=True)
+        if self.training or torch.is_grad_enabled() or traced:
+            x = x.contiguous(memory_format=torch.channels_last)
+            return self._maps(x, [_apart(*pair) for pair in self._pairs()])
+        # a look loses nothing to bf16, and takes half the time
+        quick = x.dtype == torch.float32 and fast_bf16(x.device)
+        x = x.to(torch.bfloat16 if quick else x.dtype, memory_format=torch.channels_last)
+        # folded anew each time, a thousandth of a batch's work: no copy that could be out of date
+        layers = [_folded(*pair, x.dtype) for pair in self._pairs()]
+        some = x.split(FEW) if x.device.type == "cpu" else (x,)
+        parts = [self._maps(part, layers) for part in some]
+        return [torch.cat(maps) for maps in zip(*parts, strict=True)]
+
+    def _pairs(self) -> list[Pair]:
+        blocks = [cast(Block, block) for stage in self.blocks for block in cast(Any, stage)]
+        return [(self.conv_stem, self.bn1), *(pair for block in blocks for pair in block.pairs())]
+
+    def _maps(self, x: Tensor, layers: Sequence[Layer]) -> list[Tensor]:
+        left = iter(layers)
+        x = next(left)(x, True)
         maps = []
         for blocks in self.blocks:
             for block in cast(nn.ModuleList, blocks):
-                x = block(x, fold)
+                x = block(x, left)
             maps.append(x)
         return [maps[number] for number in SEEN]
 

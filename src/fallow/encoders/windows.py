@@ -24,7 +24,23 @@ def places(length: int, window: int, stride: int) -> list[int]:
     return [min(step * stride, length - window) for step in range(count)]
 
 
-@torch.no_grad()
+def squares(height: int, width: int) -> tuple[int, tuple[int, int]]:
+    """Side and strides of the square windows that cover a picture: two, or three of a long one.
+
+    >>> squares(512, 1024), squares(90, 100), squares(64, 64)
+    ((512, (1, 256)), (90, (1, 10)), (64, (1, 1)))
+    """
+    short, long = sorted((height, width))
+    if long > 2 * short:
+        # longer ones are cut into more, half a window apart
+        stride = short // 2
+    else:
+        stride = (long - short) // 2 if 2 * long > 3 * short else long - short
+    tall = max(1, stride) if height > width else 1
+    wide = max(1, stride) if width > height else 1
+    return short, (tall, wide)
+
+
 def sliding(
     network: Callable[[Tensor], Tensor],
     x: Tensor,
@@ -35,13 +51,33 @@ def sliding(
 ) -> Tensor:
     """Probabilities B K *S of pictures or volumes B C *S, averaged where windows overlap.
 
-    `network` gives logits of a window; neighbouring windows share half of themselves unless
-    `stride` says otherwise. What is smaller than a window is padded with zeros all round.
+    `network` gives logits of a window; see `averaged` for the rest.
 
     >>> logits = lambda x: torch.cat([x, -x], 1)
     >>> picture = torch.randn(1, 1, 9, 5)
     >>> whole = logits(picture).softmax(1)
     >>> bool(torch.allclose(sliding(logits, picture, (4, 8)), whole, atol=1e-6))
+    True
+    """
+    return averaged(lambda x: network(x).float().softmax(1), x, window, stride, batch=batch)
+
+
+@torch.no_grad()
+def averaged(
+    network: Callable[[Tensor], Tensor],
+    x: Tensor,
+    window: Sequence[int],
+    stride: Sequence[int] | None = None,
+    *,
+    batch: int = 16,
+) -> Tensor:
+    """What a network says (B K *S) of pictures or volumes B C *S, averaged where windows overlap.
+
+    Neighbouring windows share half of themselves unless `stride` says otherwise. What is smaller
+    than a window is padded with zeros all round.
+
+    >>> picture = torch.randn(1, 1, 9, 5)
+    >>> bool(torch.allclose(averaged(torch.neg, picture, (4, 8)), -picture))
     True
     """
     window = tuple(window)
@@ -63,7 +99,7 @@ def sliding(
         weight[cut] += 1
     for first in range(0, len(jobs), batch):
         some = jobs[first : first + batch]
-        found = network(torch.stack([x[row][cut] for row, cut in some])).float().softmax(1)
+        found = network(torch.stack([x[row][cut] for row, cut in some])).float()
         if total is None:
             total = found.new_zeros(len(x), found.shape[1], *x.shape[2:])
         for (row, cut), one in zip(some, found, strict=True):

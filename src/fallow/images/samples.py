@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from fallow.files import atomic_write
+from fallow.images.boards import FAULTS, board, faulty, photographed
 from fallow.images.collection import Images
 from fallow.images.drawing import cell_picture, generator_for, part, resized, shape, smooth, street
 from fallow.images.sources import from_arrays
@@ -120,7 +121,7 @@ def torn(
     photos = streets(2, seed, (side, round(side * 4 / 3))) if photos is None else photos
     pixels, names, places = [], [], []
     for row, key in enumerate(photos.column("id")):
-        random = generator_for(seed, 6, row)
+        random = generator_for(seed, 9, row)
         picture = photos.read(row, side)
         for piece in torn(picture, Tear.at(min(picture.shape[:2])), random):
             one = turned(piece, np.deg2rad(random.uniform(-turn, turn)))
@@ -128,9 +129,50 @@ def torn(
             pixels.append(np.concatenate([on_ground(one), opaque[..., None]], 2))
             names.append(str(key))
             places.append(one.place.ravel().tolist())
-    order = generator_for(seed, 6, len(photos)).permutation(len(pixels)).tolist()
+    order = generator_for(seed, 9, len(photos)).permutation(len(pixels)).tolist()
     shuffled = {"picture": [names[k] for k in order], "place": [places[k] for k in order]}
     return _collection("pieces", [pixels[k] for k in order], shuffled)
+
+
+def boards(
+    n: int = 48, seed: int = 0, side: int = 96, sections: int | None = None
+) -> tuple[Images, Images]:
+    """Photographs of a board's sections, a quarter with a fault; and of the same without any.
+
+    `sections` is how many different ones there are, by default as many as pictures. The second
+    collection shows, under the same name, the section of each picture on a board in order.
+
+    >>> pictures, references = boards(4, seed=1, side=48)
+    >>> pictures.column("anomaly").tolist(), pictures[0].shape == references[0].shape
+    ([0, 0, 0, 1], True)
+    """
+    random = generator_for(seed, 5, 0)
+    whole = max(6 * side, 480)
+    sound = board(whole, random)
+    corners = random.integers(8, whole - 2 * side - 8, (sections or n, 2)).tolist()
+    pixels, masks, labels, sound_ones = [], [], [], []
+    for index in range(n):
+        random = generator_for(seed, 6, index)
+        left, top = corners[index % len(corners)]
+        box = (left, top, left + 2 * side, top + 2 * side)
+        kind = FAULTS[(index // 4) % len(FAULTS)] if index % 4 == 3 else "good"
+        shown, changed = sound, np.zeros((whole, whole), bool)
+        while kind != "good" and changed.sum() < 100:  # what hits a bare place changes nothing
+            shown = faulty(sound, box, kind, random)
+            changed = (np.asarray(shown) != np.asarray(sound)).any(2)
+        masks.append(changed[top : box[3] : 2, left : box[2] : 2].astype(np.uint8))
+        pixels.append(photographed(shown, box, random))
+        sound_ones.append(photographed(sound, box, random))
+        labels.append(kind)
+    columns: dict[str, list[Any]] = {
+        "label": labels,
+        "anomaly": [int(label != "good") for label in labels],
+        "section": [index % len(corners) for index in range(n)],
+    }
+    return (
+        _collection("boards", pixels, columns, masks),
+        _collection("boards", sound_ones, {"section": columns["section"]}),
+    )
 
 
 def digits() -> Images:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from fallow.inventory.keypoints import Keypoints, resized, smooth
+from fallow.inventory.keypoints import Keypoints, halved, resized, smooth
 
 FAR = 32  # bits of 128 in which the codes of a match may differ
 TRIES = 400  # pairs of matches tried as a hypothesis
@@ -15,7 +15,9 @@ TURN = 25  # degrees
 CLOSE = 3.0  # pixels an inlier may lie beside its place, once the fit is good
 BLOCK = 12  # pixels of a compared block
 ROUNDS = 10  # of the dense refinement
+COARSELY = 6  # at half the size
 SHOWN = 0.96  # share of one picture that the other must show to be a copy
+ROUGHLY, RIM = 0.12, 0.03  # by how much less it may seem to show before the map is refined, after
 HELD = 8  # blocks that must hold something before a pair can be judged
 WINDOW = 6  # pixels around each that local contrast is taken from
 
@@ -658,14 +660,15 @@ def compared(
         y, x = height / source.shape[0], width / source.shape[1]
         shrunk = np.array([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5], [0, 0, 1.0]])
         source = resized(source, height, width)
-    target, source = smooth(target), smooth(source)
     back = shrunk @ back
-    shape = (target.shape[0], target.shape[1])
-    if least > 0:
-        other, seen = warped(source, shape, back / back[2, 2])
-        if seen.mean() < 0.1 or agreement(target, other, seen, BLOCK)[0] < least:
-            return None
-    laid = _laid(target, source, back, ROUNDS)
+    promising = _promising(target, source, back, least)
+    if promising is None:
+        return None
+    target, source = smooth(target), smooth(source)
+    laid = _laid(target, source, promising, ROUNDS)
+    covered = _covered(laid.target, source, laid.back)
+    if covered < SHOWN - RIM or laid.held < HELD:
+        return None
     # blur is no change: the finer picture is brought down to the other, if they agree better then
     first_times, second_times = passes(target, laid.other, laid.seen, BLOCK)
     if first_times or second_times:
@@ -681,10 +684,7 @@ def compared(
     # one colour that only covers, or one piece that fills its box, was written or pasted over
     colour = max(one_sided - 0.8, 0.0) / 0.2
     panel = max(whole - 0.85, 0.0) / 0.15 * min(filled / 0.6, 1.0)
-    there = np.linalg.inv(back)
-    covered = max(
-        shown(laid.target, back, *source.shape), shown(source, there / there[2, 2], *shape)
-    )
+    covered = _covered(laid.target, source, back)
     if covered < SHOWN:
         return None
     back = np.linalg.inv(shrunk) @ back
@@ -698,6 +698,29 @@ def compared(
         noise,
         changed,
         max(colour, panel),
+    )
+
+
+def _promising(
+    target: np.ndarray, source: np.ndarray, back: np.ndarray, least: float
+) -> np.ndarray | None:
+    """The map refined at half the size, if there is some agreement and most of one is shown."""
+    if _covered(target, source, back / back[2, 2]) < SHOWN - ROUGHLY:
+        return None
+    half = np.array([[0.5, 0, -0.25], [0, 0.5, -0.25], [0, 0, 1.0]])
+    double = np.linalg.inv(half)
+    laid = _laid(smooth(halved(target)), smooth(halved(source)), half @ back @ double, COARSELY)
+    back = double @ laid.back @ half
+    if laid.agreement < least or _covered(target, source, back / back[2, 2]) < SHOWN - RIM:
+        return None
+    return back
+
+
+def _covered(target: np.ndarray, source: np.ndarray, back: np.ndarray) -> float:
+    """The share of one picture that the other shows, of whichever is shown more."""
+    there = np.linalg.inv(back)
+    return max(
+        shown(target, back, *source.shape), shown(source, there / there[2, 2], *target.shape)
     )
 
 

@@ -2,50 +2,61 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 from fallow.inventory.alignment import BLOCK, Compared, finer, warped
 from fallow.inventory.keypoints import luma, resized, small, smooth
 
 
-def described(
-    first: int,
-    second: int,
-    mirrored: bool,
-    compared: Compared,
-    one: np.ndarray,
-    other: np.ndarray,
-    sizes: np.ndarray,
-) -> tuple[int, int, str]:
-    """The row of the copy, the row it is a copy of, and what was done.
+class Laid(Protocol):
+    """Two pictures laid over each other, as `fallow.inventory.copies` does it."""
 
-    The original is the one with more to see, or without a frame, or with more pixels or colour.
+    @property
+    def first(self) -> int: ...
+    @property
+    def second(self) -> int: ...
+    @property
+    def mirrored(self) -> bool: ...
+    @property
+    def compared(self) -> Compared: ...
+
+
+def original(
+    one: np.ndarray, other: np.ndarray, pair: Laid, sizes: np.ndarray, worth: np.ndarray
+) -> int:
+    """The row of the two that the other was made of, as far as pictures tell.
+
+    The original is the one with more to see, or without a frame, or with more pixels or colour,
+    or with less burnt out, or less grain, or more detail; else the one worth more.
     """
     planes = small(luma(one)), small(luma(other))
-    # from places in each picture to places in the other; the first is mirrored if they say so
-    into_first = compared.back
-    shares = (
-        _share(planes[1], planes[0], into_first),
-        _share(planes[0], planes[1], np.linalg.inv(into_first)),
-    )  # of the second in the first, of the first in the second
-    pixels = sizes[[first, second]].astype(np.float64).prod(axis=1)
-    swap = _second_is_original(planes, shares, into_first, mirrored, (one, other), pixels)
-    if swap:
-        flips = [_flip(plane.shape[1]) if mirrored else np.eye(3) for plane in planes]
-        # the copy is now the first: the original is the one to be mirrored
-        back = flips[1] @ np.linalg.inv(into_first) @ flips[0]
-        copy, original = (first, one, planes[0]), (second, other, planes[1])
-    else:
-        back = into_first
-        copy, original = (second, other, planes[1]), (first, one, planes[0])
-    shown = shares[0] if swap else shares[1]  # of the original, in the copy
-    words = ["mirrored"] if mirrored else []
-    words += _geometry(back, copy[2], original[2], shown, shares[1] if swap else shares[0])
-    words += _size(back, copy[2], original[2], sizes[copy[0]], sizes[original[0]])
-    words += _tones(back, copy[1], original[1], mirrored)
-    if compared.changed * compared.written > 0.02:
+    pixels = sizes[[pair.first, pair.second]].astype(np.float64).prod(axis=1)
+    told = _second_is_original(planes, pair.compared.back, pair.mirrored, (one, other), pixels)
+    if told is None:
+        told = tuple(worth[pair.second]) > tuple(worth[pair.first])
+    return pair.second if told else pair.first
+
+
+def described(
+    row: int, of: int, pair: Laid, copy: np.ndarray, kept: np.ndarray, sizes: np.ndarray
+) -> str:
+    """What was done to picture `of` to make picture `row` of it, whichever of the pair that is."""
+    planes = small(luma(copy)), small(luma(kept))
+    back = pair.compared.back  # from places in the second to places in the first, mirrored
+    if row == pair.first:
+        back = np.linalg.inv(back)
+        if pair.mirrored:  # it is the other one that is mirrored now
+            back = _flip(planes[1].shape[1]) @ back @ _flip(planes[0].shape[1])
+    shown = _share(planes[1], planes[0], np.linalg.inv(back))
+    words = ["mirrored"] if pair.mirrored else []
+    words += _geometry(back, planes[0], planes[1], shown, _share(planes[0], planes[1], back))
+    words += _size(back, planes[0], planes[1], sizes[row], sizes[of])
+    words += _tones(back, copy, kept, pair.mirrored)
+    if pair.compared.changed * pair.compared.written > 0.02:
         words.append("written over")
-    return copy[0], original[0], ", ".join(words) or "stored again"
+    return ", ".join(words) or "stored again"
 
 
 def _flip(width: int) -> np.ndarray:
@@ -63,13 +74,13 @@ def _share(plane: np.ndarray, other: np.ndarray, back: np.ndarray) -> float:
 
 def _second_is_original(
     planes: tuple[np.ndarray, np.ndarray],
-    shares: tuple[float, float],
     into_first: np.ndarray,
     mirrored: bool,
     pictures: tuple[np.ndarray, np.ndarray],
     pixels: np.ndarray,
-) -> bool:
-    in_first, in_second = shares
+) -> bool | None:
+    in_first = _share(planes[1], planes[0], into_first)
+    in_second = _share(planes[0], planes[1], np.linalg.inv(into_first))
     if abs(in_first - in_second) > 0.04:
         larger = 0 if in_second < in_first else 1  # this one shows more than the other
         plane = planes[larger]
@@ -83,7 +94,33 @@ def _second_is_original(
     if abs(np.log(pixels[0] / pixels[1])) > 0.1:
         return bool(pixels[1] > pixels[0])
     colour = _colour(pictures[0]), _colour(pictures[1])
-    return min(colour) < 0.3 * max(colour) and 6 < max(colour) == colour[1]
+    if min(colour) < 0.3 * max(colour) and max(colour) > 6:
+        return colour[1] > colour[0]
+    burnt = _burnt(planes[0]), _burnt(planes[1])
+    lighter = abs(np.log((planes[0].mean() + 4) / (planes[1].mean() + 4)))
+    steeper = abs(np.log((planes[0].std() + 1) / (planes[1].std() + 1)))
+    # grain and blur, too, take from what is burnt, but leave the tones of the whole
+    if (lighter > 0.08 or steeper > 0.2) and abs(burnt[0] - burnt[1]) > 0.01:
+        return burnt[1] < burnt[0]
+    (grain, detail), (other_grain, other_detail) = (_detail(plane) for plane in planes)
+    calmer, livelier = np.log(grain / other_grain), np.log(detail / other_detail)
+    if abs(calmer) > abs(livelier) + 0.4:  # noise adds most where all was calm, blur takes alike
+        return bool(calmer > 0)
+    return bool(livelier < 0) if abs(livelier) > 0.15 else None
+
+
+def _detail(plane: np.ndarray) -> tuple[float, float]:
+    """How much neighbours differ where a picture is calm, and where not, beside its contrast."""
+    fine = plane - smooth(smooth(plane))
+    height, width = (side // 8 * 8 for side in plane.shape)
+    blocks = fine[:height, :width].reshape(height // 8, 8, width // 8, 8).std(axis=(1, 3))
+    calm, lively = np.quantile(blocks, [0.1, 0.9]) / (plane.std() + 1)
+    return float(calm) + 0.005, float(lively) + 0.005
+
+
+def _burnt(plane: np.ndarray) -> float:
+    """The share of a picture that is as dark or as light as can be: what lay there is lost."""
+    return float(((plane < 2) | (plane > 253)).mean())
 
 
 def _flat(values: np.ndarray) -> bool:

@@ -16,8 +16,7 @@ import numpy as np
 from numba import njit
 
 from fallow.inventory.alignment import Compared, aligned, bits, compared
-from fallow.inventory.changes import described
-from fallow.inventory.duplicates import NearGroup
+from fallow.inventory.changes import described, original
 from fallow.inventory.keypoints import Keypoints, keypoints, luma, small
 
 NEAR = 24  # bits of 128 in which two codes that suggest a pair may differ
@@ -25,14 +24,15 @@ AHEAD = 6  # codes each is compared with, in every order they are sorted in
 NEEDED = 4  # points of a picture that must suggest the same other one
 MOST = 6  # other pictures looked at for each
 AGREEING = 8  # points that must agree on one map before pixels are compared
-PROMISING = 0.6  # agreement under that map before it is refined
+PROMISING = 0.75  # agreement once that map is refined at half the size
 MOVED = 0.004  # mass of what is in one picture only from which something has moved
+ALIKE = 20  # bits of 64 in which the hashes of neighbours laid over as they are may differ
 HELD = 512  # small pictures in memory at once
 
 # What `recipes.judgement_copies` chose: a copy is where the weighted sum is above zero. The values
-# are those `_values` makes of a comparison.
-WEIGHTS = (1.715, 1.079, 2.388, 0.693, 0.94)
-OFFSET = -19.231
+# are those `values` makes of a comparison.
+WEIGHTS = (3.591, 1.939, 1.539, 1.047)
+OFFSET = -30.981
 
 
 class Copy(NamedTuple):
@@ -42,6 +42,21 @@ class Copy(NamedTuple):
     of: int
     change: str
     score: float  # above 0, the higher the surer
+
+
+class CopyGroup(NamedTuple):
+    """Copies of one picture, the one worth keeping, and what was done to each but that one."""
+
+    items: list[int]
+    keep: int
+    changes: list[str]
+
+
+class Copies(NamedTuple):
+    """All that are copies of one another, by twos and around those worth keeping."""
+
+    pairs: list[Copy]
+    groups: list[CopyGroup]
 
 
 class Pair(NamedTuple):
@@ -57,22 +72,24 @@ def find_copies(
     pictures: Sequence[np.ndarray],
     *,
     sizes: np.ndarray | None = None,
+    worth: np.ndarray | None = None,
     near: np.ndarray | None = None,
+    looks: np.ndarray | None = None,
     points: Sequence[Keypoints] | None = None,
     threads: int = 1,
-) -> list[Copy]:
-    """Copies among small pictures (H W 3 or H W, uint8), whose short side is best 128 to 160.
+) -> Copies:
+    """Copies among small pictures (H W 3 or H W, uint8), of about as many pixels as `small` gives.
 
     `pictures` may decode on demand: at most HELD are kept. `sizes` (N 2) are width and height of
-    the files, which tell a reduced copy; `near` (N k) are rows that look alike to an encoder,
-    compared as they are where no points suggest a pair; `points` are those of `picture_points`,
-    where they were found while decoding.
+    the files, which tell a reduced copy; `worth` (N M) ranks what else is equal, larger better.
+    `near` (N k) are rows that look alike to an encoder, `looks` (N uint64) perceptual hashes: pairs
+    that few points suggest. `points` are those of `picture_points`, if found while decoding.
 
     >>> draw = np.random.default_rng(0)
     >>> photo = draw.integers(0, 256, (9, 12, 3)).astype(np.uint8).repeat(16, 0).repeat(16, 1)
     >>> other = draw.integers(0, 256, (9, 12, 3)).astype(np.uint8).repeat(16, 0).repeat(16, 1)
     >>> found = find_copies([photo, other, photo[:, ::-1]])
-    >>> [(copy.row, copy.of, copy.change) for copy in found]
+    >>> [(copy.row, copy.of, copy.change) for copy in found.pairs]
     [(2, 0, 'mirrored')]
     """
     if points is None:
@@ -80,22 +97,35 @@ def find_copies(
             points = list(pool.map(picture_points, pictures))
     if sizes is None:
         sizes = np.array([picture.shape[1::-1] for picture in pictures]).reshape(-1, 2)
-    pairs = compared_pairs(pictures, points, near, threads)
+    if worth is None:
+        worth = np.asarray(sizes, np.float64).prod(axis=1)[:, None]
+    pairs = compared_pairs(pictures, points, near, looks, threads)
     scores = np.array([score(pair) for pair in pairs])
-    kept = (scores > 0) & consistent(pairs, scores)
-    found = []
-    for pair in (pairs[place] for place in np.flatnonzero(kept)):
-        row, of, change = described(
-            pair.first,
-            pair.second,
-            pair.mirrored,
-            pair.compared,
-            pictures[pair.first],
-            pictures[pair.second],
-            sizes,
-        )
-        found.append(Copy(row, of, change, score(pair)))
-    return sorted(found)
+    kept = np.flatnonzero((scores > 0) & consistent(pairs, scores))
+    known = {(pairs[place].first, pairs[place].second): place for place in kept}
+    directed = [
+        (second, first)
+        if original(pictures[first], pictures[second], pairs[place], sizes, worth) == first
+        else (first, second)
+        for (first, second), place in known.items()
+    ]
+    told: dict[tuple[int, int], Copy] = {}
+
+    def tell(row: int, of: int) -> Copy:
+        place = known[min(row, of), max(row, of)]
+        pair = pairs[place]
+        change = described(row, of, pair, pictures[row], pictures[of], sizes)
+        copy = Copy(row, of, change, float(scores[place]))
+        return told.setdefault((min(row, of), max(row, of)), copy)
+
+    groups = []
+    for items, keep in grouped(directed, worth):
+        changes = ["" if row == keep else tell(row, keep).change for row in items]
+        groups.append(CopyGroup(items, keep, changes))
+    for row, of in directed:  # copies of one copy; of the picture kept, all is told
+        if (min(row, of), max(row, of)) not in told:
+            tell(row, of)
+    return Copies(sorted(told.values()), groups)
 
 
 def picture_points(picture: np.ndarray) -> Keypoints:
@@ -114,7 +144,6 @@ def values(pair: Compared) -> np.ndarray:
         [
             -np.log(1.1 - min(pair.agreement, 1.0)),
             -np.log(pair.displacement + 0.015),
-            min(pair.covered, 0.97),
             -np.log(pair.changed * (1 - pair.written) + 3e-4),
             -np.log(pair.noise + 3e-3),
         ]
@@ -153,6 +182,7 @@ def compared_pairs(
     pictures: Sequence[np.ndarray],
     points: Sequence[Keypoints],
     near: np.ndarray | None = None,
+    looks: np.ndarray | None = None,
     threads: int = 1,
 ) -> list[Pair]:
     """Every suggested pair of pictures that could be laid over each other, the better way round."""
@@ -166,34 +196,35 @@ def compared_pairs(
         picture = pictures[row]
         return small(picture if picture.ndim == 2 else picture.max(axis=2))
 
-    def by_points(job: np.ndarray) -> Pair | None:
-        first, second, mirrored, _ = (int(value) for value in job)
-        number, affine = aligned(
-            points[first], points[second], plane(first).shape[1], bool(mirrored)
-        )
+    def by_points(first: int, second: int, mirrored: bool) -> Pair | None:
+        width = plane(first).shape[1] if mirrored else 0  # else nothing need be decoded yet
+        number, affine = aligned(points[first], points[second], width, mirrored)
         if number < AGREEING:
             return None
-        return _pair(plane, strongest, first, second, bool(mirrored), affine)
+        return _pair(plane, strongest, first, second, mirrored, affine)
 
-    def as_they_are(job: tuple[int, int]) -> Pair | None:
-        first, second = job
+    def as_they_are(first: int, second: int) -> Pair | None:
         (height, width), (other_height, other_width) = plane(first).shape, plane(second).shape
         x, y = other_width / width, other_height / height
         affine = np.array([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5]])
         return _pair(plane, strongest, first, second, False, affine)
 
-    jobs = suggested(points)
+    def laid(job: tuple[tuple[int, int], list[bool]]) -> Pair | None:
+        (first, second), ways = job
+        found = [by_points(first, second, mirrored) for mirrored in ways]
+        if not any(found) and (first, second) in alike:
+            found = [as_they_are(first, second)]
+        return max((pair for pair in found if pair is not None), key=score, default=None)
+
+    jobs: dict[tuple[int, int], list[bool]] = {}
+    for first, second, mirrored, _ in suggested(points).tolist():
+        jobs.setdefault((first, second), []).append(bool(mirrored))
+    neighbours = _neighbouring(near)
+    for pair in neighbours:
+        jobs.setdefault(pair, [False])
+    alike = {pair for pair in neighbours if looks is None or _apart(looks, *pair) <= ALIKE}
     with ThreadPoolExecutor(threads) as pool:
-        found = list(pool.map(by_points, jobs[np.lexsort((jobs[:, 1], jobs[:, 0]))]))
-        laid = {(pair.first, pair.second) for pair in found if pair is not None}
-        found += pool.map(as_they_are, sorted(_neighbouring(near) - laid))
-    best: dict[tuple[int, int], Pair] = {}
-    for pair in found:
-        if pair is not None:
-            key = pair.first, pair.second
-            if key not in best or score(pair) > score(best[key]):
-                best[key] = pair
-    return list(best.values())
+        return [pair for pair in pool.map(laid, sorted(jobs.items())) if pair is not None]
 
 
 def _pair(
@@ -219,6 +250,10 @@ def _pair(
     return pair if other is None or score(other) < score(pair) else other
 
 
+def _apart(looks: np.ndarray, first: int, second: int) -> int:
+    return int(looks[first] ^ looks[second]).bit_count()
+
+
 def _neighbouring(near: np.ndarray | None) -> set[tuple[int, int]]:
     if near is None:
         return set()
@@ -226,26 +261,25 @@ def _neighbouring(near: np.ndarray | None) -> set[tuple[int, int]]:
         (min(row, int(other)), max(row, int(other)))
         for row, others in enumerate(near)
         for other in others
-        if row != other
+        if other >= 0 and row != other
     }
 
 
-def copy_groups(copies: Sequence[Copy], worth: np.ndarray) -> list[NearGroup]:
-    """Groups around the copy worth keeping: everything in one is directly a copy of that one.
+def grouped(copies: Sequence[tuple[int, int]], worth: np.ndarray) -> list[tuple[list[int], int]]:
+    """Groups around the picture worth keeping, of (copy, original): rows, and the kept one.
 
-    `worth` (N M) ranks pictures, first column first, larger better. A picture that others are
-    copies of goes before them; chains of small steps do not tie different pictures together.
+    Everything in a group is directly a copy of the kept one: chains of small steps do not tie
+    different pictures together. A picture that others are copies of goes before them, then the
+    one worth most (`worth` N M, first column first).
 
-    >>> chain = [Copy(1, 0, "", 1.0), Copy(2, 1, "", 1.0)]
-    >>> [group.items for group in copy_groups(chain, np.array([[3.0], [2.0], [1.0]]))]
-    [[0, 1]]
+    >>> grouped([(1, 0), (2, 1)], np.array([[3.0], [2.0], [1.0]]))
+    [([0, 1], 0)]
     """
     partners: dict[int, set[int]] = {}
-    made: set[int] = set()
-    for copy in copies:
-        partners.setdefault(copy.row, set()).add(copy.of)
-        partners.setdefault(copy.of, set()).add(copy.row)
-        made.add(copy.row)
+    for row, of in copies:
+        partners.setdefault(row, set()).add(of)
+        partners.setdefault(of, set()).add(row)
+    made = {row for row, _ in copies}
     order = sorted(partners, key=lambda row: (row in made, *(-worth[row]), row))
     taken: set[int] = set()
     groups = []
@@ -255,8 +289,8 @@ def copy_groups(copies: Sequence[Copy], worth: np.ndarray) -> list[NearGroup]:
             continue
         items = sorted({keep, *others})
         taken.update(items)
-        groups.append(NearGroup(items, keep, [0] * len(items)))
-    return sorted(groups, key=lambda group: group.items[0])
+        groups.append((items, keep))
+    return sorted(groups)
 
 
 def suggested(points: Sequence[Keypoints]) -> np.ndarray:

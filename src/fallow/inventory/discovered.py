@@ -19,6 +19,7 @@ class Discovery:
     distance: np.ndarray  # N, from the middle of its group
     counts: list[int]  # how many groups each start ended with
     notes: list[str] = field(default_factory=list)
+    likely: tuple[int, int] | None = None  # the range of their number, where it was counted
 
     @property
     def count(self) -> int:
@@ -30,7 +31,9 @@ class Discovery:
 
     @property
     def interval(self) -> tuple[int, int]:
-        """Where the starts ended, the estimate included."""
+        """What the number of classes is likely between; else where the starts ended."""
+        if self.likely is not None:
+            return min(self.likely[0], self.count), max(self.likely[1], self.count)
         ends = [*self.counts, self.count]
         return min(ends), max(ends)
 

@@ -39,8 +39,6 @@ def _mirror(numbers: np.ndarray) -> np.ndarray:
 
 
 _PLAIN, _MIRRORED = _tests()
-_ANGLES = np.arange(8) * np.pi / 4
-_ACROSS, _DOWN = np.cos(_ANGLES).astype(np.float32), np.sin(_ANGLES).astype(np.float32)
 
 
 def small(grey: np.ndarray) -> np.ndarray:
@@ -51,9 +49,11 @@ def small(grey: np.ndarray) -> np.ndarray:
     """
     height, width = grey.shape
     scale = SIDE / np.sqrt(height * width)
-    if scale > 1:
+    if scale > 0.98:  # one that has about the size already stays as it is
         scale = max(1.0, LEAST_SIDE / np.sqrt(height * width))
     size = (max(8, round(height * scale)), max(8, round(width * scale)))
+    if size == grey.shape:
+        return np.ascontiguousarray(grey, np.float32)
     return resized(np.ascontiguousarray(grey, np.float32), size[0], size[1])
 
 
@@ -114,6 +114,19 @@ def resized(plane: np.ndarray, height: int, width: int) -> np.ndarray:
                 if weight > 0:
                     total += weight * rows[y, first[x] + tap]
             result[y, x] = total
+    return result
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def halved(plane: np.ndarray) -> np.ndarray:
+    """Means of 2 x 2 pixels; of an odd number the last is left out."""
+    result = np.empty((plane.shape[0] // 2, plane.shape[1] // 2), np.float32)
+    quarter = np.float32(0.25)
+    for y in range(result.shape[0]):
+        for x in range(result.shape[1]):
+            upper = plane[2 * y, 2 * x] + plane[2 * y, 2 * x + 1]
+            lower = plane[2 * y + 1, 2 * x] + plane[2 * y + 1, 2 * x + 1]
+            result[y, x] = quarter * (upper + lower)
     return result
 
 
@@ -205,37 +218,37 @@ def _peaks(response: np.ndarray, most: int, least: float) -> np.ndarray:
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _description(
-    across: np.ndarray,
-    down: np.ndarray,
-    x: float,
-    y: float,
-    cosines: np.ndarray,
-    sines: np.ndarray,
-    cells: np.ndarray,
+    across: np.ndarray, down: np.ndarray, x: float, y: float, cells: np.ndarray
 ) -> None:
-    """Directions of change in 4 x 4 overlapping cells around a place, into `cells` (128)."""
+    """Directions of change in 4 x 4 overlapping cells around a place, into `cells` (128).
+
+    A change is spread over the directions of the eight within a right angle of it, by the square
+    of its cosine with each.
+    """
     height, width = across.shape
     cells[:] = 0
-    zero = np.float32(0)
     left, top = int(np.round(x)), int(np.round(y))
+    cell_of, part_of = np.empty(2 * REACH + 1, np.int64), np.empty(2 * REACH + 1, np.float32)
+    for u in range(-REACH, REACH + 1):
+        place = np.float32((left + u - x) / 4 + 2.5)  # in cells; their middles are 1 2 3 4
+        cell_of[u + REACH] = min(max(int(place), 0), 4)
+        part_of[u + REACH] = place - cell_of[u + REACH]
     row = np.zeros((6, 8), np.float32)  # one more on each side catches what falls beside
-    steep = np.empty(8, np.float32)
+    slant, one = np.float32(np.sqrt(0.5)), np.float32(1)
     for v in range(-REACH, REACH + 1):
         py = min(max(top + v, 0), height - 1)
         row[:] = 0
-        for u in range(-REACH, REACH + 1):
-            px = min(max(left + u, 0), width - 1)
+        for u in range(2 * REACH + 1):
+            px = min(max(left + u - REACH, 0), width - 1)
             gx, gy = across[py, px], down[py, px]
-            inverse = 1 / np.sqrt(gx * gx + gy * gy + np.float32(1e-6))
-            for k in range(8):
-                along = max(gx * cosines[k] + gy * sines[k], zero)
-                steep[k] = along * along * inverse
-            place = np.float32((left + u - x) / 4 + 2.5)  # in cells; their middles are 1 2 3 4
-            lower = min(max(int(place), 0), 4)
-            part = place - lower
-            for k in range(8):
-                row[lower, k] += (1 - part) * steep[k]
-                row[lower + 1, k] += part * steep[k]
+            inverse = one / np.sqrt(gx * gx + gy * gy + np.float32(1e-6))
+            rising, falling = slant * (gx + gy), slant * (gy - gx)
+            cell, part = cell_of[u], part_of[u]
+            for k, along in ((0, gx), (1, rising), (2, gy), (3, falling)):
+                at = k if along > 0 else k + 4  # nothing is left of it in the opposite direction
+                steep = along * along * inverse
+                row[cell, at] += (one - part) * steep
+                row[cell + 1, at] += part * steep
         place = np.float32((top + v - y) / 4 + 1.5)
         for cell in range(4):
             weight = 1 - abs(place - cell)
@@ -248,7 +261,7 @@ def _description(
         total = np.float32(1e-12)
         for i in range(128):
             total += cells[i] * cells[i]
-        scale = 1 / np.sqrt(total)
+        scale = one / np.sqrt(total)
         for i in range(128):
             cells[i] = min(cells[i] * scale, np.float32(most))
 
@@ -261,8 +274,7 @@ def _code(cells: np.ndarray, tests: np.ndarray) -> np.uint64:
             cells[tests[i, 0]] + cells[tests[i, 1]],
             cells[tests[i, 2]] + cells[tests[i, 3]],
         )
-        if more > less:
-            bits |= np.uint64(1) << np.uint64(i)
+        bits |= np.uint64(more > less) << np.uint64(i)
     return bits
 
 
@@ -272,8 +284,6 @@ def _found(
     points: tuple[int, ...],
     plain: np.ndarray,
     mirrored: np.ndarray,
-    cosines: np.ndarray,
-    sines: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     most = 0
     for number in points:
@@ -284,16 +294,21 @@ def _found(
     cells = np.empty(128, np.float32)
     count = 0
     half = np.float32(0.5)
-    current = plane
+    one_before, before = plane, plane  # the smooth levels above this one
+    wider, higher = np.ones(len(points)), np.ones(len(points))  # pixels of the picture in one
     for level in range(len(points)):
-        if level:
-            scale = 0.5 ** (level / 2)
-            height = round(plane.shape[0] * scale)
-            width = round(plane.shape[1] * scale)
-            if min(height, width) < 20:
-                break
+        current = plane
+        if level == 1:
+            height, width = round(plane.shape[0] * 0.5**0.5), round(plane.shape[1] * 0.5**0.5)
             current = resized(plane, height, width)
+            wider[1], higher[1] = plane.shape[1] / width, plane.shape[0] / height
+        elif level:
+            current = halved(one_before)
+            wider[level], higher[level] = 2 * wider[level - 2], 2 * higher[level - 2]
+        if level and min(current.shape) < 20:
+            break
         soft = smooth(current)
+        one_before, before = before, soft
         height, width = soft.shape
         across, down = np.zeros_like(soft), np.zeros_like(soft)
         for y in range(1, height - 1):
@@ -301,10 +316,10 @@ def _found(
                 across[y, x] = half * (soft[y, x + 1] - soft[y, x - 1])
                 down[y, x] = half * (soft[y + 1, x] - soft[y - 1, x])
         peaks = _peaks(_corners(across, down), points[level], 0.3)
-        scale_x, scale_y = plane.shape[1] / width, plane.shape[0] / height
+        scale_x, scale_y = wider[level], higher[level]
         for place in range(len(peaks)):
             x, y = peaks[place, 0], peaks[place, 1]
-            _description(across, down, x, y, cosines, sines, cells)
+            _description(across, down, x, y, cells)
             places[count, 0] = (x + 0.5) * scale_x - 0.5
             places[count, 1] = (y + 0.5) * scale_y - 0.5
             levels[count] = level
@@ -322,4 +337,4 @@ def keypoints(plane: np.ndarray) -> Keypoints:
     >>> len(found.levels) > 50
     True
     """
-    return Keypoints(*_found(plane, POINTS, _PLAIN, _MIRRORED, _ACROSS, _DOWN))
+    return Keypoints(*_found(plane, POINTS, _PLAIN, _MIRRORED))

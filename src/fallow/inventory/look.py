@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fallow.inventory import store
+from fallow.inventory.sketches import sketch
 from fallow.inventory.statistics import DIMENSION, Described, describe
 from fallow.problems import SourceProblem
 
@@ -53,6 +54,7 @@ def ready_encoder(asked: Any) -> Ready:
 class Seen(NamedTuple):
     described: Described
     thumbnail: bytes
+    sketch: bytes
     pixels: np.ndarray
 
 
@@ -80,6 +82,7 @@ def measured(
     failed: dict[str, FileProblem] = {}
     described: list[Described] = []
     thumbnails: list[bytes] = []
+    sketches: list[bytes] = []
     embedded: list[Future[np.ndarray]] = []
     waiting: list[np.ndarray] = []
 
@@ -91,7 +94,7 @@ def measured(
         return np.asarray(encoder.embed(pixels), np.float32)
 
     def look(pixels: np.ndarray) -> Seen:
-        return Seen(describe(pixels), thumbnail(pixels), pixels)
+        return Seen(describe(pixels), thumbnail(pixels), sketch(pixels), pixels)
 
     if news:
         unseen = images.select(list(news.values()))
@@ -104,6 +107,7 @@ def measured(
             where[key] = stored + len(described)
             described.append(seen.described)
             thumbnails.append(seen.thumbnail)
+            sketches.append(seen.sketch)
             waiting.append(seen.pixels)
             if len(waiting) == batch:
                 embedded.append(encoding.submit(encode, waiting))
@@ -128,6 +132,7 @@ def measured(
             np.stack([each.statistics for each in described]).reshape(fresh, DIMENSION),
             np.concatenate([each.result() for each in embedded]),
             thumbnails,
+            sketches,
         )
         everything = known[1].append(new) if known else new
     else:

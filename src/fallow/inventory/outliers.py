@@ -1,37 +1,72 @@
-"""How far each image stands from the others, measured against the density around it."""
+"""How strange each image is among the others: farther off than is usual around it."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from fallow.vectors.space import Neighbours
+from fallow.vectors.space import Neighbours, leading, neighbours, unit
+
+# Chosen leave-one-set-out by recipes.judgement.strangers.
+TEXTURES = 0.5  # what colours and textures weigh beside the encoder's vectors
+LOCAL = (20, 50)  # neighbours whose own distances say how far would be usual there
+ODD = 7.0  # spreads above the middle from which an image is a stranger
+DIRECTIONS = 256  # of the space, the main ones
 
 
-def outlier_scores(near: Neighbours, k: int = 10) -> np.ndarray:
-    """About 1 for an ordinary row, larger the lonelier; N float32.
+def outlier_scores(
+    embedding: np.ndarray, statistics: np.ndarray, *, textures: float = TEXTURES, seed: int = 0
+) -> np.ndarray:
+    """0 for an ordinary row, larger the stranger, in spreads of the collection; N float32.
 
-    The geometric mean of two ratios: own mean distance to k neighbours over that of the
-    neighbours (a stray beside a dense group), and over the collection's median (a far stray).
+    Vectors keep their distance from the collection's middle: scaled to length one around it, as
+    for groups, what is unlike everything would be like something. Strangers may have company of
+    their kind, so that a few nearest ones say little: up to 50 are asked.
     """
-    if near.rows.shape[1] == 0:
-        return np.ones(len(near.rows), np.float32)
-    own = near.distances[:, :k].mean(axis=1)
-    around = np.median(own[near.rows[:, :k]], axis=1)
-    typical = max(float(np.median(own)), 1e-6)
-    # the floor keeps copies of copies, at distance zero, from making everything else a stray
-    local = own / np.maximum(around, 0.25 * typical)
-    return np.sqrt(local * (own / typical)).astype(np.float32)
+    if len(embedding) < 3:
+        return np.zeros(len(embedding), np.float32)
+    near = neighbours(strange_space(embedding, statistics, textures), max(LOCAL), seed=seed)
+    return strangeness(near)
 
 
-def outliers(scores: np.ndarray, deviations: float = 4.0, least: float = 1.25) -> np.ndarray:
-    """Rows that stand out, the lonelier first: far above the collection's own spread.
+def strange_space(embedding: np.ndarray, statistics: np.ndarray, textures: float) -> np.ndarray:
+    """Both blocks side by side, brought to one spread; nothing else is scaled.  N D"""
+    parts = []
+    for block, weight in ((unit(embedding), 1.0), (statistics, textures)):
+        centred = block - block.mean(axis=0)
+        spread = np.sqrt((centred**2).sum(axis=1).mean())
+        parts.append(centred * np.float32(weight / max(float(spread), 1e-9)))
+    vectors = np.concatenate(parts, axis=1).astype(np.float32)
+    if min(vectors.shape) <= DIRECTIONS:
+        return vectors
+    return vectors @ leading(vectors, DIRECTIONS)[1]
 
-    >>> outliers(np.array([1.0, 1.02, 0.97, 1.01, 2.5, 0.99])).tolist()
+
+def strangeness(near: Neighbours) -> np.ndarray:
+    """Local outlier factors at several numbers of neighbours, in spreads; their mean."""
+    return np.mean([local(near, k) for k in LOCAL], axis=0).astype(np.float32)
+
+
+def local(near: Neighbours, k: int) -> np.ndarray:
+    """How many times farther neighbours are than is usual around them (Breunig et al. 2000)."""
+    rows = near.rows[:, :k]
+    reach = np.maximum(near.distances[:, :k][:, -1][rows], near.distances[:, :k]).mean(axis=1)
+    # copies of copies, at distance zero, would make everything else a stray
+    reach = np.maximum(reach, 0.1 * float(np.median(reach)) + 1e-9)
+    return spreads(reach * (1 / reach)[rows].mean(axis=1))
+
+
+def spreads(values: np.ndarray) -> np.ndarray:
+    """Logarithms as robust deviations from their median."""
+    values = np.log(np.maximum(values, 1e-9))
+    away = values - np.median(values)
+    return away / max(1.4826 * float(np.median(np.abs(away))), 1e-3)
+
+
+def outliers(scores: np.ndarray, odd: float = ODD) -> np.ndarray:
+    """Rows that stand out, the strangest first: `odd` spreads or more above the middle.
+
+    >>> outliers(np.array([0.1, -1.0, 0.5, 0.2, 9.0, -0.7])).tolist()
     [4]
     """
-    if len(scores) < 5:
-        return np.zeros(0, np.int64)
-    middle = np.median(scores)
-    spread = 1.4826 * np.median(np.abs(scores - middle))
-    chosen = np.flatnonzero(scores > max(middle + deviations * spread, least))
+    chosen = np.flatnonzero(scores >= odd)
     return chosen[np.argsort(-scores[chosen], kind="stable")]

@@ -6,6 +6,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
+# A value below the first is trouble anywhere; one below the second only if it is so many
+# deviations, the third, under the collection's own middle.
+# Chosen leave-one-set-out by recipes.judgement.quality.
+LIMITS = {
+    "blurry": (0.1, 0.15, 2.5),  # of the sharpest region's focus
+    "dark": (0.15, 0.2, 2.5),  # of the 99th percentile of brightness
+    "bright": (0.1, 0.2, 3.0),  # of what the 5th percentile leaves to white
+}
+FAINT, FLAT = 0.012, 0.006  # contrast: below, sharpness is noise; and nothing is there
+
 
 def low(values: np.ndarray, certain: float, possible: float, deviations: float = 3.5) -> np.ndarray:
     """True where a value is below `certain`, or below `possible` and far under the collection.
@@ -25,35 +35,46 @@ def low(values: np.ndarray, certain: float, possible: float, deviations: float =
     return (values < certain) | ((values < possible) & (values < middle - deviations * spread))
 
 
-def quality(measures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Row numbers per kind of trouble, worst first.
+def goodness(measures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """For each kind of trouble a value per row that is the lower the worse it is.
 
-    `measures` holds one array per name: those of `statistics.MEASURES`, width and height.
+    `measures` holds one array per name: those of `statistics.MEASURES`, width and height. A
+    picture is as sharp as its sharpest region, as dark as its brightest places, and as bright as
+    its darkest ones: soft ground and a night with lamps are style.
     """
     width = np.asarray(measures["width"], np.float64)
     height = np.asarray(measures["height"], np.float64)
-    size = np.sqrt(width * height)
-    shape = np.log(np.maximum(width, height) / np.maximum(np.minimum(width, height), 1))
-    # below three grey levels of spread, sharpness is noise; below one and a half, nothing is there
-    faint, flat = measures["contrast"] < 0.012, measures["contrast"] < 0.006
-    focus = np.log(np.maximum(measures["focus"], 1e-4))
-    typical = float(np.median(size)) if len(size) else 0.0
-
-    def rows(mask: np.ndarray, badness: np.ndarray) -> np.ndarray:
-        chosen = np.flatnonzero(mask)
-        return chosen[np.argsort(badness[chosen], kind="stable")]
-
+    long, short = np.maximum(width, height), np.maximum(np.minimum(width, height), 1)
     return {
-        "blurry": rows(low(focus, np.log(0.075), np.log(0.11)) & ~faint, focus),
-        "dark": rows(
-            low(measures["brightness"], 0.06, 0.16) & (measures["brightest"] < 0.6),
-            measures["brightness"],
-        ),
-        "bright": rows(
-            low(1 - measures["brightness"], 0.06, 0.16) & (measures["darkest"] > 0.4),
-            1 - measures["brightness"],
-        ),
-        "low_resolution": rows(low(size, 16, 0.5 * typical), size),
-        "odd_aspect": rows(low(-shape, -np.log(4.0), -np.log(2.2)), -shape),
-        "blank": rows(flat, measures["contrast"]),
+        "blurry": np.where(measures["contrast"] < FAINT, 1.0, np.maximum(measures["focus"], 1e-4)),
+        "dark": np.asarray(measures["brightest"], np.float64),
+        "bright": 1 - np.asarray(measures["darkest"], np.float64),
+        "low_resolution": long,  # a strip is short on one side, and oddly shaped, not small
+        "odd_aspect": -np.log(long / short),
+        "blank": np.asarray(measures["contrast"], np.float64),
     }
+
+
+def quality(measures: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Row numbers per kind of trouble, worst first."""
+    good = goodness(measures)
+    certain, possible, deviations = LIMITS["blurry"]
+    flagged = {
+        # sharpness differs by factors between cameras: its spread is that of its logarithm
+        "blurry": low(np.log(good["blurry"]), np.log(certain), np.log(possible), deviations),
+        "dark": low(good["dark"], *LIMITS["dark"]),
+        "bright": low(good["bright"], *LIMITS["bright"]),
+        "low_resolution": low(good["low_resolution"], 16, 0.5 * _middle(good["low_resolution"])),
+        "odd_aspect": low(good["odd_aspect"], -np.log(4.0), -np.log(2.2)),
+        "blank": good["blank"] < FLAT,
+    }
+
+    def rows(kind: str) -> np.ndarray:
+        chosen = np.flatnonzero(flagged[kind])
+        return chosen[np.argsort(good[kind][chosen], kind="stable")]
+
+    return {kind: rows(kind) for kind in flagged}
+
+
+def _middle(values: np.ndarray) -> float:
+    return float(np.median(values)) if len(values) else 0.0

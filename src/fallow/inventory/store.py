@@ -17,7 +17,7 @@ from fallow.problems import SourceProblem
 
 NAME = "images"
 WITH_WEIGHTS = ("tiny", "lite", "lite1", "lite2")
-FORMAT = 1  # rises when measures or statistics change their meaning: old rows are measured anew
+FORMAT = 2  # rises when measures or statistics change their meaning: old rows are measured anew
 
 
 @dataclass
@@ -29,6 +29,7 @@ class Measured:
     statistics: np.ndarray  # N S float32
     embedding: np.ndarray  # N D float32
     thumbnails: list[bytes]
+    sketches: list[bytes]  # what copies are found by
 
     def take(self, rows: Sequence[int] | np.ndarray) -> Measured:
         chosen = np.asarray(rows, np.int64)
@@ -38,6 +39,7 @@ class Measured:
             self.statistics[chosen],
             self.embedding[chosen],
             [self.thumbnails[row] for row in chosen],
+            [self.sketches[row] for row in chosen],
         )
 
     def append(self, other: Measured) -> Measured:
@@ -47,6 +49,7 @@ class Measured:
             np.concatenate([self.statistics, other.statistics]),
             np.concatenate([self.embedding, other.embedding]),
             self.thumbnails + other.thumbnails,
+            self.sketches + other.sketches,
         )
 
 
@@ -79,12 +82,13 @@ def write(folder: Path, table: pa.Table, measured: Measured, vectors: np.ndarray
     from fallow.inventory.lance import lancedb
 
     columns = [_storable(column) for column in table.columns]
-    names = [*table.column_names, "embedding", "statistics", "vector", "thumbnail"]
+    names = [*table.column_names, "embedding", "statistics", "vector", "thumbnail", "sketch"]
     columns += [
         vectors_column(measured.embedding),
         vectors_column(measured.statistics),
         vectors_column(vectors),
         pa.array(measured.thumbnails, pa.binary()),
+        pa.array(measured.sketches, pa.binary()),
     ]
     whole = pa.table(columns, names=names).replace_schema_metadata({"fallow": key})
     base = lancedb.connect(str(folder))
@@ -98,6 +102,13 @@ def write(folder: Path, table: pa.Table, measured: Measured, vectors: np.ndarray
 
 def encoder_of(folder: Path) -> str | None:
     """The encoder an earlier run saw with, if its name alone brings it back."""
+    name = made_with(folder)
+    known = name is not None and (name in WITH_WEIGHTS or name.startswith("hf:"))
+    return name if known else None
+
+
+def made_with(folder: Path) -> str | None:
+    """The name of the encoder an earlier run saw with, if there was one."""
     if not exists(folder):
         return None
     from fallow.inventory.lance import lancedb
@@ -106,8 +117,7 @@ def encoder_of(folder: Path) -> str | None:
         schema = lancedb.connect(str(folder)).open_table(NAME).schema
     except (OSError, RuntimeError, ValueError):
         return None  # `read` says what is wrong with it
-    name = (schema.metadata or {}).get(b"fallow", b"").decode().rpartition("-")[0]
-    return name if name in WITH_WEIGHTS or name.startswith("hf:") else None
+    return (schema.metadata or {}).get(b"fallow", b"").decode().rpartition("-")[0] or None
 
 
 def exists(folder: Path) -> bool:
@@ -123,7 +133,7 @@ def read(folder: Path, key: str) -> tuple[list[str], Measured] | None:
         opened = lancedb.connect(str(folder)).open_table(NAME)
         if (opened.schema.metadata or {}).get(b"fallow", b"").decode() != key:
             return None
-        needed = ["hash", *MEASURES, "looks", "statistics", "embedding", "thumbnail"]
+        needed = ["hash", *MEASURES, "looks", "statistics", "embedding", "thumbnail", "sketch"]
         table = opened.search().select(needed).limit(max(opened.count_rows(), 1)).to_arrow()
     except (OSError, RuntimeError, ValueError) as error:
         raise SourceProblem(
@@ -136,6 +146,7 @@ def read(folder: Path, key: str) -> tuple[list[str], Measured] | None:
         rows_of(table.column("statistics")),
         rows_of(table.column("embedding")),
         table.column("thumbnail").to_pylist(),
+        table.column("sketch").to_pylist(),
     )
     return table.column("hash").to_pylist(), measured
 

@@ -8,8 +8,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from fallow.inventory import duplicates, layout, outliers, quality, suspects
+from fallow.inventory import (
+    copies,
+    duplicates,
+    layout,
+    naming,
+    outliers,
+    quality,
+    spellings,
+    sureness,
+    suspects,
+)
 from fallow.inventory import groups as grouping
+from fallow.inventory.sketches import Sketched, points_of
 from fallow.inventory.statistics import MEASURES
 from fallow.inventory.store import Measured
 from fallow.vectors import space
@@ -18,6 +29,7 @@ if TYPE_CHECKING:
     from fallow.images import Images
 
 NEIGHBOURS = 15
+LAID = 5  # nearest ones that each picture is laid over, to see whether it is a copy
 
 
 class Survey(NamedTuple):
@@ -30,14 +42,18 @@ class Survey(NamedTuple):
     combined: bool
     near: space.Neighbours
     groups: grouping.Groups
+    apart: tuple[list[list[str]], ...]  # by level and group: words that set it apart
     positions: np.ndarray
     strays: np.ndarray
     exact: list[list[int]]
-    alike: list[duplicates.NearGroup]
+    copies: copies.Copies  # of files that differ
+    alike: list[duplicates.NearGroup]  # no copies, as far as anything tells
     quality: dict[str, np.ndarray]
     codes: np.ndarray
     names: list[str]
     suspects: suspects.Suspects
+    variants: list[spellings.Variants]
+    sure: sureness.Sureness
     standing_out: np.ndarray
 
     def label(self, place: int) -> str | None:
@@ -69,10 +85,14 @@ def survey(
     single = np.ones(len(rows), bool)
     for same in exact:
         single[same[1:]] = False
-    chosen = np.flatnonzero(single)
     worth = np.stack(
         [width * height, table.column("bytes").to_numpy(), measured.measures[:, 4]], axis=1
     ).astype(np.float64)
+    sizes = np.stack([width, height], axis=1)
+    copied = _copies(np.flatnonzero(single), measured, near.rows, sizes, worth)
+    for group in copied.groups:
+        single[[row for row in group.items if row != group.keep]] = False
+    chosen = np.flatnonzero(single)
     alike = [
         duplicates.NearGroup(chosen[group.items].tolist(), int(chosen[group.keep]), group.distances)
         for group in duplicates.near_groups(measured.hashes[chosen], vectors[chosen], worth[chosen])
@@ -81,7 +101,19 @@ def survey(
     codes, names = images.labels
     codes = np.asarray(codes)[rows]
     positions = layout.layout(vectors, near, seed=seed)
-    strays = outliers.outlier_scores(near)
+    strays = outliers.outlier_scores(measured.embedding, measured.statistics, seed=seed)
+    typed = spellings.variants(names, codes, near)
+    doubted = suspects.suspects(
+        near,
+        spellings.merged(codes, typed),  # two spellings of a class do not contradict each other
+        vectors if combined else measured.embedding,
+        related=spellings.related(names),
+    )
+    standing_out = outliers.outliers(strays)
+    formed = grouped.result()
+    known = naming.traits(
+        measured.measures, measured.statistics, width, height, table.column("path").to_pylist()
+    )
     return Survey(
         rows,
         measured,
@@ -89,17 +121,82 @@ def survey(
         vectors,
         combined,
         near,
-        grouped.result(),
+        formed,
+        _apart(images, rows, formed, known),
         positions,
         strays,
         exact,
+        copied,
         alike,
         quality.quality({**measures, "width": width, "height": height}),
         codes,
         list(names),
-        suspects.suspects(near, codes),
-        outliers.outliers(strays),
+        doubted,
+        typed,
+        sureness.sureness(
+            near,
+            formed.member,
+            standing_out,
+            codes,
+            doubted,
+            measured.embedding,
+            measured.statistics,
+        ),
+        standing_out,
     )
+
+
+def _copies(
+    chosen: np.ndarray, measured: Measured, near: np.ndarray, sizes: np.ndarray, worth: np.ndarray
+) -> copies.Copies:
+    """Copies among the rows chosen, of which no two are the same file."""
+    place = np.full(len(sizes), -1)
+    place[chosen] = np.arange(len(chosen))
+    beside = place[near[chosen, :LAID]]
+    sketches = [measured.sketches[row] for row in chosen]
+    found = copies.find_copies(
+        Sketched(sketches),
+        sizes=sizes[chosen],
+        worth=worth[chosen],
+        near=beside,
+        looks=measured.hashes[chosen],
+        points=[points_of(sketch) for sketch in sketches],
+        threads=2,
+    )
+    return copies.Copies(
+        [copies.Copy(int(chosen[c.row]), int(chosen[c.of]), *c[2:]) for c in found.pairs],
+        [
+            copies.CopyGroup(chosen[group.items].tolist(), int(chosen[group.keep]), group.changes)
+            for group in found.groups
+        ],
+    )
+
+
+def _apart(
+    images: Images, rows: np.ndarray, found: grouping.Groups, known: naming.Traits
+) -> tuple[list[list[str]], ...]:
+    """Words for every group: what sets it apart from all, or within the one that holds it."""
+    asked = [
+        naming.taken(images, rows[some[: naming.ASKED]]) for some in map(np.array, found.typical[0])
+    ]
+    everyone = np.arange(len(rows))
+    taken = naming.cameras(asked)
+    named = [
+        [
+            [*naming.words(known, np.flatnonzero(found.member == number), everyone), *taken[number]]
+            for number in range(found.count)
+        ]
+    ]
+    for level, above, parents in zip(found.levels[1:], found.levels, found.parents, strict=False):
+        named.append(
+            [
+                naming.words(
+                    known, np.flatnonzero(level == number), np.flatnonzero(above == parent)
+                )
+                for number, parent in enumerate(parents)
+            ]
+        )
+    return tuple(named)
 
 
 def columns(found: Survey, images: Images) -> dict[str, Any]:
@@ -114,16 +211,17 @@ def columns(found: Survey, images: Images) -> dict[str, Any]:
     ids = images.table.column("id").take(pa.array(found.rows)).to_pylist()
     copy_of: list[str | None] = [None] * count
     near_copy_of: list[str | None] = [None] * count
+    changes: list[str | None] = [None] * count
     for same in found.exact:
         for row in same:
             flags[row].append("exact_duplicate")
         for row in same[1:]:
             copy_of[row] = ids[same[0]]
-    for group in found.alike:
-        for row in group.items:
+    for group in found.copies.groups:
+        for row, change in zip(group.items, group.changes, strict=True):
             flags[row].append("near_duplicate")
             if row != group.keep:
-                near_copy_of[row] = ids[group.keep]
+                near_copy_of[row], changes[row] = ids[group.keep], change
     suggested: list[str | None] = [None] * count
     confidence: list[float | None] = [None] * count
     doubted = found.suspects
@@ -137,9 +235,11 @@ def columns(found: Survey, images: Images) -> dict[str, Any]:
         "x": found.positions[:, 0],
         "y": found.positions[:, 1],
         "group": found.groups.member,
+        "subgroup": found.groups.levels[-1],
         "outlier": found.strays,
         "copy_of": pa.array(copy_of, pa.string()),
         "near_copy_of": pa.array(near_copy_of, pa.string()),
+        "change": pa.array(changes, pa.string()),
         "suggested": pa.array(suggested, pa.string()),
         "confidence": pa.array(confidence, pa.float32()),
         "flags": pa.array(flags, pa.list_(pa.string())),

@@ -7,23 +7,21 @@ alike, is read off the collection: what makes the labels that were given likelie
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fallow.inventory.counting import rounding
-from fallow.vectors.space import Neighbours, leading, squared, unit
+from fallow.inventory.judges import means, probe, sizes, views_of, votes
+from fallow.inventory.verdict import Fitted, Verdict, again, believed, fitted
+from fallow.vectors.space import Neighbours
 
-# Chosen leave-one-set-out by recipes.judgement.
-DIMENSIONS = 256  # main directions that the probe sees
-FINE = 64  # those in which images are compared with the means of classes
-RIDGE = 3e-4  # penalty of the probe, of the sum of all squares
-ROUND = 0.3  # of a round spread mixed into that of classes
-MOST = 1000  # images from which the weights of judges are learnt
-DOUBT = 0.5  # times the logarithm of their number is what similar classes must add
 LEAST = 0.1  # chance to be wrong that a suspect has
-SHOWN = 6  # pictures that argue for another label
+SHOWN = 3  # pictures that argue for a label
+LEARNT = 0.3  # of what there is to learn beyond the most frequent label
+STRANGE = 0.8  # of a kind's images that look like others, from which it is not judged
+SAME = 0.3  # belief in each of two kinds for the other's images
 
 
 @dataclass(frozen=True)
@@ -40,17 +38,29 @@ class Suspects:
     interval: tuple[int, int] = (0, 0)  # which holds that number eight times of ten
     wrong: np.ndarray = field(default_factory=lambda: np.zeros(0))  # N, chance; NaN: not judged
     pictures: list[list[int]] = field(default_factory=list)  # rows that argue for the suggestion
+    against: list[list[int]] = field(default_factory=list)  # the most alike with the own label
+    kept: np.ndarray = field(
+        default_factory=lambda: np.zeros(0)
+    )  # halves of labels that list it too
+    curve: tuple[float, ...] = ()  # agreement with a quarter, half and all of the labels
     alike: list[tuple[int, int, float]] = field(default_factory=list)  # codes that look the same
+    unlike: list[tuple[int, float]] = field(default_factory=list)  # codes whose images look other
 
 
 def suspects(
-    near: Neighbours, codes: np.ndarray, vectors: np.ndarray | None = None, *, k: int = 15
+    near: Neighbours,
+    codes: np.ndarray,
+    vectors: np.ndarray | None = None,
+    *,
+    related: Sequence[tuple[int, int]] = (),
+    k: int = 15,
 ) -> Suspects:
     """Doubtful labels among `codes` (N, -1 where there is none); `vectors` are the encoder's.
 
     Without vectors the k nearest neighbours judge alone. A class with a single image is not
     judged: nothing says what it looks like. As many rows are returned as labels are expected to
-    be wrong, if the collection bears out that some are.
+    be wrong, if the collection bears out that some are. Codes that are `related` (a kind and its
+    kinds, several labels in one) do not contradict each other.
 
     >>> from fallow.vectors.space import neighbours
     >>> draw = np.random.default_rng(0)
@@ -69,255 +79,173 @@ def suspects(
     if len(rows) < 10 or (vectors is None and near.rows.shape[1] == 0):
         return nothing
     kinds, given = np.unique(codes[rows], return_inverse=True)
-    frequent = float(np.bincount(given).max() / len(given))
     if len(kinds) < 2:
         return Suspects(*(np.zeros(0, np.int64),) * 2, np.zeros(0), 1.0, 1.0)
-    views = None if vectors is None else _views(vectors[rows])
-    trust = np.ones(len(rows))
-    for _ in range(2):  # the second time doubtful labels teach less
-        judges = [_votes(near, rows, len(codes), given, trust, k), _sizes(given, trust)]
-        if views is not None:
-            judges += [_probe(views[0], given, trust), _means(views[1], given, trust)]
-        verdict = _weigh(judges, given)
-        trust = 1 - verdict.wrong
-    return _named(verdict, near, rows, codes, kinds, given, frequent)
+    views = None if vectors is None else views_of(vectors[rows])
+    court = Court(near, codes, rows, given, views, k)
+    found = court.heard()
+    verdict = believed(found, given)
+    wrong = _unrelated(verdict, given, _kin(kinds, related))
+    verdict = verdict._replace(wrong=wrong)
+    halves = court.thinned(found, 1 - wrong, 1 / 2)
+    quarters = court.thinned(found, 1 - wrong, 1 / 4)
+    named = _named(court, kinds, verdict)
+    return replace(named, **_second(court, named, halves, quarters))
 
 
-class Verdict(NamedTuple):
-    """What all judges together say."""
+class Court(NamedTuple):
+    """Who judges, and of what."""
 
-    takes: np.ndarray  # N K, chances of what an image is
-    wrong: np.ndarray  # N, chance that its label is wrong
-    gain: float  # log likelihood, above that of no wrong label
-    spread: float  # standard deviation of the number of wrong labels
+    near: Neighbours
+    codes: np.ndarray  # N, of all rows
+    rows: np.ndarray  # that are judged
+    given: np.ndarray  # their labels, without gaps
+    views: tuple[np.ndarray, np.ndarray] | None  # of the judged rows
+    k: int = 15
 
+    def judges(self, trust: np.ndarray) -> list[np.ndarray]:
+        """What each judge says when rows teach as far as they are trusted."""
+        said = votes(self.near, self.rows, len(self.codes), self.given, trust, self.k)
+        judges = [said, sizes(self.given, trust)]
+        if self.views is not None:
+            judges += [probe(self.views[0], self.given, trust)]
+            judges += [means(self.views[1], self.given, trust)]
+        return judges
 
-# --- judges: N K, the larger the likelier, up to a factor that is learnt ---
+    def heard(self) -> Fitted:
+        """What all say together; the second time doubtful labels teach less."""
+        found = fitted(self.judges(np.ones(len(self.given))), self.given)
+        return fitted(self.judges(1 - believed(found, self.given).wrong), self.given)
 
-
-def _views(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows as the probe sees them, and on fewer directions."""
-    points = unit(vectors).astype(np.float64)
-    points -= points.mean(0)
-    points = points @ leading(points, min(DIMENSIONS, len(points) - 1))[1]
-    points /= max(float(np.sqrt((points**2).sum(1).mean())), 1e-12)
-    return points, points[:, :FINE]
-
-
-def _probe(points: np.ndarray, given: np.ndarray, trust: np.ndarray) -> np.ndarray:
-    """Least squares on the other rows, exactly, in one go for all rows.
-
-    >>> draw = np.random.default_rng(0)
-    >>> points, given = draw.normal(size=(12, 2)), np.arange(12) % 3
-    >>> whole = _probe(points, given, np.ones(12))
-    >>> rest = np.arange(12) != 5
-    >>> wide = np.c_[points, np.ones(12)]
-    >>> penalty = np.diag([RIDGE * 12, RIDGE * 12, 1e-9])
-    >>> normal = wide[rest].T @ wide[rest] + penalty
-    >>> alone = wide[5] @ np.linalg.solve(normal, wide[rest].T @ np.eye(3)[given[rest]])
-    >>> bool(np.allclose(whole[5], alone))
-    True
-    """
-    wide = np.c_[points, np.ones(len(points))]
-    target = np.eye(int(given.max()) + 1)[given]
-    penalty = np.full(wide.shape[1], RIDGE * len(points))
-    penalty[-1] = 1e-9
-    inverse = np.linalg.inv((wide * trust[:, None]).T @ wide + np.diag(penalty))
-    said = wide @ (inverse @ ((wide * trust[:, None]).T @ target))
-    own = trust * np.einsum("nd,nd->n", wide @ inverse, wide)[:]
-    return (said - own[:, None] * target) / np.maximum(1 - own, 1e-3)[:, None]
-
-
-def _means(points: np.ndarray, given: np.ndarray, trust: np.ndarray) -> np.ndarray:
-    """Nearness to the means of classes, in a space where classes are round on average.
-
-    A row is left out of its class's mean and of the spread: one with a wrong label would make its
-    own way look short. Means are pulled to that of all rows as if by one more image.
-    """
-    rows = np.arange(len(given))
-    onehot = np.eye(int(given.max()) + 1)[given] * trust[:, None]  # N K
-    mass = np.maximum(onehot.sum(0), 1e-9)
-    away = points - (onehot.T @ points / mass[:, None])[given]
-    freedom = max(trust.sum() - len(mass), 1.0)
-    turn = rounding((away * trust[:, None]).T @ away / freedom, ROUND)
-    points, away = points @ turn, away @ turn
-    middle = trust @ points / trust.sum()
-    sums = onehot.T @ points
-    centres = (sums + middle) / (mass + 1)[:, None]
-    left = np.maximum(mass[given] - trust, 0)
-    own = (sums[given] - trust[:, None] * points + middle) / (left + 1)[:, None]
-    far = squared(points, centres)
-    far[rows, given] = ((points - own) ** 2).sum(1)
-    # what the spread without the row adds (Sherman and Morrison)
-    along = (points * away).sum(1, keepdims=True) - away @ centres.T
-    along[rows, given] = ((points - own) * away).sum(1)
-    part = (1 - ROUND) / freedom * trust * mass[given] / np.maximum(left, 0.1)
-    rest = np.maximum(1 - part * (away**2).sum(1), 0.05)
-    return -far - (part / rest)[:, None] * along**2
-
-
-def _votes(
-    near: Neighbours, rows: np.ndarray, total: int, given: np.ndarray, trust: np.ndarray, k: int
-) -> np.ndarray:
-    """What nearest labelled rows are, those nearer than usual counting more."""
-    names, weights = np.full(total, -1), np.zeros(total)
-    names[rows], weights[rows] = given, trust
-    others, far = near.rows[rows, :k], near.distances[rows, :k]
-    heard = np.exp(-((far / np.maximum(far.mean(1, keepdims=True), 1e-6)) ** 2)) * weights[others]
-    votes = np.zeros((len(rows), int(given.max()) + 1))
-    asker, place = np.nonzero(names[others] >= 0)
-    np.add.at(votes, (asker, names[others[asker, place]]), heard[asker, place])
-    return np.log(votes / np.maximum(votes.sum(1, keepdims=True), 1e-9) + 0.02)
-
-
-def _sizes(given: np.ndarray, trust: np.ndarray) -> np.ndarray:
-    """How many other images each class has."""
-    mass = np.bincount(given, trust)
-    others = np.tile(mass, (len(given), 1))
-    others[np.arange(len(given)), given] -= trust
-    return np.log(np.maximum(others, 0.5))
-
-
-# --- judges together ---
-
-
-def _weigh(judges: list[np.ndarray], given: np.ndarray) -> Verdict:
-    """Weights of the judges and shares of wrong labels under which the given ones are likeliest.
-
-    Labels exchanged between similar classes need a share of their own; it counts as much as the
-    likelihood it adds is worth (by the Bayesian criterion).
-    """
-    count, total = judges[0].shape
-    judges = [judge - judge.max(1, keepdims=True) for judge in judges]
-    judges = [judge / max(float(judge.std()), 1e-3) for judge in judges]
-    learnt = np.arange(count)
-    if count > MOST:
-        learnt = np.sort(np.random.default_rng(0).choice(count, MOST, replace=False))
-    some = [judge[learnt] for judge in judges]
-    anywhere = (1 - np.eye(total)) / max(total - 1, 1)
-    plain = _likeliest(some, given[learnt], [])
-    random = _likeliest(some, given[learnt], [anywhere])
-    # what images that are taken for each class might also be
-    takes = _taken(judges, random.weights)
-    near = np.zeros((total, total))
-    np.add.at(near, takes.argmax(1), takes)
-    near = (near + 1e-6) * (1 - np.eye(total))
-    near /= np.maximum(near.sum(1, keepdims=True), 1e-12)
-    both = _likeliest(some, given[learnt], [anywhere, near])
-    better = random.score - both.score + np.log(len(learnt)) * DOUBT
-    better = 1 / (1 + np.exp(np.clip(better, -50, 50)))
-    wrong_random = _wrong(takes, given, random.shares, [anywhere])
-    taken = _taken(judges, both.weights)
-    wrong = (1 - better) * wrong_random + better * _wrong(
-        taken, given, both.shares, [anywhere, near]
-    )
-    gain = max(random.score, both.score - np.log(count) * DOUBT) - plain.score
-    spread = float(np.sqrt((wrong * (1 - wrong)).sum() + (wrong.sum() * 0.2) ** 2))
-    return Verdict((1 - better) * takes + better * taken, wrong, float(gain), spread)
-
-
-class _Fit(NamedTuple):
-    weights: np.ndarray  # of judges
-    shares: np.ndarray  # of labels that went wrong in each way
-    score: float  # log likelihood
-
-
-def _likeliest(judges: list[np.ndarray], given: np.ndarray, ways: list[np.ndarray]) -> _Fit:
-    """Weights of judges (N K each) and shares of the ways a label goes wrong, by ascent.
-
-    A way (K K) is the chance that an image of the one class is given the label of the other.
-    """
-    from scipy.optimize import minimize
-
-    count, many = len(given), len(judges)
-    rows = np.arange(count)
-
-    def cost(values: np.ndarray) -> tuple[float, np.ndarray]:
-        weights, shares = np.exp(values[:many]), _shares(values[many:])
-        takes = _taken(judges, weights)
-        gets = (1 - shares.sum()) * np.eye(takes.shape[1])
-        gets = gets + sum(share * way for share, way in zip(shares, ways, strict=True))
-        met = takes * gets[:, given].T
-        likely = np.maximum(met.sum(1), 1e-30)
-        part = met / likely[:, None] - takes
-        slopes = [
-            -weight * (part * judge).sum() for weight, judge in zip(weights, judges, strict=True)
+    def thinned(self, found: Fitted, trust: np.ndarray, share: float) -> list[Verdict]:
+        """Verdicts when only a share of the labels teaches, each label once."""
+        parts = round(1 / share)
+        draw = np.random.default_rng(parts)
+        place = np.empty(len(self.given), np.int64)
+        for kind in range(int(self.given.max()) + 1):  # every class is shared out evenly
+            own = draw.permutation(np.flatnonzero(self.given == kind))
+            place[own] = (np.arange(len(own)) + draw.integers(parts)) % parts
+        return [
+            believed(again(self.judges(trust * (place == part)), found), self.given)
+            for part in range(parts)
         ]
-        own = takes[rows, given]
-        moves = np.array([-(((takes * way[:, given].T).sum(1) - own) / likely).sum()
-                          for way in ways])  # fmt: skip
-        moves = shares * (moves - shares @ moves) if ways else moves
-        # hardly any pull: judges that say the same are not told apart by the labels
-        pull = 1e-4 * count * values[:many]
-        whole = -np.log(likely).sum() + 0.5 * float(pull @ values[:many])
-        if ways:  # before anything is seen, one label is taken to be wrong
-            whole -= np.log(shares.sum())
-            moves = moves - shares * (1 - shares.sum()) / shares.sum()
-        return whole / count, np.r_[np.array(slopes) + pull, moves] / count
-
-    start = np.r_[np.full(many, -1.0), np.full(len(ways), -3.0)]
-    best = minimize(cost, start, jac=True, method="L-BFGS-B", options={"maxiter": 60})
-    return _Fit(np.exp(best.x[:many]), _shares(best.x[many:]), float(-best.fun * count))
 
 
-def _shares(values: np.ndarray) -> np.ndarray:
-    """Shares, together below one, of free numbers."""
-    return np.exp(values) / (1 + np.exp(values).sum())
+# --- the verdict in the collection's own rows and codes ---
 
 
-def _taken(judges: list[np.ndarray], weights: np.ndarray) -> np.ndarray:
-    """Chances (N K) of what each image is."""
-    sums = sum(weight * judge for weight, judge in zip(weights, judges, strict=True))
-    sums = np.exp(sums - sums.max(1, keepdims=True))
-    return sums / sums.sum(1, keepdims=True)
-
-
-def _wrong(
-    takes: np.ndarray, given: np.ndarray, shares: np.ndarray, ways: list[np.ndarray]
-) -> np.ndarray:
-    """The chance that each label is wrong (N)."""
-    right = (1 - shares.sum()) * takes[np.arange(len(given)), given]
-    astray = np.zeros(len(given))
-    for share, way in zip(shares, ways, strict=True):
-        astray += share * (takes * way[:, given].T).sum(1)
-    return astray / np.maximum(astray + right, 1e-30)
-
-
-def _named(
-    verdict: Verdict,
-    near: Neighbours,
-    rows: np.ndarray,
-    codes: np.ndarray,
-    kinds: np.ndarray,
-    given: np.ndarray,
-    frequent: float,
-) -> Suspects:
-    """The verdict in the collection's own rows and codes."""
-    agreement = float((verdict.takes.argmax(1) == given).mean())
-    wrong = np.full(len(codes), np.nan)
-    wrong[rows] = verdict.wrong
-    expected = float(verdict.wrong.sum())
-    judged = agreement - frequent > 0.3 * (1 - frequent)
-    order = np.argsort(-verdict.wrong, kind="stable")
-    order = order[: round(expected) if judged else 0]
-    chosen = order[verdict.wrong[order] >= LEAST]
-    rivals = verdict.takes.copy()
+def _named(court: Court, kinds: np.ndarray, verdict: Verdict) -> Suspects:
+    rows, given, (takes, doubt, _, spread) = court.rows, court.given, verdict
+    frequent = float(np.bincount(given).max() / len(given))
+    agreement = float((takes.argmax(1) == given).mean())
+    # where labels are wrong, images cannot agree with them
+    judged = agreement - frequent > LEARNT * (1 - frequent) * (1 - min(doubt.mean(), 0.5))
+    wrong = np.full(len(court.codes), np.nan)
+    wrong[rows] = doubt
+    if not judged:
+        nothing = np.zeros(0, np.int64)
+        return Suspects(nothing, nothing, np.zeros(0), agreement, frequent, wrong=wrong)
+    unlike = _unlike(takes, given)
+    counted = ~np.isin(given, [kind for kind, _ in unlike])
+    expected = float(doubt[counted].sum())
+    order = np.argsort(-np.where(counted, doubt, -1), kind="stable")[: round(expected)]
+    chosen = order[doubt[order] >= LEAST]
+    rivals = takes.copy()
     rivals[np.arange(len(rows)), given] = -1
-    suggested = kinds[rivals.argmax(1)]
-    low, high = (max(0, round(expected + side * 1.28 * verdict.spread)) for side in (-1, 1))
-    pictures = [
-        [int(row) for row in near.rows[rows[one]] if codes[row] == suggested[one]][:SHOWN]
-        for one in chosen
-    ]
+    suggested = rivals.argmax(1)
+    low, high = (max(0, round(expected + side * 1.28 * spread)) for side in (-1, 1))
     return Suspects(
         rows[chosen],
-        suggested[chosen],
-        verdict.wrong[chosen],
+        kinds[suggested[chosen]],
+        doubt[chosen],
         agreement,
         frequent,
-        judged,
-        expected if judged else 0.0,
-        (low, high) if judged else (0, 0),
+        True,
+        expected,
+        (low, high),
         wrong,
-        pictures,
+        [_most_alike(court, doubt, one, suggested[one]) for one in chosen],
+        [_most_alike(court, doubt, one, given[one]) for one in chosen],
+        alike=[(int(kinds[a]), int(kinds[b]), part) for a, b, part in _alike(takes, given)],
+        unlike=[(int(kinds[kind]), part) for kind, part in unlike],
     )
+
+
+def _kin(kinds: np.ndarray, related: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Which kinds do not contradict each other (K K)."""
+    kin = np.eye(len(kinds), dtype=bool)
+    places = {int(code): place for place, code in enumerate(kinds)}
+    for one, two in related:
+        if one in places and two in places:
+            kin[places[one], places[two]] = kin[places[two], places[one]] = True
+    return kin
+
+
+def _unrelated(verdict: Verdict, given: np.ndarray, kin: np.ndarray) -> np.ndarray:
+    """The chance to be wrong (N), less what speaks for a related kind."""
+    others = 1 - verdict.takes[np.arange(len(given)), given]
+    stranger = (verdict.takes * ~kin[given]).sum(1)
+    return verdict.wrong * np.minimum(stranger / np.maximum(others, 1e-12), 1)
+
+
+def _unlike(takes: np.ndarray, given: np.ndarray) -> list[tuple[int, float]]:
+    """Kinds nearly all of whose images look like other kinds, by far more than elsewhere.
+
+    Such a label says something that looks do not: a broader kind, or another property. They are
+    named once, and their images are not listed one by one.
+    """
+    from scipy.stats import binom
+
+    found = []
+    other = takes.argmax(1) != given
+    total, strange = np.bincount(given), np.bincount(given, other)
+    for kind, size in enumerate(total):
+        rest = (strange.sum() - strange[kind]) / max(len(given) - size, 1)
+        rare = binom.sf(strange[kind] - 1, size, max(rest, 0.01))
+        if size > 4 and strange[kind] > STRANGE * size and rare < 1e-3 / len(total):
+            found.append((kind, float(strange[kind] / size)))
+    return found
+
+
+def _alike(takes: np.ndarray, given: np.ndarray) -> list[tuple[int, int, float]]:
+    """Pairs of kinds whose images are as good as not told apart, the worst first."""
+    onehot = np.eye(takes.shape[1])[given]
+    means = onehot.T @ takes / np.maximum(onehot.sum(0), 1)[:, None]
+    both = np.minimum(means, means.T)
+    pairs = np.argwhere(np.triu(both, 1) >= SAME)
+    found = [(int(one), int(two), round(float(both[one, two]), 3)) for one, two in pairs]
+    return sorted(found, key=lambda pair: -pair[2])
+
+
+def _most_alike(court: Court, doubt: np.ndarray, one: int, kind: int) -> list[int]:
+    """Trusted rows of a kind most like one row, the nearest first."""
+    fit = (court.given == kind) & (doubt < 0.5)
+    fit[one] = False
+    if court.views is None:
+        there = np.zeros(len(court.codes), bool)
+        there[court.rows[fit]] = True
+        return [int(row) for row in court.near.rows[court.rows[one]] if there[row]][:SHOWN]
+    points = court.views[1]
+    others = np.flatnonzero(fit)
+    away = ((points[others] - points[one]) ** 2).sum(1)
+    return [int(row) for row in court.rows[others[np.argsort(away, kind="stable")[:SHOWN]]]]
+
+
+def _second(
+    court: Court, found: Suspects, halves: Sequence[Verdict], quarters: Sequence[Verdict]
+) -> dict[str, Any]:
+    """Which doubts stay with half of the labels, and how agreement grows with labels."""
+    places, listed = np.searchsorted(court.rows, found.rows), len(found.rows)
+    stays = [
+        verdict.wrong[places] >= np.sort(verdict.wrong)[len(court.rows) - listed] - 1e-9
+        for verdict in halves
+        if listed
+    ]
+    agree = [
+        float(np.mean([(verdict.takes.argmax(1) == court.given).mean() for verdict in each]))
+        for each in (quarters, halves)
+    ]
+    return {
+        "kept": np.mean(stays, axis=0) if listed else np.zeros(0),
+        "curve": (*agree, float(found.agreement or 0)),
+    }

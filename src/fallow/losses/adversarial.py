@@ -47,3 +47,13 @@ def reversed_gradient(features: Tensor, factor: float = 1.0) -> Tensor:
     tensor([-1.5000, -1.5000])
     """
     return _Reversed.apply(features, factor)  # type: ignore[no-any-return, no-untyped-call]
+
+
+@without_autocast
+def told_from(scores: Tensor, wanted: float) -> Tensor:
+    """Least squares: mean squared distance of a judge's scores from 0 (source) or 1 (target).
+
+    >>> float(told_from(torch.tensor([0.0, 1.0]), 0.0))
+    0.5
+    """
+    return (at_least_float32(scores) - wanted).square().mean()

@@ -1,4 +1,4 @@
-"""Contrast with a moved decision boundary: the positive is handicapped, or helped, by a margin."""
+"""Moved decision boundaries: the positive is handicapped, or helped, by a margin."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fallow.distributed import gather, gather_with_gradient
 from fallow.losses.precision import at_least_float32, without_autocast
 
 
@@ -62,3 +63,116 @@ def margin_nce(
         others = others.masked_fill(~valid, -torch.inf)
     logits = torch.cat([(own - margin)[:, None], others], 1) / temperature
     return F.cross_entropy(logits, logits.new_zeros(len(logits), dtype=torch.long))
+
+
+@without_autocast
+def cosines(features: Tensor, centres: Tensor) -> Tensor:
+    """How near each row (B D) is to the centre of each class (C D), from -1 to 1.  B C"""
+    rows, centres = (
+        F.normalize(at_least_float32(x), dim=1, eps=1e-12) for x in (features, centres)
+    )
+    return rows @ centres.T
+
+
+def own_moved(cosine: Tensor, labels: Tensor, moved: Tensor) -> Tensor:
+    """Cosines (B C) where each row's own class has `moved` (B) instead."""
+    return cosine.scatter(1, labels[:, None], moved[:, None].to(cosine.dtype))
+
+
+def additive_margin(cosine: Tensor, labels: Tensor, margin: float) -> Tensor:
+    """CosFace: the own class must win by `margin`.
+
+    >>> additive_margin(torch.tensor([[0.9, 0.1]]), torch.tensor([0]), 0.5)
+    tensor([[0.4000, 0.1000]])
+    """
+    return own_moved(cosine, labels, _own(cosine, labels) - margin)
+
+
+def angular_margin(cosine: Tensor, labels: Tensor, margin: float) -> Tensor:
+    """ArcFace as published: the own class must win although `margin` is added to its angle.
+
+    A row nearly opposite to its class (beyond pi - margin) is drawn the wrong way; no trained
+    network puts one there.
+    """
+    angle = _own(cosine, labels).clamp(-1 + 1e-7, 1 - 1e-7).acos()
+    return own_moved(cosine, labels, (angle + margin).cos())
+
+
+def longer_is_harder(
+    cosine: Tensor,
+    labels: Tensor,
+    lengths: Tensor,
+    margins: tuple[float, float] = (0.45, 0.8),
+    bounds: tuple[float, float] = (10.0, 110.0),
+) -> tuple[Tensor, Tensor]:
+    """MagFace: the margin grows with the length of a row (B), which comes to say how clear it is.
+
+    The moved cosines, and the mean term that asks for length; rows beyond a right angle from
+    their class keep their cosine.
+    """
+    low, high = bounds
+    lengths = lengths.clamp(low, high)
+    margin = margins[0] + (margins[1] - margins[0]) * (lengths - low) / (high - low)
+    own = _own(cosine, labels)
+    moved = (own.clamp(-1 + 1e-7, 1 - 1e-7).acos() + margin).cos()
+    asked = (lengths / high**2 + 1 / lengths).mean()
+    return own_moved(cosine, labels, torch.where(own > 0, moved, own)), asked
+
+
+def _own(cosine: Tensor, labels: Tensor) -> Tensor:
+    return cosine.gather(1, labels[:, None])[:, 0]
+
+
+@without_autocast
+def pair_similarities(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines of all pairs of rows, of one label and of two, over the batches of all ranks.
+
+    Both members of a pair receive gradient; rows with a label below 0 take no part.
+
+    >>> same, other = pair_similarities(torch.eye(3)[[0, 0, 1]], torch.tensor([5, 5, 7]))
+    >>> same.tolist(), other.tolist()
+    ([1.0], [0.0, 0.0])
+    """
+    rows = gather_with_gradient(F.normalize(at_least_float32(features), dim=1, eps=1e-12))
+    names = gather(labels)
+    one, two = torch.triu_indices(len(rows), len(rows), offset=1, device=rows.device)
+    similarity = (rows @ rows.T)[one, two]
+    known, alike = (names[one] >= 0) & (names[two] >= 0), names[one] == names[two]
+    return similarity[known & alike], similarity[known & ~alike]
+
+
+def within_whiskers(values: Tensor, reach: float = 1.5) -> Tensor:
+    """Which values lie within `reach` interquartile ranges of the middle half (box and whiskers).
+
+    Quartiles are values of the sorted row, at a quarter and three quarters of its length rounded
+    down: in small batches not those that interpolation gives.
+
+    >>> within_whiskers(torch.tensor([0.0, 0.1, 0.2, 0.3, 5.0]))
+    tensor([ True,  True,  True,  True, False])
+    """
+    if len(values) == 0:
+        return torch.ones(0, dtype=torch.bool, device=values.device)
+    ordered = values.detach().sort().values
+    first, third = (ordered[int(len(ordered) * share)] for share in (0.25, 0.75))
+    spread = reach * (third - first)
+    return (values >= first - spread) & (values <= third + spread)
+
+
+@without_autocast
+def unified(margined: Tensor, labels: Tensor, negatives: Tensor, scale: float) -> Tensor:
+    """Cross-entropy where every row's class must beat all others and all negative pairs.
+
+    `margined` (B C) are cosines after the margin, `negatives` (N) those of pairs of two classes:
+    one softmax over C + N entries, in memory of B C + N as the pairs' part is the same for all.
+    Mean over rows; 0 where there is none.
+
+    >>> margined, labels = torch.tensor([[0.5, 0.1]]), torch.tensor([0])
+    >>> with_pair = unified(margined, labels, torch.tensor([0.1]), 10.0)
+    >>> round(float(with_pair), 4), round(float(unified(margined, labels, torch.ones(0), 10.0)), 4)
+    (0.036, 0.0181)
+    """
+    logits = scale * at_least_float32(margined)
+    everything = logits.logsumexp(1)
+    if len(negatives):
+        everything = torch.logaddexp(everything, (scale * negatives.to(logits)).logsumexp(0))
+    return (everything - _own(logits, labels)).sum() / max(len(labels), 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -58,3 +60,57 @@ def guessed_cross_entropy(logits: Tensor, guess: Guess) -> Tensor:
     """
     each = F.cross_entropy(at_least_float32(logits), guess.labels, reduction="none")
     return torch.where(guess.kept, each, 0.0).sum() / max(1, len(each))
+
+
+@torch.no_grad()
+def class_thresholds(
+    probabilities: Iterable[Tensor], share: float = 0.2, every: int = 10, least: int = 5
+) -> Tensor:
+    """For each class the probability that a `share` of the places it wins reach.  B K *S each -> K
+
+    Of the places a class wins in one batch every tenth is looked at; a class seen in fewer than
+    `least` of them asks for certainty, so that a class hardly ever predicted is not believed.
+
+    >>> maps = torch.tensor([[0.9, 0.8, 0.7, 0.6], [0.1, 0.2, 0.3, 0.4]])[None]
+    >>> class_thresholds([maps], share=0.5, every=1, least=4)
+    tensor([0.8000, 1.0000])
+    """
+    seen: list[list[Tensor]] = []
+    for batch in probabilities:
+        best, winner = at_least_float32(batch).max(1)
+        seen = seen or [[] for _ in range(batch.shape[1])]
+        for code, held in enumerate(seen):
+            held.append(best[winner == code][::every])
+    found = []
+    for held in seen:
+        values = torch.cat(held).sort(descending=True).values
+        enough = len(values) >= max(least, 1)
+        last = max(1, int(share * len(values))) - 1
+        found.append(values[last] if enough else values.new_ones(()))
+    return torch.stack(found)
+
+
+@torch.no_grad()
+def relative_labels(probabilities: Tensor, thresholds: Tensor, ignore: int = 255) -> Tensor:
+    """The class that exceeds its own threshold most, or `ignore` if none does.  B K *S -> B *S
+
+    It need not be the most probable one.
+
+    >>> maps = torch.tensor([[0.6, 0.5], [0.4, 0.5]])[None]
+    >>> relative_labels(maps, torch.tensor([0.9, 0.4]))
+    tensor([[1, 1]])
+    """
+    each = thresholds.to(probabilities).view(-1, *[1] * (probabilities.ndim - 2))
+    best, label = (probabilities / each).max(1)
+    return torch.where(best < 1, ignore, label)
+
+
+@without_autocast
+def relative_entropy_map(logits: Tensor) -> Tensor:
+    """How undecided every place is: 0 if sure, 1 if all classes are alike.  B K *S -> B *S
+
+    >>> relative_entropy_map(torch.zeros(1, 3, 2))
+    tensor([[1., 1.]])
+    """
+    logs = F.log_softmax(at_least_float32(logits), 1)
+    return -(logs.exp() * logs).sum(1) / math.log(logits.shape[1])

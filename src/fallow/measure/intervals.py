@@ -19,4 +19,5 @@ def wilson(hits: int, count: int, z: float = 1.96) -> tuple[float, float]:
     scale = 1 + z**2 / count
     middle = (share + z**2 / (2 * count)) / scale
     spread = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / scale
-    return max(0.0, middle - spread), min(1.0, middle + spread)
+    # rounding must not leave the share itself out
+    return max(0.0, min(middle - spread, share)), min(1.0, max(middle + spread, share))

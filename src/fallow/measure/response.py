@@ -86,3 +86,12 @@ def _crossing(at: np.ndarray, mean: np.ndarray, chance: float) -> float:
         (minimize(away, start, method="Nelder-Mead") for start in starts), key=lambda r: r.fun
     )
     return float(best.x[0])
+
+
+def changed_share(before: np.ndarray, after: np.ndarray) -> float:
+    """The share of answers that are others than before, right or wrong (fooling rate).
+
+    >>> changed_share(np.array([0, 1, 2, 2]), np.array([0, 1, 2, 1]))
+    0.25
+    """
+    return float((np.asarray(before) != np.asarray(after)).mean())

@@ -43,9 +43,16 @@ def recall_at_k(
 
 
 def mean_average_precision(
-    features: Any, labels: Any, *, gallery: Any = None, gallery_labels: Any = None
+    features: Any,
+    labels: Any,
+    *,
+    gallery: Any = None,
+    gallery_labels: Any = None,
+    first: int | None = None,
 ) -> float:
     """Mean over queries of the average precision of the whole ranking, by cosine.
+
+    With `first`, of so many places only: of the partners found there, 0 where there are none.
 
     >>> features = [[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.9, 0.2]]
     >>> round(mean_average_precision(features, [0, 0, 1, 1]), 4)
@@ -55,7 +62,7 @@ def mean_average_precision(
     able = np.zeros(len(labels), dtype=bool)
     for part, similarity, partner in _blocks(features, labels, gallery, gallery_labels):
         order = similarity.argsort(dim=1, descending=True, stable=True)
-        hit = partner.gather(1, order).double()
+        hit = partner.gather(1, order[:, :first]).double()
         places = torch.arange(1, hit.shape[1] + 1, device=hit.device)
         precision = (hit.cumsum(1) / places * hit).sum(1) / hit.sum(1).clamp(min=1)
         precisions[part] = precision.cpu().numpy()

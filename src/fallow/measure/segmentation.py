@@ -64,21 +64,33 @@ def jaccard(predicted: Any, truth: Any, classes: int = 2, ignore: int = IGNORE) 
     return np.where(union > 0, both / np.maximum(union, 1), 1.0)
 
 
-def mean_iou(counts: np.ndarray, absent: Literal["skip", "zero"] = "skip") -> float:
+def mean_iou(counts: np.ndarray, absent: Literal["skip", "zero", "untrue"] = "skip") -> float:
     """Mean intersection over union of a confusion matrix (the sum over a whole test set).
 
     A class that occurs neither in truth nor in prediction is skipped, or counts as 0, as some
-    papers have it.
+    papers have it; "untrue" also skips a class that is not in the truth but was predicted.
 
     >>> counts = np.diag([3, 1, 0])
     >>> mean_iou(counts), round(mean_iou(counts, absent="zero"), 3)
     (1.0, 0.667)
     """
-    both, union = _intersections(np.asarray(counts))
-    each = both / np.maximum(union, 1)
+    counts = np.asarray(counts)
+    each, union = iou_of(counts), _intersections(counts)[1]
     if absent == "skip":
         each = each[union > 0]
+    elif absent == "untrue":
+        each = each[counts.sum(1) > 0]
     return float(each.mean()) if len(each) else 1.0
+
+
+def iou_of(counts: np.ndarray) -> np.ndarray:
+    """Intersection over union of every class of a confusion matrix; 0 where there is neither.
+
+    >>> iou_of(np.array([[3, 1], [1, 3]])).tolist()
+    [0.6, 0.6]
+    """
+    both, union = _intersections(np.asarray(counts))
+    return both / np.maximum(union, 1)
 
 
 def hd95(predicted: Any, truth: Any, spacing: Sequence[float] | None = None) -> float | None:

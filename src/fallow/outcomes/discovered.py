@@ -58,7 +58,7 @@ class Discovered(Result):
 
     @property
     def interval(self) -> tuple[int, int]:
-        """Between which numbers the starts ended."""
+        """What their number is likely between; or between which numbers the starts ended."""
         low, high = self.findings["interval"]
         return int(low), int(high)
 
@@ -125,6 +125,7 @@ def _findings(known: Known, done: Sorted, names: Sequence[str]) -> dict[str, Any
         "classes": found.count,
         "new_classes": found.new,
         "interval": found.interval,
+        "counted": found.likely is not None,
         "starts": found.counts,
         "groups": [_group(done, names, k, free) for k in range(len(names))],
         "either": [_doubt(done, names, row) for row in either[:DOUBTFUL]],
@@ -169,7 +170,9 @@ def _doubt(done: Sorted, names: Sequence[str], row: Any) -> dict[str, Any]:
 
 def _headlines(found: Mapping[str, Any]) -> list[str]:
     low, high = found["interval"]
-    between = f", between {low} and {high} from other starts" if low < high else ""
+    between = f" (likely between {low} and {high})" if low < high else ""
+    if low < high and not found["counted"]:
+        between = f", between {low} and {high} from other starts"
     free = found["images"] - found["labelled"]
     new = sum(group["images"] for group in found["groups"] if group["new"])
     lines = [

@@ -65,6 +65,7 @@ class PixelDiscovery(Result):
                 "known classes": found.first,
                 "new groups": found.groups,
             },
+            "likely": found.likely,
             "unsure": int((found.agreement < UNSURE).sum()),
             "rows": rows,
             "notes": notes,
@@ -178,9 +179,12 @@ def _headlines(findings: Mapping[str, Any]) -> list[str]:
     counts = findings["counts"]
     pixels = sum(one["pixels"] for one in findings["classes"])
     new = sum(one["pixels"] for one in findings["classes"] if not one["known"])
+    low, high = findings["likely"] or (0, 0)
+    likely = f" (likely between {low} and {high})" if low < high else ""
     lines = [
         f"{counts['images sorted']:,} images cut into {counts['regions']:,} regions, sorted into "
-        f"{counts['known classes']} known classes and {counts['new groups']} new groups",
+        f"{counts['known classes']} known classes and {counts['new groups']} new groups"
+        f"{likely}",
         f"{new / pixels:.1%} of the pixels are new; {findings['unsure']:,} regions are "
         "unsure: most of their neighbours went elsewhere",
     ]
@@ -203,7 +207,7 @@ def _notes(done: SortedPixels, facts: Mapping[str, Any]) -> list[str]:
             "No region is new at this threshold: every one has labelled neighbours enough. "
             "Set threshold higher if the images hold something unknown."
         )
-    elif found.groups < facts["settings"]["novel"]:
+    elif found.groups < (facts["settings"]["novel"] or 0):
         notes.append(
             f"Only {found.groups} new groups were formed: there are no more different new regions."
         )

@@ -13,10 +13,11 @@ import pyarrow as pa
 
 from fallow.files import atomic_write
 from fallow.images.decode import Unreadable, decode
-from fallow.inventory import groups, store
+from fallow.inventory import store
 from fallow.inventory.look import DECODE_SIDE, Ready
 from fallow.inventory.statistics import describe
 from fallow.inventory.survey import Survey, columns
+from fallow.outcomes.explored_labels import label_headlines, label_notes, labels_of
 from fallow.outcomes.result import Result, writable
 from fallow.outcomes.sentences import counted
 from fallow.outcomes.tables import save_csv, save_json
@@ -48,7 +49,14 @@ class Explored(Result):
             table = table.append_column(name, values if isinstance(values, pa.Array) else [values])
         findings = findings_of(images, ready, table, found)
         findings["settings"] |= settings
-        super().__init__(table, headlines=findings["headlines"], findings=findings, page=page)
+        findings["headlines"] += _switched(ready.encoder.name, settings)
+        super().__init__(
+            table,
+            headlines=findings["headlines"],
+            notes=findings["notes"],
+            findings=findings,
+            page=page,
+        )
         self.images, self.encoder, self.key = images, ready.encoder, ready.key
         self.found = found
         self.vectors = found.vectors  # N K, unit length, in the table's order
@@ -147,8 +155,10 @@ def findings_of(images: Images, ready: Ready, table: pa.Table, found: Survey) ->
         "groups": found.groups.count,
         "exact_duplicate_groups": len(found.exact),
         "exact_duplicates": sum(len(same) for same in found.exact),
-        "near_duplicate_groups": len(found.alike),
-        "near_duplicates": sum(len(group.items) for group in found.alike),
+        "changed_copy_groups": len(found.copies.groups),
+        "changed_copies": sum(len(group.items) for group in found.copies.groups),
+        "much_alike_groups": len(found.alike),
+        "much_alike": sum(len(group.items) for group in found.alike),
         "outliers": len(found.standing_out),
         **{name: len(listed) for name, listed in found.quality.items()},
         "labelled": int((found.codes >= 0).sum()),
@@ -166,37 +176,50 @@ def findings_of(images: Images, ready: Ready, table: pa.Table, found: Survey) ->
         "problems": problems,
         "items": items,
         "thumbnails": found.measured.thumbnails,
-        "groups": [
-            {
-                "group": number,
-                "size": int((found.groups.member == number).sum()),
-                "representatives": representatives,
-                "labels": _tally(named, found.groups.member == number),
-            }
-            for number, representatives in enumerate(found.groups.representatives)
-        ],
-        "group_scores": {str(k): round(v, 4) for k, v in found.groups.scores.items()},
+        "groups": _inside(found, named),
+        "levels": [len(typical) for typical in found.groups.typical],
         "separation": round(found.groups.separation, 4),
+        "clear_groups": found.groups.clear,
         "exact_duplicates": found.exact,
-        "near_duplicates": [
-            {"items": group.items, "keep": group.keep, "distances": group.distances}
-            for group in found.alike
+        "changed_copies": [
+            {"items": group.items, "keep": group.keep, "changes": group.changes}
+            for group in found.copies.groups
         ],
+        "much_alike": [{"items": group.items, "keep": group.keep} for group in found.alike],
         "outliers": ranked.tolist(),
         "quality": {name: listed.tolist() for name, listed in found.quality.items()},
-        "suspects": [
-            {
-                "item": int(row),
-                "label": named[row],
-                "suggested": found.names[code],
-                "confidence": round(float(sure), 4),
-            }
-            for row, code, sure in zip(
-                doubted.rows, doubted.suggested, doubted.confidence, strict=True
-            )
-        ],
-        "label_agreement": None if doubted.agreement is None else round(doubted.agreement, 4),
+        **labels_of(found),
+        "notes": label_notes(found),
     }
+
+
+def _inside(
+    found: Survey, named: Sequence[str | None], level: int = 0, parent: int | None = None
+) -> list[dict[str, Any]]:
+    """The groups of one level within a group of the level above, each with those inside it."""
+    if level == len(found.groups.levels):
+        return []
+    above = found.groups.parents[level - 1] if level else None
+    listed: list[dict[str, Any]] = []
+    for number, representatives in enumerate(found.groups.typical[level]):
+        if above is not None and above[number] != parent:
+            continue
+        chosen = found.groups.levels[level] == number
+        listed.append(
+            {
+                "group": number,
+                "size": int(chosen.sum()),
+                "apart": found.apart[level][number],
+                "representatives": representatives,
+                "labels": _tally(named, chosen),
+                "inside": _inside(found, named, level + 1, number),
+            }
+        )
+    # a group that holds one finer group is that group: it is shown once
+    if len(listed) > 1 or level == 0:
+        return listed
+    deeper: list[dict[str, Any]] = listed[0]["inside"]
+    return deeper
 
 
 def _tally(named: Sequence[str | None], chosen: np.ndarray) -> dict[str, int]:
@@ -209,39 +232,44 @@ def _tally(named: Sequence[str | None], chosen: np.ndarray) -> dict[str, int]:
     return dict(sorted(tally.items(), key=lambda pair: -pair[1]))
 
 
+def _switched(encoder: str, settings: Mapping[str, Any]) -> list[str]:
+    """What is to be said where an earlier table was seen with other eyes."""
+    before = settings.get("seen before with")
+    if before is None or settings["seen as before"]:
+        return []
+    other = before if before != encoder else f"other weights of {before}"
+    return [f"all seen anew: the earlier table in {settings['out']} was made with {other}"]
+
+
 def _headlines(counts: Mapping[str, int], found: Survey, encoder: str, note: str) -> list[str]:
     """Short sentences for a terminal: the numbers somebody would ask for first."""
     unread = counts["unreadable"]
     first = counted(counts["images"], "image")
     lines = [f"{first}, {unread:,} unreadable" if unread else f"{first}, all readable"]
     copies = []
-    for kind, name in (("exact", "exact-duplicate"), ("near", "near-duplicate")):
-        number = counts[f"{kind}_duplicate_groups"]
-        if number:
-            total = counted(counts[f"{kind}_duplicates"], "image")
-            copies.append(f"{counted(number, f'{name} group')} ({total})")
-    lines.append(", ".join(copies) or "no duplicates")
+    for groups_of, images_of, one in (
+        ("exact_duplicate_groups", "exact_duplicates", "exact-duplicate group"),
+        ("changed_copy_groups", "changed_copies", "group of changed copies"),
+    ):
+        if number := counts[groups_of]:
+            many = one.replace("group", "groups")
+            total = counted(counts[images_of], "image")
+            copies.append(f"{counted(number, one, many)} ({total})")
+    lines.append(", ".join(copies) or "no copies")
+    if counts["much_alike"]:
+        total = counted(counts["much_alike"], "image")
+        lines.append(f"{total} much alike that are no copies, as frames of one scene are")
     if found.groups.count > 1:
-        clear = found.groups.separation >= groups.CLEAR
-        vague = "" if clear else ", without clear borders between them"
-        lines.append(f"{counted(found.groups.count, 'group')} of similar images{vague}")
+        vague = "" if found.groups.clear else ", without clear borders between them"
+        finest = len(found.groups.typical[-1])
+        finer = f" ({finest:,} finer ones inside)" if len(found.groups.levels) > 1 else ""
+        lines.append(f"{counted(found.groups.count, 'group')} of similar images{finer}{vague}")
     poor = [f"{counts[name]:,} {name.replace('_', '-')}" for name in found.quality if counts[name]]
     lines.append(", ".join(poor) if poor else "none blurry, dark, bright, small or oddly shaped")
     if counts["outliers"]:
         stands = "stands" if counts["outliers"] == 1 else "stand"
         lines.append(f"{counted(counts['outliers'], 'image')} {stands} apart from all others")
-    judged = found.suspects
-    if judged.agreement is not None:
-        if not judged.judged:
-            lines.append(
-                "labels not judged: they do not follow from looks "
-                f"(neighbours confirm {judged.agreement:.0%})"
-            )
-        elif counts["suspects"]:
-            doubt = counted(counts["suspects"], "suspected wrong label")
-            lines.append(f"{doubt} (neighbours confirm {judged.agreement:.0%} of all labels)")
-        else:
-            lines.append(f"no suspected wrong label (neighbours confirm {judged.agreement:.0%})")
+    lines += label_headlines(found)
     lines.append(f"seen with the encoder {encoder}")
     if note:
         lines.append(note)

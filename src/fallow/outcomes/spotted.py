@@ -18,8 +18,10 @@ from fallow.encoders.maps import Sight
 from fallow.files import inside
 from fallow.images import Images
 from fallow.measure.truth import MEASURES, Measured
+from fallow.methods.shared.expected import Expected
 from fallow.methods.shared.oddness import Bank, Found, Judge, Ordinary, Verdict
-from fallow.methods.spot.musc import MuSc, Settings
+from fallow.methods.spot.musc import Settings
+from fallow.methods.spot.musc import judge as judging
 from fallow.outcomes.maps import save_codes, save_depth, save_heat, save_overlay
 from fallow.outcomes.pictures import pairs_of_jpegs
 from fallow.outcomes.result import Result, writable
@@ -50,7 +52,9 @@ class Spotted(Result):
     ) -> None:
         order = np.argsort(-verdict.scores, kind="stable")
         table = ranked(images, found, verdict, order)
-        headlines = sentences(table, measured, verdict.threshold, images.problems)
+        said = verdict.expected
+        doubt = found.alike.doubt if found.alike else ""
+        headlines = sentences(table, measured, verdict, images.problems, doubt)
         labels = table.column("label").to_pylist() if "label" in table.column_names else []
         findings = {
             "source": images.name,
@@ -59,7 +63,11 @@ class Spotted(Result):
             "images": table.num_rows,
             "flagged": int(np.count_nonzero(table.column("flagged").to_numpy())),
             "threshold": verdict.threshold,
-            "mask_threshold": verdict.ordinary.threshold,
+            "ordinary_threshold": verdict.ordinary.threshold,
+            "mask_threshold": verdict.ordinary.patch,
+            "expected": said and round(said.number, 1),
+            "expected_interval": said and said.interval,
+            "alike": found.alike and found.alike._asdict(),
             "heat": verdict.ordinary.heat,
             "measured": measured,
             **facts,
@@ -159,7 +167,11 @@ def ranked(images: Images, found: Found, verdict: Verdict, order: np.ndarray) ->
 
 
 def sentences(
-    table: pa.Table, measured: Measured, threshold: float, problems: Sequence[Any]
+    table: pa.Table,
+    measured: Measured,
+    verdict: Verdict,
+    problems: Sequence[Any],
+    doubt: str = "",
 ) -> list[str]:
     """What was found, in a few lines."""
     scores, paths = table.column("score").to_numpy(), table.column("path").to_pylist()
@@ -168,8 +180,10 @@ def sentences(
         lines = [f"{images}, all alike to the encoder: nothing stands out"]
     else:
         flagged = int(np.count_nonzero(table.column("flagged").to_numpy()))
+        what = f"{flagged:,} stand out" if flagged else "nothing stands out"
         lines = [
-            f"{images}, {flagged:,} stand out (score above {threshold:.3f})",
+            f"{images}, {what}{_expected(verdict.expected, flagged)}"
+            + (f"; but {doubt}" if doubt else ""),
             f"first: {', '.join(paths[:3])}",
         ]
     for kind, values in measured.items():
@@ -179,6 +193,23 @@ def sentences(
         )
         lines.append(f"{kind}: {', '.join(said)}")
     return lines + unreadable(problems)
+
+
+def _expected(said: Expected | None, flagged: int) -> str:
+    """How many odd ones a model of the ordinary scores expects, in words.
+
+    >>> _expected(Expected(np.zeros(9), 3.2, (2, 5), 1.0), 3)
+    '; about 3 are odd (2 to 5)'
+    >>> _expected(Expected(np.zeros(9), 0.2, (0, 2), 1.0), 0)
+    '; at most 2 may be odd'
+    """
+    if said is None:
+        return ""
+    low, high = said.interval
+    if not flagged:
+        return f"; at most {high:,} may be odd" if high else ""
+    number = max(round(said.number), 1)
+    return f"; about {number:,} {'is' if number == 1 else 'are'} odd ({low:,} to {high:,})"
 
 
 class SpotRun(NamedTuple):
@@ -200,9 +231,11 @@ def load_spotted(folder: str | os.PathLike[str]) -> SpotRun:
             for name, value in about["sight"].items()
         }
         how, settings, name = Sight(**seen), Settings(**about["settings"]), about["encoder"]
-        ordinary = Ordinary(float(about["mask_threshold"]), tuple(about["heat"]))
+        low, high = (float(bound) for bound in about["heat"])
+        image, patch = (float(about[f"{of}_threshold"]) for of in ("ordinary", "mask"))
+        ordinary = Ordinary(image, patch, (low, high))
         bank = Bank.of(tensors)
     except (ValueError, KeyError, TypeError) as error:
         raise SourceProblem(f"the run in {place} cannot be used: {error}") from error
     chosen = encoder(name if name.startswith(HUBS) else str(place / "encoder"))
-    return SpotRun(MuSc(chosen, how, settings), bank, ordinary)
+    return SpotRun(judging(chosen, how, settings), bank, ordinary)

@@ -47,7 +47,7 @@ class Detector(Protocol):
 FACES = {"frontalface_default": "face", "profileface": "face"}
 BODIES = {"upperbody": "person", "fullbody": "person"}
 SURE = 4  # windows that agree on one thing: as many make a score of one half
-LONG, ENLARGED = 640, 2.0  # pixels of the long side that is looked at; small ones are enlarged
+LONG = 640  # pixels of the long side that is looked at; enlarging finds more, and much that is none
 STEP, SMALLEST = 1.15, (24, 24)  # from one size that is looked for to the next; the least of them
 
 
@@ -63,7 +63,7 @@ class Cascades:
         except ImportError as error:
             raise MissingPackage("opencv-python-headless", "people") from error
         self.kinds = FACES if kinds is None else kinds
-        self.name = f"opencv-{cv2.__version__}-{'-'.join(self.kinds)}"
+        self.name = f"opencv-{cv2.__version__}-{'-'.join(self.kinds)}-{LONG}-{STEP}"
         self.labels = sorted(set(self.kinds.values()))
         self._folder = getattr(getattr(cv2, "data", None), "haarcascades", "")
         for kind in self.kinds:
@@ -85,11 +85,10 @@ class Cascades:
                 kind: cv2.CascadeClassifier(self._file(kind)) for kind in self.kinds
             }
         height, width = pixels.shape[:2]
-        scale = min(LONG / max(height, width), ENLARGED)
+        scale = min(LONG / max(height, width), 1.0)
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         grey = cv2.equalizeHist(cv2.resize(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), size,
-                                           interpolation=how))  # fmt: skip
+                                           interpolation=cv2.INTER_AREA))  # fmt: skip
         found = []
         for kind, cascade in self._own.loaded.items():
             views = [(grey, False)]

@@ -18,9 +18,9 @@ def discover_page(found: Mapping[str, Any]) -> str:
     """One run of `discover` as one HTML text.
 
     `found` may hold: source, created, headlines, notes, images, labelled, classes, known_classes,
-    new_classes, interval, starts, groups [{name, new, images, labelled, confidence, shown [row],
-    doubt [{row, group, confidence, second, second_confidence}]}], either [as doubt], unsure,
-    paths, pictures (rows, side) -> JPEG bytes, accuracy, judged, true_classes, confusion,
+    new_classes, interval, counted, starts, groups [{name, new, images, labelled, confidence,
+    shown [row], doubt [{row, group, confidence, second, second_confidence}]}], either [as doubt],
+    unsure, paths, pictures (rows, side) -> JPEG bytes, accuracy, judged, true_classes, confusion,
     problems, settings, method, mode, encoder, seconds.
 
     >>> page = discover_page({"groups": [{"name": "a<b", "new": True, "images": 3}]})
@@ -38,7 +38,9 @@ def discover_page(found: Mapping[str, Any]) -> str:
     low, high = found.get("interval", (0, 0))
     numbers = {
         "classes": found.get("classes", len(groups)),
-        "from_other_starts": f"{low} to {high}" if low < high else None,
+        "likely" if found.get("counted") else "from_other_starts": (
+            f"{low} to {high}" if low < high else None
+        ),
         "new": len(new),
         "images_sorted": found.get("images", 0) - found.get("labelled", 0),
         "either_way": found.get("unsure", 0),
@@ -139,12 +141,21 @@ def _counting(found: Mapping[str, Any]) -> list[Html]:
          *(one.get(name) for name in ("images", "labelled", "confidence"))]
         for one in groups
     ]  # fmt: skip
-    said = (
-        f"The starts ended with {', '.join(starts)} classes; the estimate is "
-        f"{found.get('classes', len(groups))}."
-        if len(starts) > 1
-        else "The number of classes was given or searched for once."
-    )
+    low, high = found.get("interval", (0, 0))
+    if found.get("counted"):
+        said = (
+            f"The known classes say how near images of one class are and how large a class is; "
+            f"from that there are {found.get('classes', len(groups))} classes. On collections "
+            f"whose truth is known, a range as that from {low} to {high} held it eight times of "
+            "ten."
+        )
+    elif len(starts) > 1:
+        said = (
+            f"The starts ended with {', '.join(starts)} classes; the estimate is "
+            f"{found.get('classes', len(groups))}."
+        )
+    else:
+        said = "The number of classes was given or searched for once."
     every = table(["group", "", "images", "labelled", "mean chance"], rows)
     summary = element("summary", f"All {len(groups):,} groups")
     return [element("p", said), element("details", summary, every)]

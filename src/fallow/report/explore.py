@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fallow.colours import palette
 from fallow.report.atlas import Atlas, build_atlas
-from fallow.report.explore_map import colourings, group_name, map_data
+from fallow.report.explore_groups import Pieces, groups_section
+from fallow.report.explore_groups import listed as listed_in_groups
+from fallow.report.explore_labels import labels_section, shown_rows
+from fallow.report.explore_map import colourings, map_data
+from fallow.report.explore_sure import sure_section
 from fallow.report.page import (
     Html,
     Page,
@@ -27,7 +31,6 @@ from fallow.report.page import (
 
 LISTED = 48  # pictures a list shows at once
 SHOWN = 180  # and with its folded part; the rest is only copied
-TYPICAL = 8  # pictures per group: one row
 SETS = 60  # sets of duplicates drawn; all of them are copied
 LARGE, MEDIUM, SMALL = 128, 96, 64  # sides of listed pictures, of others, of others among many
 MANY = 3000  # images from which the map makes do with small pictures
@@ -61,10 +64,13 @@ def explore_page(findings: Mapping[str, Any]) -> str:
     report.map_section(page)
     report.groups(page)
     report.exact(page)
-    report.near(page)
+    report.changed(page)
+    report.alike(page)
     report.outliers(page)
     report.quality(page)
-    report.labels(page)
+    suspects = [one["item"] for one in found.get("suspects", [])]
+    labels_section(page, found, report.tile, report.copy(suspects))
+    sure_section(page, found)
     report.problems(page)
     page.section(
         "Settings",
@@ -85,6 +91,15 @@ def _subtitle(found: Mapping[str, Any]) -> str:
     if found.get("created"):
         parts.append(str(found["created"]))
     return " · ".join(parts)
+
+
+class Beside(NamedTuple):
+    """Pictures shown side by side."""
+
+    rows: Sequence[int]
+    keep: int | None  # the one marked
+    title: str
+    said: Mapping[int, str]  # below some of them
 
 
 class _Report:
@@ -152,6 +167,7 @@ class _Report:
         counts, note = self.found.get("counts"), self.found.get("encoder", {}).get("note")
         counts = {name: count for name, count in (counts or {}).items() if count}
         headlines = [line for line in self.found.get("headlines", []) if line != note]
+        headlines += self.found.get("notes", [])
         return [
             tiles(counts) if counts else None,
             bullets(headlines, class_="findings") if headlines else None,
@@ -216,48 +232,14 @@ class _Report:
         )
 
     def groups(self, page: Page) -> None:
-        cards = []
-        for group in self.groups_in_order:
-            number, size = int(group["group"]), int(group.get("size", 0))
-            members = [i for i, item in enumerate(self.items) if item.get("group") == number]
-            cards.append(
-                element(
-                    "article",
-                    element(
-                        "div",
-                        element(
-                            "h3",
-                            element(
-                                "span", class_="swatch", style=f"background:{self.colour(number)}"
-                            ),
-                            group_name(number),
-                        ),
-                        element("p", f"{size:,} images"),
-                        element("p", _mostly(group["labels"], size))
-                        if group.get("labels")
-                        else None,
-                        element("button", "Show on map", type="button", data_show_group=number),
-                        " ",
-                        self.copy(members, "Copy paths"),
-                    ),
-                    element(
-                        "div",
-                        *(
-                            self.tile(i, side=96)
-                            for i in group.get("representatives", [])[:TYPICAL]
-                        ),
-                        class_="row",
-                    ),
-                    class_="group",
-                )
-            )
-        page.section(
-            "Groups",
-            *cards,
-            count=len(self.group_names),
-            intro="Images that look alike, with the ones most typical of each group.",
-            empty="The images form no groups.",
-        )
+        members: dict[int, list[int]] = {}
+        for i, item in enumerate(self.items):
+            members.setdefault(int(item.get("group", -1)), []).append(i)
+
+        def drawn(index: int, side: int) -> Html:
+            return self.tile(index, side=side)
+
+        groups_section(page, self.found, Pieces(drawn, self.copy, self.colour, members))
 
     def colour(self, group: int) -> str:
         if group not in self.group_names:
@@ -269,7 +251,7 @@ class _Report:
         spare = [index for same in sets for index in same[1:]]
         page.section(
             "Exact duplicates",
-            self.sets([(same, same[0], f"{len(same)} identical files") for same in sets])
+            self.sets([Beside(same, same[0], f"{len(same)} identical files", {}) for same in sets])
             if sets
             else None,
             count=len(sets),
@@ -278,38 +260,43 @@ class _Report:
             empty="No two files are identical.",
         )
 
-    def near(self, page: Page) -> None:
-        sets = self.found.get("near_duplicates", [])
-        shown = []
-        spare = []
-        for near in sets:
-            keep = near.get("keep", near["items"][0])
-            spare += [index for index in near["items"] if index != keep]
-            given = near.get("distances", [])
-            if len(given) == len(near["items"]):  # one of them is the kept copy's own
-                given = [d for d, i in zip(given, near["items"], strict=True) if i != keep]
-            distances = [value for value in given if value is not None]
-            text = f"{len(near['items'])} images"
-            if distances:
-                low, high = show(float(min(distances))), show(float(max(distances)))
-                text += f", distance {low}" + (f" to {high}" if low != high else "")
-            ordered = [keep, *(index for index in near["items"] if index != keep)]
-            shown.append((ordered, keep, text))
+    def changed(self, page: Page) -> None:
+        sets = self.found.get("changed_copies", [])
+        spare = [row for group in sets for row in group["items"] if row != group["keep"]]
         page.section(
-            "Near duplicates",
-            self.sets(shown) if sets else None,
+            "Changed copies",
+            self.sets([_kept_first(group) for group in sets]) if sets else None,
             count=len(sets),
-            intro="The same picture at another size, crop or compression, or frames of one scene. "
-            "Nothing was changed; the best copy is a proposal.",
+            intro="The same picture, changed: below each copy is what was done to the one to keep. "
+            "Pictures were laid over each other to see that nothing in them moved. Nothing was "
+            "changed; which one to keep is a proposal.",
             tools=self.copy(spare, "Copy paths of the other copies"),
-            empty="No near duplicates were found.",
+            empty="No file is a changed copy of another.",
         )
 
-    def sets(self, sets: Sequence[tuple[Sequence[int], int, str]]) -> Html:
-        """Copies side by side, the proposed one first."""
+    def alike(self, page: Page) -> None:
+        sets = self.found.get("much_alike", [])
+        listed = [row for group in sets for row in group["items"]]
+        page.section(
+            "Much alike",
+            self.sets([Beside(group["items"], None, _images(group), {}) for group in sets])
+            if sets
+            else None,
+            count=len(sets),
+            intro="No copies: something moved, or too little can be seen to tell. Frames of one "
+            "scene, or one thing taken twice. All are on the list of images to keep.",
+            tools=self.copy(listed),
+            empty="No two images that are no copies look nearly the same.",
+        )
+
+    def sets(self, sets: Sequence[Beside]) -> Html:
+        """Pictures side by side, below each what is said of it."""
         cards = []
-        for same, keep, text in sets[:SETS]:
-            row = [self.tile(index, self.size(index), keep=index == keep) for index in same[:8]]
+        for same, keep, text, said in sets[:SETS]:
+            row = [
+                self.tile(index, said.get(index) or None, self.size(index), keep=index == keep)
+                for index in same[:8]
+            ]
             more = f"; {len(same) - 8:,} more not shown" if len(same) > 8 else ""
             cards.append(
                 element(
@@ -373,35 +360,6 @@ class _Report:
             return f"{measure} {show(float(item[measure]))}"
         return f"{item['width']} × {item['height']}"
 
-    def labels(self, page: Page) -> None:
-        labelled = any(item.get("label") is not None for item in self.items)
-        suspects = self.found.get("suspects", [])
-        agreement = self.found.get("label_agreement")
-        intro = None
-        if agreement is not None:
-            intro = f"Neighbours confirm the label of {agreement:.0%} of the labelled images."
-        notes = [
-            self.tile(
-                suspect["item"],
-                join([element("del", suspect["label"]), " → ", element("b", suspect["suggested"])]),
-                f"{float(suspect['confidence']):.0%} sure",
-            )
-            for suspect in suspects[:SHOWN]
-        ]
-        empty = "No label looks wrong." if labelled else "The images have no labels to check."
-        if labelled and intro:
-            empty += " " + intro
-        page.section(
-            "Suspected wrong labels",
-            element("div", *notes, class_="tiles") if suspects else None,
-            count=len(suspects),
-            intro=" ".join(
-                part for part in ("The label as given, and what the neighbours say.", intro) if part
-            ),
-            tools=self.copy([suspect["item"] for suspect in suspects]),
-            empty=empty,
-        )
-
     def problems(self, page: Page) -> None:
         problems = self.found.get("problems", [])
         rows = [(problem["path"], problem["reason"]) for problem in problems]
@@ -422,17 +380,15 @@ def _cells(
     if not thumbnails:
         return {}
     listed: dict[int, None] = {}
-    for group in found.get("groups", []):
-        listed |= dict.fromkeys(group.get("representatives", [])[:TYPICAL])
+    listed |= dict.fromkeys(listed_in_groups(found.get("groups", [])))
     for same in found.get("exact_duplicates", [])[:SETS]:
         listed |= dict.fromkeys(same[:8])
-    for near in found.get("near_duplicates", [])[:SETS]:
-        keep = near.get("keep", near["items"][0])
-        listed |= dict.fromkeys([keep, *near["items"][:8]])
+    for group in [*found.get("changed_copies", [])[:SETS], *found.get("much_alike", [])[:SETS]]:
+        listed |= dict.fromkeys([group["keep"], *group["items"][:8]])
     listed |= dict.fromkeys(found.get("outliers", [])[:SHOWN])
     for indices in found.get("quality", {}).values():
         listed |= dict.fromkeys(indices[:SHOWN])
-    listed |= dict.fromkeys(suspect["item"] for suspect in found.get("suspects", [])[:SHOWN])
+    listed |= dict.fromkeys(shown_rows(found))
     room = max(0, PICTURES - len(listed))
     others = [index for index in range(len(items)) if index not in listed]
     # every k-th along the map, so that each region keeps pictures
@@ -442,6 +398,17 @@ def _cells(
     side = SMALL if len(items) > MANY else MEDIUM
     # neighbours on the map share a sheet, so that a close view decodes few of them
     return {LARGE: list(listed), side: others}
+
+
+def _kept_first(group: Mapping[str, Any]) -> Beside:
+    """A group of copies, the one to keep first."""
+    items, keep = group["items"], group["keep"]
+    said = dict(zip(items, group["changes"], strict=True))
+    return Beside([keep, *(row for row in items if row != keep)], keep, _images(group), said)
+
+
+def _images(group: Mapping[str, Any]) -> str:
+    return f"{len(group['items'])} images"
 
 
 def _last(path: str) -> str:
@@ -455,11 +422,3 @@ def _bytes(size: int | None) -> str:
         if size >= scale:
             return f"{size / scale:.3g} {unit}"
     return f"{size} bytes"
-
-
-def _mostly(labels: Mapping[Any, int], size: int) -> str:
-    order = sorted(labels.items(), key=lambda pair: -pair[1])
-    named = [(name, count / max(size, 1)) for name, count in order[:3] if count >= 0.01 * size]
-    rest = len(order) - len(named)
-    more = f" and {rest} more label{'s' if rest > 1 else ''}" if rest else ""
-    return ", ".join(f"{name} {share:.0%}" for name, share in named) + more

@@ -28,7 +28,8 @@ def spot_page(found: Mapping[str, Any]) -> str:
     """One run of `spot` as one HTML text.
 
     `found` may hold: source, created, images, flagged, threshold, heat (low, high), headlines,
-    notes [sentence], items [{path, score, odd (1, 0, -1), label}] from the oddest on, pictures
+    expected_interval (low, high), notes [sentence],
+    items [{path, score, odd (1, 0, -1), label}] from the oddest on, pictures
     (count, side) -> pairs of JPEG bytes, measured {what: {measure: value}}, settings, sight.
 
     >>> page = spot_page({"items": [{"path": "a<b.jpg", "score": 0.5, "odd": -1, "label": ""}]})
@@ -43,7 +44,9 @@ def spot_page(found: Mapping[str, Any]) -> str:
         subtitle=subtitle(about, "created", "encoder", "others"),
         scripts=["spot.js"],
     )
-    numbers = {"images": len(items), "stand_out": int(found.get("flagged", 0))}
+    numbers: dict[str, object] = {"images": len(items), "stand_out": int(found.get("flagged", 0))}
+    if bounds := found.get("expected_interval"):
+        numbers["odd ones expected"] = f"{bounds[0]:,} to {bounds[1]:,}"
     page.lead(opening(numbers, found.get("headlines", [])[:1], found.get("notes") or []))
     threshold = float(found.get("threshold", 0.0))
     low, high = found.get("heat", (0.0, 1.0))
@@ -106,7 +109,7 @@ def slider(items: Sequence[Mapping[str, Any]], threshold: float) -> Html:
     """The scores as a histogram with the threshold below it."""
     scores = np.array([float(item["score"]) for item in items])
     odd = np.array([int(item.get("odd", -1)) for item in items])
-    low, high = float(scores.min()), float(scores.max())
+    low, high = float(scores.min()), max(float(scores.max()), threshold)  # within its reach
     if high <= low:
         low, high = low - 0.5, high + 0.5
     bins = ((scores - low) / (high - low) * BARS).astype(int).clip(0, BARS - 1)

@@ -116,10 +116,10 @@ class Settings(BaseModel):
     accumulate: int = Field(1, ge=1, description="parts a batch is cut into to save memory")
     optimiser: Optimiser = "sgd"
     learning_rate: float = Field(0.06, gt=0, description="at batch 256; scales with the batch")
-    schedule: Literal["cosine", "power", "inverse"] = Field(
+    schedule: Literal["cosine", "power", "inverse", "linear"] = Field(
         "cosine",
-        description="how the rate falls: half a cosine, (1 - progress) to the 0.9, or inverse: "
-        "(1 + 10 progress) to the -0.75",
+        description="how the rate falls: half a cosine, (1 - progress) to the 0.9, inverse: "
+        "(1 + 10 progress) to the -0.75, or a straight line",
     )
     start_rate: float = Field(0.0, ge=0, description="share of the learning rate to warm up from")
     final_rate: float = Field(0.0, ge=0, description="share of the learning rate left at the end")

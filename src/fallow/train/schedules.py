@@ -68,6 +68,24 @@ def warm_up_cosine_from(
     return half_cosine(step - warm, total - warm, peak, end)
 
 
+def straight(position: float, total: float, start: float, end: float = 0.0) -> float:
+    """From `start` at 0 to `end` at `total` along a line.
+
+    >>> [straight(t, 2, 1.0) for t in (0, 1, 2)]
+    [1.0, 0.5, 0.0]
+    """
+    return ramp(position, start, end, total)
+
+
+def early_mean(step: int, most: float) -> float:
+    """A teacher's momentum that first makes it the mean of all students, then at most `most`.
+
+    >>> [early_mean(step, 0.9) for step in (0, 1, 99)]
+    [0.0, 0.5, 0.9]
+    """
+    return min(1 - 1 / (step + 1), most)
+
+
 def staircase(
     position: float, start: float, milestones: Sequence[float], factor: float = 0.1
 ) -> float:
@@ -158,3 +176,14 @@ def gaussian_ramp(position: float, length: float) -> float:
     """
     missing = 1 - min(position, length) / length
     return math.exp(-5 * missing * missing)
+
+
+def linear_fall(step: int, warm: int = 5_000, fall: int = 100_000, end: float = 0.1) -> float:
+    """A straight rise over `warm` steps, a straight fall to `end` at step `fall`, then constant.
+
+    >>> [round(linear_fall(step), 3) for step in (0, 4999, 52500, 200000)]
+    [0.0, 1.0, 0.55, 0.1]
+    """
+    if step < warm:
+        return (step + 1) / warm
+    return max(end, 1 - (1 - end) * (step - warm) / (fall - warm))

@@ -46,6 +46,7 @@ def rate(settings: Settings, progress: float) -> float:
         "cosine": schedules.half_cosine,
         "power": schedules.power,
         "inverse": schedules.inverse_power,
+        "linear": schedules.straight,
     }[settings.schedule]
     return falls(progress - warm, 1 - warm, peak, peak * settings.final_rate)
 

@@ -11,10 +11,12 @@ import pyarrow as pa
 from fallow import declare
 from fallow.images import opened
 from fallow.methods import settle
+from fallow.methods.curate import skyscript
 from fallow.methods.curate.people_free import Settings
 from fallow.methods.curate.people_free import curate as run
 from fallow.methods.shared.collection import Curated, copies, statistics, withdraw
 from fallow.outcomes import Result, counted, save_csv, some, thumbnails, unreadable, writable
+from fallow.outcomes.mapped import map_pairs
 from fallow.problems import SettingProblem
 from fallow.regions.people import BODIES, FACES, Cascades, Detector, RetinaFace
 from fallow.report.curate import curate_page
@@ -43,6 +45,14 @@ def curate(
         str | None, declare.Option("take out for good: path=, hash= or creator=, then which")
     ] = None,
     why: Annotated[str, declare.Option("of the withdrawal")] = "asked for",
+    pairs: Annotated[
+        declare.Address | None,
+        declare.Option("OpenStreetMap extract: captions for pictures from above", Path),
+    ] = None,
+    footprints: Annotated[
+        Any, declare.Option("CSV of path, west, south, east, north, gsd; or GeoTIFF tags")
+    ] = None,
+    encoder: Annotated[Any, declare.Option("run of align, or hf:NAME: filters pairs")] = None,
     out: declare.Out = None,
     preset: declare.Preset = None,
     settings: declare.Settings = None,
@@ -53,7 +63,8 @@ def curate(
     does its file tell of people, and with `people` or `faces` whether somebody is in it. A stage
     without a detector says "not checked", never "clean". `out` gets the manifest with attribution,
     NOTICE, statistics and what is to be looked at; a later run asks only about new pictures. The
-    settings are the policy. Nothing of the source is changed.
+    settings are the policy. Nothing of the source is changed. With `pairs` captions are made from
+    a map instead: what lies in each picture, said by rule, filtered by an `encoder`.
 
     >>> import tempfile
     >>> from fallow.images.samples import shapes
@@ -61,6 +72,10 @@ def curate(
     >>> result.table.num_rows
     6
     """
+    if pairs is not None:
+        plan = skyscript.Settings(**settle("curate", "skyscript", settings, preset))
+        tiles = opened(source, where=where)
+        return map_pairs(tiles, pairs, footprints, encoder, plan).saved(out)
     if out is None:
         raise SettingProblem("curate writes down what it decides: say where with out=")
     policy = Settings(**settle("curate", "people_free", settings, preset))

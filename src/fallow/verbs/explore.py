@@ -62,9 +62,10 @@ def explore(
         place = None if out is None else writable(out)
         clock.lap("open")
         storing = threading.Thread(target=import_module, args=("fallow.inventory.lance",))
-        known = None
+        known = before = None
         if place is not None:
             storing.start()
+            before = store.made_with(place)
             known = store.read(place, ready.result().key) if store.exists(place) else None
         rows, seen, fresh = measured(images, encoding, ready, known, threads, thumbnail)
     chosen = ready.result()
@@ -79,7 +80,8 @@ def explore(
         "seed": seed,
         "groups": groups,
         "out": str(place),
-        "seen as before": encoder is None and known is not None,
+        "seen before with": before,
+        "seen as before": known is not None,
     }
     result = Explored(images, chosen, found, explore_page, {**asked, "newly measured": fresh})
     clock.lap("result")

@@ -3,58 +3,37 @@
 from __future__ import annotations
 
 import datetime
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import pyarrow as pa
 
 from fallow import declare
 from fallow.encoders import chosen_encoder
-from fallow.images import Images, opened
+from fallow.images import opened
+from fallow.images.captions import captioned, with_captions
 from fallow.measure.verification import Verification, labels_to_verify, said, sentences, verified
 from fallow.methods import budget, settle
-from fallow.methods.protect.uc import UC, Protector, load_protector
+from fallow.methods.protect.uc import UC, load_protector
 from fallow.methods.shared.patterns import fitted, pattern_pictures, trained
-from fallow.outcomes import Result, counted, save_json
 from fallow.outcomes.copies import copy_names, folders_apart, refuse_existing, write_copies
+from fallow.outcomes.pairs import protect_pairs
+from fallow.outcomes.protected import Protected, median, notes_of
 from fallow.problems import SettingProblem
 from fallow.report.protect import protect_page
 
 MINUTES = 5.0  # for the patterns, when no budget is given
-CUT = 0.25  # share of a pattern lost at black and white that is worth a sentence
-LIMITS = (
-    "This is not a guarantee: adversarial training, strong augmentation, greyscale and JPEG weaken "
-    "such patterns, and only copies that are all protected protect each other."
-)
 UNTESTED = (
     "How much this protects was not tested: with labels, --verify trains a stranger's model on "
     "the copies and says."
 )
 
 
-class Protected(Result):
-    """What `protect` returns: a row for each copy, and the protector for later images."""
-
-    def __init__(self, table: pa.Table, findings: Mapping[str, Any], protector: Protector) -> None:
-        super().__init__(
-            table, headlines=findings["headlines"], findings=findings, page=protect_page
-        )
-        self.protector = protector
-
-    def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Table, report and protect.json: all of it private."""
-        place = super().save(folder)
-        save_json(place / "protect.json", self.findings, ("examples", "patterns", "items"))
-        return place
-
-
 @declare.verb(
     example="fallow protect photos/ --out copies/ --labels labels.csv --verify",
     systems="protect",
-    system="uc",
+    system="method",
 )
 def protect(
     source: declare.Source,
@@ -70,6 +49,8 @@ def protect(
     ] = None,
     labels: declare.Labels = None,
     where: declare.Where = None,
+    captions: Annotated[Any, declare.Option("texts of the images, for t2ue")] = None,
+    method: Annotated[str, declare.Option("uc, or t2ue: patterns from captions")] = "uc",
     encoder: declare.EncoderName = None,
     minutes: declare.Minutes = None,
     epochs: declare.Epochs = None,
@@ -90,7 +71,8 @@ def protect(
     `<out>-private`, gets the report and the protector, with which later images are protected in
     the same way (`protector`). It is not to be published: the patterns in it can be taken off
     again. Labels are never used for the patterns, only by `verify`, which trains a stranger's model
-    on the copies under label maps the patterns knew nothing of.
+    on the copies under label maps the patterns knew nothing of. With `method="t2ue"` the patterns
+    come from `captions` alone, by a dual encoder (`encoder`: a run of align, or hf:NAME).
 
     >>> import tempfile
     >>> from fallow.images.samples import shapes
@@ -99,6 +81,17 @@ def protect(
     >>> result.table.num_rows, (place / "copies" / "shapes_0003.png").is_file()
     (12, True)
     """
+    if method == "t2ue":
+        given = settle("protect", method, settings, preset)
+        budgeted = budget(given, minutes, epochs, MINUTES)
+        images = captioned(with_captions(opened(source, labels, where), captions))
+        return protect_pairs(
+            images, encoder, budgeted, folders_apart(images, out, private), page=protect_page,
+            verify=verify_epochs if verify else None, seed=seed, tell=tell,
+            progress_bar=progress_bar,
+        )  # fmt: skip
+    if method != "uc" or captions is not None:
+        raise SettingProblem(f"method is uc, or t2ue with captions, not {method!r}")
     if protector is not None:
         _only_applied(settings or {}, preset, encoder, minutes, epochs)
     wanted = budget(settle("protect", "uc", settings, preset), minutes, epochs, MINUTES)
@@ -132,8 +125,8 @@ def protect(
         "budget": {"eps": made.budget.size, "norm": made.budget.norm},
         "copies": str(place),
         "private": str(hidden),
-        "psnr": _median(table, "psnr"),
-        "ssim": _median(table, "ssim"),
+        "psnr": median(table, "psnr"),
+        "ssim": median(table, "ssim"),
         "measured": measured,
         "verdict": sentences(measured),
         "patterns": pattern_pictures(made),
@@ -143,7 +136,7 @@ def protect(
         "seed": seed,
         **about,
     }
-    findings["notes"] = _notes(images, table, made, hidden, note)
+    findings["notes"] = notes_of(images, table, len(made.patterns), hidden, note)
     findings["headlines"] = [
         f"{table.num_rows:,} protected copies in {place}, PSNR {findings['psnr']:.1f} dB, "
         f"SSIM {findings['ssim']:.3f} (medians)",
@@ -151,7 +144,7 @@ def protect(
         *map(said, measured.get("maps", [])),
         *findings["notes"],
     ]
-    return Protected(table, findings, made).saved(hidden)
+    return Protected(table, findings, made, protect_page).saved(hidden)
 
 
 def _only_applied(given: Mapping[str, Any], preset: Any, encoder: Any, *budget: Any) -> None:
@@ -165,28 +158,3 @@ def _only_applied(given: Mapping[str, Any], preset: Any, encoder: Any, *budget: 
         raise SettingProblem(
             f"{told[0]} cannot be chosen with a saved protector: its patterns are only applied"
         )
-
-
-def _median(table: pa.Table, column: str) -> float:
-    values = table.column(column).to_numpy()
-    return float(np.median(values[np.isfinite(values)])) if np.isfinite(values).any() else 0.0
-
-
-def _notes(images: Images, table: pa.Table, made: Protector, hidden: Path, note: str) -> list[str]:
-    lines = [
-        f"Keep {hidden} to yourself: whoever has the patterns in it can take them off the copies.",
-        LIMITS,
-    ]
-    cut = _median(table, "cut")
-    if cut > CUT:
-        lines.append(
-            f"Black or white areas cut away {cut:.0%} of the pattern (median): "
-            "such pictures are protected less."
-        )
-    empty = sum(size == 0 for size in np.bincount(
-        table.column("cluster").to_numpy(), minlength=len(made.patterns)))  # fmt: skip
-    if empty:
-        lines.append(f"{empty} of {len(made.patterns)} patterns are used by none of these images.")
-    if images.problems:
-        lines.append(f"{counted(len(images.problems), 'file')} could not be read and got no copy.")
-    return [*lines, *([note] if note else [])]

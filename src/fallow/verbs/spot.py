@@ -9,22 +9,22 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-
 from fallow import declare
 from fallow.device import best_device
 from fallow.encoders import chosen_encoder
 from fallow.images import Images, opened
-from fallow.measure.truth import Pairs, compared, read_truth
+from fallow.measure.truth import compared, read_truth
 from fallow.methods import settle
+from fallow.methods.shared.crowd import Crowd
+from fallow.methods.shared.kinds import kinds, within
 from fallow.methods.shared.oddness import Judge, suited_sight
+from fallow.methods.shared.paired import Paired
 from fallow.methods.spot import musc
 from fallow.outcomes import counted, writable
+from fallow.outcomes.doubts import HELP, doubts, groups_said, met_references, unlike
 from fallow.outcomes.spotted import Spotted, load_spotted
 from fallow.problems import SettingProblem, SourceProblem
 from fallow.report.spot import spot_page
-
-FEW = 10  # below this many images, what stands out may be chance
 
 
 @declare.verb(
@@ -40,6 +40,9 @@ def spot(
     where: declare.Where = None,
     encoder: declare.EncoderName = None,
     good: Annotated[Any, declare.Option("folder of known-good images")] = None,
+    reference: Annotated[
+        Any, declare.Option("folder with a reference for each picture, by name or likeness")
+    ] = None,
     against: Annotated[
         declare.Address | None, declare.Option("folder of a run of spot", Path)
     ] = None,
@@ -60,7 +63,8 @@ def spot(
 ) -> Spotted:
     """Rank images by how odd they are among each other, and show where.
 
-    Every image is compared with all others; with `good`, with known-good images instead; with
+    Every image is compared with others; with `good`, with known-good images instead; with
+    `reference`, with its own reference, found by file name or likeness and laid over it; with
     `against`, with the images a saved run kept, in that run's way. `window` compares only patches
     that many places apart (aligned parts), `tiles` cuts large pictures into several inputs.
     Labels and masks, where there are any, only serve to measure the result; `in_steps` measures
@@ -77,34 +81,49 @@ def spot(
         writable(out)
     if against is not None:
         own = {**(settings or {}), "window": window, "tiles": tiles, "preset": preset}
-        _only_new_ones(good, {**own, "encoder": encoder})
+        _only_new_ones(good, {**own, "encoder": encoder, "reference": reference})
+    if good is not None and reference is not None:
+        raise SettingProblem("give good or reference, not both: they answer different questions")
     run = None if against is None else load_spotted(against)
     given = settle("spot", "musc", settings, preset, window=window, tiles=tiles)
     images = opened(source, labels, where)
     pool = None if good is None else opened(good)
-    if len(images) == 1 and pool is None and run is None:
+    beside = None if reference is None else opened(reference)
+    if len(images) == 1 and pool is None and beside is None and run is None:
         raise SourceProblem(
             f"{images.name} holds one image, which nothing can be compared with: "
-            "add more of the same kind, or give known-good ones with good="
+            "add more of the same kind, or give known-good ones with good= or reference="
         )
     truth = read_truth(images)
     clock = time.perf_counter()
     judge, note = (run.judge, "") if run is not None else _judge(encoder, given, images)
+    alone = run is None and pool is None and beside is None
     judge.encoder.to(best_device())
-    bank, ends = None, None
+    bank, ends, mode = None, None, "mutual"
     if run is not None:
+        mode = "against"
         found, ends = judge.against(images, run.bank, tell), run.ordinary
         others = f"the images kept in {Path(against or '').name}"
     elif pool is not None:
+        mode = "good"
         bank, ends = judge.good(pool, seed, tell)
         found = judge.against(images, bank, tell)
         others = f"{counted(len(pool), 'good image')} in {pool.name}"
+    elif beside is not None:
+        mode = "reference"
+        found, met = Paired(judge.encoder, judge.how, judge.settings).beside(images, beside, tell)
+        others = f"{'its own' if met.by_name else 'the most similar'} reference in {beside.name}"
+        note = " ".join([note, *met_references(met)]).strip()
     else:
         found, bank = judge.among(images, seed, tell)
+        member = kinds(found.vectors, seed) if isinstance(judge, Crowd) else None
+        if member is not None and isinstance(judge, Crowd):
+            found, bank = within(judge, images, found, member, seed, tell), None
+            note = f"{note} {groups_said(member)}".strip()
         others = f"each other ({len(found.rows):,} images)"
     verdict = judge.verdict(found, ends)
     facts = {
-        "mode": "against" if run is not None else "good" if pool is not None else "mutual",
+        "mode": mode,
         "encoder": judge.encoder.name,
         "sight": asdict(judge.how),
         "settings": judge.settings.model_dump(),
@@ -117,8 +136,9 @@ def spot(
     )
     notes = [
         *truth.notes,
-        *_doubts(images, found.rows, alone=run is None and pool is None),
-        *_unlike(pairs),
+        *doubts(images, found.rows, alone),
+        *([HELP] if found.alike is not None and found.alike.doubt else []),
+        *unlike(pairs),
         *([note] if note else []),
     ]
     result = Spotted(images, judge, found, verdict, truth.odd, measured, facts, notes, spot_page)
@@ -129,9 +149,9 @@ def spot(
 
 def _judge(encoder: Any, given: Mapping[str, Any], images: Images) -> tuple[Judge, str]:
     """Who judges, and a note on its encoder."""
-    chosen, note = chosen_encoder(encoder or "tiny")  # lite was not better here, and flags more
+    chosen, note = chosen_encoder(encoder or "tiny")  # lite is no better over all (claims/musc.py)
     settings = musc.Settings(**given)
-    return musc.MuSc(chosen, suited_sight(chosen, settings, images), settings), note
+    return musc.judge(chosen, suited_sight(chosen, settings, images), settings), note
 
 
 def _only_new_ones(good: Any, asked: Mapping[str, Any]) -> None:
@@ -144,36 +164,3 @@ def _only_new_ones(good: Any, asked: Mapping[str, Any]) -> None:
             f"{told[0]} cannot be chosen when scoring against a saved run: "
             "images are comparable only when they are looked at in the run's own way"
         )
-
-
-def _doubts(images: Images, rows: np.ndarray, alone: bool) -> list[str]:
-    """What a reader must know before trusting the ranking."""
-    notes = []
-    if alone and len(rows) == 2:
-        notes.append("Two images only show where they differ from each other, not which is odd.")
-    elif alone and len(rows) < FEW:
-        notes.append(f"{len(rows)} images are few: below {FEW}, what stands out may be chance.")
-    if alone:
-        notes.append("A defect that most of the images share does not stand out.")
-        copies = len(rows) - len(set(images.column("hash")[rows]))
-        if copies:
-            notes.append(
-                f"{counted(copies, 'image')} repeat another byte for byte: "
-                "a defect that is repeated hides itself."
-            )
-    ratios = images.column("width")[rows] / images.column("height")[rows]
-    if ratios.max() > 1.5 * ratios.min():
-        notes.append("The images differ in shape; each is squashed to the same square.")
-    return notes
-
-
-def _unlike(pairs: Pairs) -> list[str]:
-    """What was wrong with the sizes of masks."""
-    notes = []
-    if pairs.stretched:
-        masks = counted(pairs.stretched, "mask")
-        notes.append(f"{masks} of another size than the picture: stretched to fit.")
-    if pairs.unfit:
-        masks = counted(pairs.unfit, "mask")
-        notes.append(f"{masks} of another shape than the picture: left out of the pixel measures.")
-    return notes

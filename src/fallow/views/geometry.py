@@ -10,6 +10,7 @@ geometries may carry leading dimensions (V B ...) that broadcast.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -185,6 +186,31 @@ def unmap_map(
     if view_size is not None:
         geometry = at_resolution(geometry, view_size, heat.shape[-1])
     return _bilinear(heat, inverse(geometry), *source_size)
+
+
+def warped(maps: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps (B C H W) read at every place plus its flow (B 2 H W: x, y), 0 outside; and what is in.
+
+    What is read on the rim or beyond it does not count as seen (B H W). A flow that is nowhere
+    anything but 0 changes nothing, and all is seen.
+
+    >>> maps, right = torch.arange(4.0).view(1, 1, 1, 4), torch.zeros(1, 2, 1, 4)
+    >>> right[:, 0] = 1
+    >>> warped(maps, right)[0].flatten().tolist()
+    [1.0, 2.0, 3.0, 0.0]
+    """
+    height, width = maps.shape[2:]
+    if not flow.any():
+        return maps, maps.new_ones((len(maps), height, width), dtype=torch.bool)
+    y, x = torch.meshgrid(
+        torch.arange(height, device=flow.device), torch.arange(width, device=flow.device),
+        indexing="ij",
+    )  # fmt: skip
+    sides = flow.new_tensor([max(width - 1, 1), max(height - 1, 1)])
+    at = (torch.stack([x, y]).to(flow) + flow).movedim(1, -1)  # B H W 2
+    share = 2 * at / sides - 1
+    found = F.grid_sample(maps, share.to(maps.dtype), align_corners=True)
+    return found, ((share > -1) & (share < 1)).all(-1)
 
 
 def _bilinear(heat: Tensor, geometry: Tensor, height: int, width: int) -> Tensor:

@@ -109,3 +109,45 @@ def paste_all(
     {'images': 6, 'labels': 2}
     """
     return {name: paste(value, other[name], where) for name, value in base.items()}
+
+
+def class_mask(labels: Tensor, classes: Tensor | Sequence[int]) -> Tensor:
+    """Where labels are of some classes; 255 may be one of them.  B H W -> B H W
+
+    >>> class_mask(torch.tensor([[[0, 1, 2]]]), [0, 2]).tolist()
+    [[[True, False, True]]]
+    """
+    wanted = torch.as_tensor(classes, device=labels.device, dtype=labels.dtype)
+    return torch.isin(labels, wanted)
+
+
+def half_of_classes(
+    labels: Tensor, generator: torch.Generator | None = None, ignore: int | None = 255
+) -> list[Tensor]:
+    """ClassMix: of the classes in each picture (B H W) one half, rounded up, at random.
+
+    What is to be ignored is no class; with `ignore` None it is one, as some papers have it.
+
+    >>> [len(some) for some in half_of_classes(torch.tensor([[[0, 1, 2]], [[4, 4, 255]]]))]
+    [2, 1]
+    """
+    found = []
+    for one in labels:
+        present = one.unique()
+        if ignore is not None:
+            present = present[present != ignore]
+        order = torch.randperm(len(present), generator=generator)
+        found.append(present[order[: (len(present) + 1) // 2].to(present.device)])
+    return found
+
+
+def class_mix_masks(labels: Tensor, chosen: Sequence[Tensor]) -> Tensor:
+    """Where each picture shows one of the classes chosen for it.  B H W
+
+    >>> class_mix_masks(torch.tensor([[[0, 1]], [[0, 1]]]), [torch.tensor([0]), torch.tensor([1])])
+    tensor([[[ True, False]],
+    <BLANKLINE>
+            [[False,  True]]])
+    """
+    pairs = zip(labels, chosen, strict=True)
+    return torch.stack([class_mask(one, classes) for one, classes in pairs])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -46,7 +47,7 @@ class NoisyStudent(Adapter):
     taught: Tensor  # rows of the target's pack, C: what the teacher says
 
     def build(self, encoder: Encoder) -> None:
-        if self.settings.start is None:
+        if self.settings.start is None and self.given is None:
             raise SettingProblem(
                 "noisy_student needs a trained teacher: set start to the folder of a classifier, "
                 "for example of a run of erm"
@@ -57,7 +58,8 @@ class NoisyStudent(Adapter):
         super().meet(images, packs)
         s = self.settings
         device = next(self.encoder.parameters()).device
-        teacher = load_classifier(s.start).to(device).eval()
+        taught = load_classifier(s.start) if self.given is None else copy.deepcopy(self.given)
+        teacher = taught.to(device).eval()
         light: Any = {"mean": self.encoder.mean, "std": self.encoder.std}
         recipe = replace(crop(s.size, s.smallest, s.flip), **light)
         self.taught = answers(teacher, packs["target"], recipe, device)

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from fallow.inventory.counting import count_classes
 from fallow.inventory.nearest import most_similar
 from fallow.inventory.semi import semi_kmeans
 from fallow.problems import Problem
@@ -22,6 +23,7 @@ NULL = -1  # no label
 UNTRIED = 0.3  # the threshold where it cannot be chosen
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 15))
 TRIED = 4000  # labelled regions it is chosen on, at most
+UNCOUNTED = 10  # groups, where nothing says how many classes there are
 
 
 class Settings(BaseModel):
@@ -38,7 +40,9 @@ class Settings(BaseModel):
     decay: float = Field(0.9, gt=0, le=1, description="weight of each neighbour beside the last")
     rounds: int = Field(10, ge=1, description="at most so many rounds of voting")
     reverse: bool = Field(True, description="let unlabelled regions doubt their neighbours' labels")
-    novel: int = Field(10, ge=1, description="groups that new regions are sorted into")
+    novel: int | None = Field(
+        None, ge=1, description="groups that new regions are sorted into; none: counted"
+    )
     starts: int = Field(5, ge=1, description="beginnings of every k-means; the best one counts")
     side: int | None = Field(
         480, ge=16, description="short side of the images when they are cut into regions"
@@ -54,7 +58,7 @@ class Settings(BaseModel):
 
 PRESETS: dict[str, dict[str, Any]] = {
     # Cityscapes at half size; one close labelled neighbour is enough at this threshold
-    "paper": {"threshold": 0.1, "side": 512},
+    "paper": {"threshold": 0.1, "side": 512, "novel": 10},
 }
 
 
@@ -304,6 +308,35 @@ class Discovery(NamedTuple):
     first: int  # number of the first group: that of known classes
     groups: int
     threshold: float | None = None  # of the votes, where labels were spread
+    likely: tuple[int, int] | None = None  # range of the number of new classes, where counted
+
+
+def counted_groups(
+    labelled: np.ndarray,
+    labels: np.ndarray,
+    vectors: np.ndarray,
+    settings: Settings,
+    *,
+    sources: np.ndarray | None = None,
+    seed: int = 0,
+) -> tuple[int, tuple[int, int] | None]:
+    """How many groups new regions make: as told, else what known classes say, and its range.
+
+    `sources` says which image each labelled and each other region is of: regions of one image are
+    alike anyway and are no neighbours. One known class says nothing of others; UNCOUNTED then.
+    """
+    if settings.novel is not None:
+        return settings.novel, None
+    there, codes = np.unique(labels, return_inverse=True)
+    if len(there) < 2 or np.bincount(codes).max() < 2:
+        return UNCOUNTED, None
+    every = np.concatenate([labelled, vectors])
+    shown = np.r_[codes, np.full(len(vectors), NULL)]
+    count = count_classes(every, shown, sources=sources, seed=seed)
+    low, number, high = (
+        max(each - len(there), 0) for each in (count.low, count.classes, count.high)
+    )
+    return max(number, 1), (low, max(high, 1))
 
 
 def by_neighbours(
@@ -316,12 +349,14 @@ def by_neighbours(
     known: int,
     neighbours: np.ndarray | None = None,
     images: np.ndarray | None = None,
+    sources: np.ndarray | None = None,
     seed: int = 0,
 ) -> Discovery:
     """NeRG-MaskCA: sort regions (U D) by their neighbours among all, and group what is new.
 
     Labels are 0 ... `known` - 1. `neighbours` may be given where they were found already; `images`
-    says which image each labelled region is of, for choosing the threshold.
+    says which image each labelled region is of, for choosing the threshold, and `sources` which
+    each labelled and then each other region is of, for counting new classes.
     """
     if neighbours is None:
         neighbours = most_similar(vectors, settings.neighbours, labelled).rows
@@ -331,15 +366,16 @@ def by_neighbours(
         threshold = calibrated(labelled, labels, settings, images=images, seed=seed)
     given, novel = _spread(neighbours, labels, weights, settings, threshold)
     given = given.copy()
-    groups = 0
+    groups, likely = 0, None
     if novel.any():
-        own = found_groups(
-            vectors[novel], areas[novel], settings.novel, starts=settings.starts, seed=seed
+        count, likely = counted_groups(
+            labelled, labels, vectors, settings, sources=sources, seed=seed
         )
+        own = found_groups(vectors[novel], areas[novel], count, starts=settings.starts, seed=seed)
         given[novel] = known + own
         groups = int(own.max()) + 1
     agreed = agreement(neighbours, labels, given, weights)
-    return Discovery(given, agreed, known, groups, threshold)
+    return Discovery(given, agreed, known, groups, threshold, likely)
 
 
 def by_means(
@@ -352,16 +388,18 @@ def by_means(
     *,
     known: int,
     neighbours: np.ndarray | None = None,
+    sources: np.ndarray | None = None,
     seed: int = 0,
 ) -> Discovery:
     """The baseline: all regions clustered at once, k-means in which large regions count more."""
     if neighbours is None:
         neighbours = most_similar(vectors, settings.neighbours, labelled).rows
     weights = np.r_[labelled_weights, areas].astype(float)
+    count, likely = counted_groups(labelled, labels, vectors, settings, sources=sources, seed=seed)
     found = semi_kmeans(
         np.concatenate([labelled, vectors]),
         np.r_[labels, np.full(len(vectors), NULL)],
-        len(np.unique(labels)) + settings.novel,
+        len(np.unique(labels)) + count,
         weights=weights / weights.max(),
         starts=settings.starts,
         tolerance=0.0,
@@ -370,10 +408,11 @@ def by_means(
     own = found.member[len(labels) :]
     novel = own >= len(found.classes)
     used, group = np.unique(own[novel], return_inverse=True)
-    given = np.r_[found.classes, np.zeros(settings.novel, int)][own]
+    given = np.r_[found.classes, np.zeros(count, int)][own]
     given[novel] = known + group
     votes = rank_weights(neighbours.shape[1], settings.decay)
-    return Discovery(given, agreement(neighbours, labels, given, votes), known, len(used))
+    agreed = agreement(neighbours, labels, given, votes)
+    return Discovery(given, agreed, known, len(used), likely=likely)
 
 
 def agreement(

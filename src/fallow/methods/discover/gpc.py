@@ -1,8 +1,14 @@
-"""GPC: a mixture that splits and merges says how many classes there are and teaches the encoder."""
+"""GPC: a mixture says how many classes there are, and what it finds teaches the encoder.
+
+The number is counted by what known classes say (`inventory.counting`); with preset="paper" by the
+published mixture, whose components split and merge.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,10 +19,14 @@ from fallow.distributed import from_first
 from fallow.encoders import Encoder
 from fallow.encoders.heads import dino_head
 from fallow.inventory import mixture
-from fallow.inventory.discovered import Discovery, discovered
+from fallow.inventory.borders import clearest
+from fallow.inventory.counting import Count, count_classes
+from fallow.inventory.discovered import Discovery, discovered, likeness
+from fallow.inventory.rounded import rounded
 from fallow.inventory.semi import semi_kmeans
 from fallow.losses.contrastive import nt_xent, supcon
 from fallow.losses.prototypes import prototype_contrast
+from fallow.measure.discovery import discovery_accuracy
 from fallow.methods.discover import Discoverer
 from fallow.methods.discover import Settings as BaseSettings
 from fallow.parts.clusters import vectors
@@ -34,6 +44,9 @@ class GPC(Discoverer):
     predicts = "the class, known or new, of a view of an image"
 
     class Settings(BaseSettings):
+        counted: Literal["by known classes", "by mixture"] = Field(
+            "by known classes", description="how classes are counted and images sorted"
+        )
         dimensions: int = Field(
             16, gt=0, description="main axes the mixture works on; few, for its test to mean much"
         )
@@ -58,6 +71,7 @@ class GPC(Discoverer):
     presets: ClassVar = {
         # the authors' script for fine-grained birds, with a transformer they got pre-trained
         "paper": {
+            "counted": "by mixture",
             "size": 224,
             "batch": 256,
             "epochs": 60,
@@ -139,26 +153,97 @@ def discover(
 ) -> Discovery:
     """Sort images by vectors (N F) as they are; `known` is a class from 0, or -1.
 
-    The mixture begins from several numbers of classes; the estimate is the median of where it
-    ends, and of the starts that end there the likeliest sorts the images.
-
     >>> draw = np.random.default_rng(0)
     >>> truth = np.arange(6).repeat(40)
     >>> seen = np.eye(6)[truth] + 0.1 * draw.normal(size=(240, 6))
     >>> known = np.where((truth < 3) & (draw.random(240) < 0.5), truth, -1)
     >>> found = discover(seen, known)
+    >>> low, high = found.interval
+    >>> found.count, low <= 6 <= high, bool(found.chance.min() > 0.9)
+    (6, True, True)
+    """
+    s = make_settings(GPC.Settings, {}) if settings is None else settings
+    old = int(known.max()) + 1
+    if s.classes is not None and s.classes < old:
+        raise SettingProblem(f"{old} classes are labelled, more than the {s.classes} asked for")
+    seen = unit(seen)
+    if s.counted == "by mixture":
+        return by_mixture(seen, known, s, seed)
+    return by_known_classes(seen, known, s.classes, most=s.most, seed=seed)
+
+
+def by_known_classes(
+    seen: np.ndarray, known: np.ndarray, classes: int | None, *, most: int, seed: int = 0
+) -> Discovery:
+    """As many classes as the known ones say (or as are given), by k-means where those are round."""
+    old = int(known.max()) + 1
+    points = rounded(seen, known)
+    if classes is None:
+        count = clearest(points, known, count_classes(seen, known, seed=seed), seed=seed)
+    else:
+        count = Count(classes, classes, classes)
+    member = semi_kmeans(points, known, min(count.classes, max(most, old)), seed=seed).member
+
+    def likely(group: np.ndarray) -> np.ndarray:
+        centres = np.zeros((int(group.max()) + 1, points.shape[1]))
+        np.add.at(centres, group, points)
+        centres /= np.maximum(np.bincount(group), 1)[:, None]
+        return np.log(likeness(points, centres) + 1e-300)
+
+    chances = honest_chances(points, known, member, likely, seed)
+    notes = overlapping(again(points, known, seed))
+    if count.open:
+        notes.append(
+            f"How many classes there are cannot be said well: {count.low} and {count.high} are "
+            "both likely. Labels for one more class, or more labels of each, narrow this most."
+        )
+    found = discovered(points, member, old, chances, [count.classes], notes)
+    return replace(found, likely=(count.low, count.high) if classes is None else None)
+
+
+def again(points: np.ndarray, known: np.ndarray, seed: int = 0) -> float:
+    """The share of labelled images that k-means sorts rightly when it does not know their labels.
+
+    >>> again(np.array([[0.0], [0.1], [5.0], [5.1]]), np.array([0, 0, 1, 1]))
+    1.0
+    """
+    labelled = known >= 0
+    names = known[labelled]
+    old = int(names.max()) + 1
+    blind = np.full(len(names), -1)
+    member = semi_kmeans(points[labelled], blind, min(old, len(names)), starts=5, seed=seed).member
+    return discovery_accuracy(names, member, names >= 0).all
+
+
+def overlapping(share: float) -> list[str]:
+    """What to know where less than half of the labelled images are found `again`."""
+    if share >= 0.5:
+        return []
+    return [
+        "The labelled classes overlap in these features: with their labels hidden, only "
+        f"{share:.0%} of their images were sorted rightly, so groups and their number are rough."
+    ]
+
+
+def by_mixture(seen: np.ndarray, known: np.ndarray, s: Any, seed: int = 0) -> Discovery:
+    """The published way: a mixture that begins from several numbers of classes.
+
+    The estimate is the median of where it ends, and of the starts that end there the likeliest
+    sorts the images.
+
+    >>> draw = np.random.default_rng(0)
+    >>> truth = np.arange(6).repeat(40)
+    >>> seen = np.eye(6)[truth] + 0.1 * draw.normal(size=(240, 6))
+    >>> known = np.where((truth < 3) & (draw.random(240) < 0.5), truth, -1)
+    >>> found = by_mixture(seen, known, GPC.Settings())
     >>> found.count, found.interval, bool(found.chance.min() > 0.9)
     (6, (6, 6), True)
     """
-    s = make_settings(GPC.Settings, {}) if settings is None else settings
-    seen = unit(seen)
     old = int(known.max()) + 1
     look = look_at(seen, known, s, seed)
     if s.classes is not None:
-        if s.classes < old:
-            raise SettingProblem(f"{old} classes are labelled, more than the {s.classes} asked for")
         member = semi_kmeans(look.points, known, s.classes, starts=20, seed=seed).member
-        chances = honest_chances(look, known, member, seed)
+        chances = mixture_chances(look, known, member, seed)
         return discovered(look.points, member, old, chances, [s.classes], look.notes)
     begun = begin_from(old, len(seen), s)
     for _ in range(3):
@@ -176,7 +261,7 @@ def discover(
         look = look_at(seen, known, s, seed, round(believed))  # another size of classes: again
     middle = float(np.median(counts))
     best = min(ends, key=lambda end: (abs(end.count - middle), -end.evidence))
-    chances = honest_chances(look, known, best.member, seed)
+    chances = mixture_chances(look, known, best.member, seed)
     return discovered(look.points, best.member, old, chances, counts, look.notes)
 
 
@@ -206,22 +291,21 @@ def look_at(
         points, known, ratio=ratio, freedom=s.freedom, kappa=s.kappa, alpha=s.alpha,
         least=s.least, seed=seed,
     )  # fmt: skip
-    notes = []
-    if fit.again < 0.5:
-        notes.append(
-            "The labelled classes overlap in these features: with their labels hidden, only "
-            f"{fit.again:.0%} of their images were sorted rightly, so groups and their number are "
-            "rough."
-        )
-    return Look(points, fit.before, fit.log_alpha, classes, notes)
+    return Look(points, fit.before, fit.log_alpha, classes, overlapping(fit.again))
 
 
-def honest_chances(look: Look, known: np.ndarray, member: np.ndarray, seed: int) -> np.ndarray:
-    """The components' chances of every row (N K), flattened until they hold for hidden labels.
+def honest_chances(
+    points: np.ndarray,
+    known: np.ndarray,
+    member: np.ndarray,
+    likely: Callable[[np.ndarray], np.ndarray],
+    seed: int,
+) -> np.ndarray:
+    """The groups' chances of every row (N K), flattened until they hold for hidden labels.
 
-    Gaussians fitted to the very rows they judge are too sure of themselves. Half of the labels
-    are hidden, everything is sorted again, and the power is taken under which the chances of the
-    hidden labels are largest.
+    Groups fitted to the very rows they judge are too sure of themselves. `likely` gives the
+    logarithms of chances by the group each row is in. Half of the labels are hidden, everything is
+    sorted again, and the power is taken under which the chances of the hidden labels are largest.
     """
     draw = np.random.default_rng(seed)
     shown = known.copy()
@@ -231,17 +315,25 @@ def honest_chances(look: Look, known: np.ndarray, member: np.ndarray, seed: int)
     hidden = np.flatnonzero((known >= 0) & (shown < 0))
     power = 1.0
     if len(hidden):
-        count = int(member.max()) + 1
-        again = semi_kmeans(look.points, shown, count, starts=1, seed=seed).member
-        judged = np.log(mixture.responsibilities(look.points, again, look.prior)[hidden] + 1e-300)
+        again = semi_kmeans(points, shown, int(member.max()) + 1, starts=1, seed=seed).member
+        judged = likely(again)[hidden]
         said = {}
         for tried in np.geomspace(0.01, 1, 25):
             flat = tried * judged
             flat = flat - np.logaddexp.reduce(flat, 1)[:, None]
             said[float(tried)] = float(flat[np.arange(len(hidden)), known[hidden]].mean())
         power = max(said, key=lambda tried: said[tried])
-    table = mixture.responsibilities(look.points, member, look.prior) ** power
+    table = np.exp(power * likely(member))
     return table / table.sum(1, keepdims=True)
+
+
+def mixture_chances(look: Look, known: np.ndarray, member: np.ndarray, seed: int) -> np.ndarray:
+    """Honest chances (N K) of the mixture's components."""
+
+    def likely(group: np.ndarray) -> np.ndarray:
+        return np.log(mixture.responsibilities(look.points, group, look.prior) + 1e-300)
+
+    return honest_chances(look.points, known, member, likely, seed)
 
 
 def begin_from(old: int, images: int, s: Any) -> list[int]:
@@ -259,7 +351,7 @@ def sort_again(
     seen: np.ndarray, known: np.ndarray, s: Any, before: np.ndarray | None, seed: int
 ) -> np.ndarray:
     """The E-step: one round of splitting and merging from where the last one stopped."""
-    if before is None:
+    if before is None or s.counted == "by known classes":
         return discover(seen, known, s, seed).member
     look = look_at(seen, known, s, seed)
     sums = np.zeros((int(before.max()) + 1, look.points.shape[1]))

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from fallow.encoders import encoder
-from fallow.encoders.generator import Generator
+from fallow.encoders.generator import Activation, Generator, Normed
 from fallow.losses.adversarial import toward
 from fallow.problems import SettingProblem, SourceProblem
 from fallow.train.method import Batch, Loss, Method, Now, Optimiser
@@ -58,6 +58,10 @@ class UC(Method):
         )
         width: int = Field(16, ge=1, description="channels of a generator's first layer")
         blocks: int = Field(2, ge=0, description="residual blocks of a generator")
+        generator_norm: Normed = Field("batch", description="between a generator's layers")
+        generator_activation: Activation = Field(
+            "relu", description="between a generator's layers, its residual blocks aside"
+        )
         memory: float = Field(
             2.0, gt=0, description="GB a step may keep; as many clusters train together as fit"
         )
@@ -110,7 +114,10 @@ class UC(Method):
                 "which does nothing: use 1"
             )
         encoder.requires_grad_(False)
-        self.generators = nn.ModuleList(Generator(s.width, s.blocks) for _ in range(count))
+        self.generators = nn.ModuleList(
+            Generator(s.width, s.blocks, s.generator_norm, s.generator_activation)
+            for _ in range(count)
+        )
         self.register_buffer("noise", torch.rand(count, 3, s.size, s.size))
         self.register_buffer("centres", torch.zeros(count, encoder.dimension))
         self.register_buffer("members", torch.arange(self.facts.count) % count)

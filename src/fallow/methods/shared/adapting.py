@@ -26,6 +26,7 @@ from fallow.encoders.classifier import (
 )
 from fallow.images.domains import Groups, groups_of
 from fallow.measure.groups import ByGroup, averaged, macro_f1, right
+from fallow.methods.shared.beginning import Beginning
 from fallow.problems import SettingProblem, SourceProblem
 from fallow.train import Batch, Method, Now
 from fallow.train import Settings as BaseSettings
@@ -61,7 +62,7 @@ class AdaptSettings(BaseSettings):
     )
 
 
-class Adapter(Method):
+class Adapter(Beginning, Method):
     """A classifier that learns from labels of one place and, most of them, from bare images."""
 
     family = "adaptation"
@@ -93,21 +94,24 @@ class Adapter(Method):
             )
         self.layers: nn.Sequential = class_layers(encoder.dimension, len(names), s.width)
         self.domains = {}
-        if s.start is not None:
+        if self.given is not None:
+            self.take_over(self.given)
+        elif s.start is not None:
             self.take_over(load_classifier(s.start))
 
     def take_over(self, given: Classifier) -> None:
         """Begin as another classifier: its encoder and its head."""
+        whose = f"the classifier in {self.settings.start}" if self.given is None else "the model"
         if given.names != list(self.facts.names):
             raise SettingProblem(
-                f"the classifier in {self.settings.start} knows {', '.join(given.names)} and the "
+                f"{whose} knows {', '.join(given.names)} and the "
                 f"source has {', '.join(self.facts.names)}: their classes must be the same"
             )
         try:
             self.encoder.load_state_dict(given.encoder.state_dict())
         except RuntimeError as error:
             raise SettingProblem(
-                f"the classifier in {self.settings.start} has another encoder "
+                f"{whose} has another encoder "
                 f"({given.encoder.name}) than this run ({self.encoder.name}): use its encoder"
             ) from error
         hidden = int(given.layers[1].in_features)  # type: ignore[arg-type]
@@ -175,7 +179,7 @@ class Adapter(Method):
 class SelfTrainingSettings(AdaptSettings):
     """Of methods in which the classifier labels the target itself."""
 
-    schedule: Literal["cosine", "power", "inverse"] = Field(
+    schedule: Literal["cosine", "power", "inverse", "linear"] = Field(
         "inverse", description="how the rate falls: inverse is (1 + 10 progress) to the -0.75"
     )
     weight: float = Field(1.0, ge=0, description="of the target's loss beside the source's")

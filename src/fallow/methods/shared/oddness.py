@@ -5,19 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fallow.device import fast_bf16
 from fallow.encoders import Encoder
+from fallow.encoders.lite import Lite
 from fallow.encoders.maps import Sight, look, sight
 from fallow.images import Images
+from fallow.methods.shared.alike import Alike
+from fallow.methods.shared.expected import Expected, expected
 from fallow.problems import SettingProblem, SourceProblem
 
 AT_ONCE = 64  # new images scored against a bank before the next are read
+# the stage of lite at stride 16 on a finer grid: chosen on industrial sets, see claims/musc.py
+LITE: dict[str, Any] = {"layers": (2,), "side": 24}
 ENOUGH = 5  # known-good images, from which on their own scores say where good ends
 
 Tell = Callable[[str], None]
@@ -61,12 +68,14 @@ class Found(NamedTuple):
     rows: np.ndarray
     patches: np.ndarray  # N h w
     vectors: Tensor  # N D
+    alike: Alike | None = None  # whether they show the same thing, where that was asked
 
 
 class Ordinary(NamedTuple):
-    """Where ordinary scores end, and the colours of the heat maps."""
+    """Where the ordinary ends, for pictures and for patches, and the colours of the heat maps."""
 
     threshold: float
+    patch: float
     heat: tuple[float, float]
 
 
@@ -76,7 +85,8 @@ class Verdict(NamedTuple):
     scores: np.ndarray
     threshold: float
     alone: np.ndarray  # the scores before anything was averaged over other images
-    ordinary: Ordinary  # where the maps' scores end
+    ordinary: Ordinary
+    expected: Expected | None = None  # what a model says of all, where they judge each other
 
     def named(self) -> dict[str, np.ndarray]:
         """The scores by what they are called where they are measured."""
@@ -101,11 +111,21 @@ class Judge:
         """Patch scores, N h w: among each other, or against known ones."""
         raise NotImplementedError
 
-    def maps(self, patches: np.ndarray, size: Sequence[int]) -> np.ndarray:
-        """Patch scores (N h w) as maps of height x width pixels."""
-        raise NotImplementedError
+    @property
+    def most(self) -> int | None:
+        """How many known-good pictures are used."""
+        return self.settings.subset  # type: ignore[no-any-return]
+
+    def asked(self, bank: Bank) -> Callable[[Bank], Tensor]:
+        """What scores new images by those of a bank."""
+        return partial(self.scores, known=bank)
 
     # what they share
+
+    def maps(self, patches: np.ndarray, size: Sequence[int]) -> np.ndarray:
+        """Patch scores (N h w) as maps of height x width pixels."""
+        height, width = size
+        return upsampled(torch.from_numpy(patches), (int(height), int(width))).numpy()
 
     @property
     def bf16(self) -> bool:
@@ -127,22 +147,23 @@ class Judge:
                 tell(f"part {number + 1} of {len(parts)}: {len(rows)} images")
             done.append(Found(part[rows], self.scores(seen, None).numpy(), seen.vectors))
             banks = banks or [seen]  # the first part is as random as any
-        return _together(done), banks[0]
+        return together(done), banks[0]
 
     def against(self, images: Images, bank: Bank, tell: Tell) -> Found:
         """Images judged by those of a bank, not by each other."""
         parts = np.split(np.arange(len(images)), range(AT_ONCE, len(images), AT_ONCE))
+        scores = self.asked(bank)
         done = []
         for number, part in enumerate(parts):
             rows, seen = self._looked(images.select(part))
             if len(parts) > 1:
                 tell(f"part {number + 1} of {len(parts)}: {len(rows)} images")
-            done.append(Found(part[rows], self.scores(seen, bank).numpy(), seen.vectors))
-        return _together(done)
+            done.append(Found(part[rows], scores(seen).numpy(), seen.vectors))
+        return together(done)
 
     def good(self, pool: Images, seed: int, tell: Tell) -> tuple[Bank, Ordinary | None]:
         """Known-good images, and where their own scores end if there are enough of them."""
-        limit = self.settings.subset
+        limit = self.most
         if limit is not None and len(pool) > limit:
             tell(f"{limit} of the {len(pool)} good images are used")
             pool = pool.sample(limit, seed)
@@ -151,10 +172,11 @@ class Judge:
             return bank, None
         patches = self.scores(bank, None).numpy()
         scores = self.image_scores(patches)
-        own = ordinary(patches, scores, self.settings.strictness)
         # none of them is odd, and the next good one may lie a little beyond
-        beyond = float(scores.max() + scores.std())
-        return bank, own._replace(threshold=max(own.threshold, beyond))
+        end = max(
+            robust_threshold(scores, self.settings.strictness), float(scores.max() + scores.std())
+        )
+        return bank, ordinary(patches, scores, end)
 
     def map(self, found: Found, place: int, size: Sequence[int]) -> np.ndarray:
         """The map of one of the images found, of height x width pixels."""
@@ -167,8 +189,11 @@ class Judge:
     def verdict(self, found: Found, known: Ordinary | None) -> Verdict:
         """Scores and threshold of images; where ordinary ends they say unless it is known."""
         alone = self.image_scores(found.patches)
-        ends = known or ordinary(found.patches, alone, self.settings.strictness)
-        return Verdict(alone, ends.threshold, alone, ends)
+        if known is not None:
+            return Verdict(alone, known.threshold, alone, known)
+        said = expected(alone)
+        ends = ordinary(found.patches, alone, said.threshold)
+        return Verdict(alone, ends.threshold, alone, ends, said)
 
     def _looked(self, images: Images) -> tuple[list[int], Bank]:
         """Readable rows, and their maps as they are kept, in half precision."""
@@ -191,12 +216,23 @@ def suited_sight(encoder: Encoder, settings: Any, images: Images) -> Sight:
     if not hasattr(encoder, "look"):
         raise SettingProblem("spot needs an encoder with patch features: use one of fallow.encoder")
     said = {name: getattr(settings, name) for name in ("size", "layers", "norm", "side")}
+    if isinstance(encoder.network, Lite):
+        said = {name: LITE.get(name) if value is None else value for name, value in said.items()}
     if settings.tiles != "auto":
         return sight(encoder, **said, tiles=settings.tiles)
     size = sight(encoder, **said).size
     sides = [float(np.median(images.column(name))) for name in ("height", "width")]
     rows, columns = (min(4, max(1, round(side / size))) for side in sides)
     return sight(encoder, **said, tiles=(rows, columns))
+
+
+def upsampled(scores: Tensor, size: tuple[int, int]) -> Tensor:
+    """Patch scores (N, h, w) as maps of `size`, the corner patches on the corner pixels.
+
+    >>> upsampled(torch.tensor([[[0.0, 1.0]]]), (1, 3))
+    tensor([[[0.0000, 0.5000, 1.0000]]])
+    """
+    return F.interpolate(scores[:, None], size, mode="bilinear", align_corners=True)[:, 0]
 
 
 def random_parts(count: int, subset: int | None, seed: int) -> list[np.ndarray]:
@@ -231,14 +267,26 @@ def robust_threshold(scores: np.ndarray, strictness: float) -> float:
     return middle + strictness * 1.4826 * float(np.median(below))
 
 
-def ordinary(patches: np.ndarray, scores: np.ndarray, strictness: float) -> Ordinary:
-    """Threshold and colour scale of a set: one scale, so that ordinary images stay calm."""
-    threshold = robust_threshold(scores, strictness)
+def ordinary(patches: np.ndarray, scores: np.ndarray, threshold: float) -> Ordinary:
+    """Where ordinary patches end, and one scale of colours, so that ordinary images stay calm.
+
+    >>> calm = np.full((20, 2, 2), 0.5)
+    >>> ends = ordinary(np.concatenate([calm, calm[:1] + 1]), np.r_[np.full(20, 0.5), 1.5], 1.0)
+    >>> round(ends.patch, 2)
+    0.5
+    """
+    if not np.isfinite(threshold):  # nothing is odd: what comes later may lie a little beyond
+        threshold = float(scores.max() + scores.std())
+    calm = scores <= threshold
+    most = patches.reshape(len(patches), -1).max(1)
+    # where some are flagged, a few of those that are not are odd all the same
+    patch = float(np.quantile(most[calm], 1.0 if calm.all() else 0.95)) if calm.any() else threshold
     low = float(np.median(patches))
-    high = max(threshold + 0.5 * (threshold - low), float(np.quantile(scores, 0.95)))
-    return Ordinary(threshold, (low, max(high, low + 1e-6)))
+    high = max(patch + 0.5 * (patch - low), float(np.quantile(most, 0.95)), low + 1e-6)
+    return Ordinary(threshold, patch, (low, high))
 
 
-def _together(done: Sequence[Found]) -> Found:
-    rows, patches, vectors = zip(*done, strict=True)
-    return Found(np.concatenate(rows), np.concatenate(patches), torch.cat(vectors))
+def together(done: Sequence[Found]) -> Found:
+    """Parts as one."""
+    rows, patches, vectors, asked = zip(*done, strict=True)
+    return Found(np.concatenate(rows), np.concatenate(patches), torch.cat(vectors), asked[0])

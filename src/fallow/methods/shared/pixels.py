@@ -126,14 +126,15 @@ def sort_regions(
         lambda: most_similar(regions.vectors, count, known.vectors).rows,
     )
     areas, classes = regions.areas.astype(float), len(known.classes.names)
+    sources = np.r_[known.images, regions.rows + known.images.max() + 1]
     if method == "kmeans":
         return by_means(
             known.vectors, known.codes, known.weights, regions.vectors, areas, settings,
-            known=classes, neighbours=near, seed=seed,
+            known=classes, neighbours=near, sources=sources, seed=seed,
         )  # fmt: skip
     return by_neighbours(
         known.vectors, known.codes, regions.vectors, areas, settings,
-        known=classes, neighbours=near, images=known.images, seed=seed,
+        known=classes, neighbours=near, images=known.images, sources=sources, seed=seed,
     )  # fmt: skip
 
 

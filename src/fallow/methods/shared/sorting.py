@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,13 +13,14 @@ import torch
 
 from fallow.encoders import chosen_encoder
 from fallow.images import Images
+from fallow.inventory.counting import Count, count_classes
 from fallow.inventory.discovered import Discovery
 from fallow.methods import budget, find, module_of, settings_of, settle
-from fallow.methods.discover import gpc
 from fallow.methods.shared.known import Known
 from fallow.methods.shared.plan import MINUTES, choose
 from fallow.problems import SettingProblem, SourceProblem
 from fallow.train import fit, make_settings
+from fallow.vectors.space import unit
 
 
 class Sorter(NamedTuple):
@@ -86,13 +88,16 @@ def sort_images(
     network, note = chosen_encoder(encoder)
     given, notes = dict(how.given), [note] if note else []
     if how.trains:
-        if how.frozen is None and "classes" not in given:
-            given["classes"] = _count(known, network, seed)
-            tell(f"{given['classes']} classes, as counted by gpc with the encoder "
-                 f"{network.name} as it is")  # fmt: skip
+        likely = None
+        if _counts_first(how, given):
+            count = _count(known, network, seed)
+            given["classes"], likely = count.classes, (count.low, count.high)
+            tell(f"{count.classes} classes (likely between {count.low} and {count.high}), as "
+                 f"counted with the encoder {network.name} as it is")  # fmt: skip
         run = _trained(how.trained, known, network, given, folder, seed, tell, progress_bar)
         rows, vectors = _seen(known.images, run.encoder)
         found = run.method.discover(vectors, known.codes[rows], seed)  # type: ignore[operator]
+        found = replace(found, likely=likely)
         notes = list(run.warnings)
     else:
         rows, vectors = _seen(known.images, network)
@@ -121,10 +126,18 @@ def _seen(images: Images, encoder: Any) -> tuple[np.ndarray, np.ndarray]:
     return rows, vectors[rows]
 
 
-def _count(known: Known, encoder: Any, seed: int) -> int:
-    """How many classes gpc finds with the encoder as it is, for a system that must be told."""
+def _counts_first(how: Sorter, given: Mapping[str, Any]) -> bool:
+    """Whether classes are counted before training: it makes labelled images look tight."""
+    if given.get("classes") is not None:
+        return False
+    asked = make_settings(how.trained.Settings, given)
+    return how.frozen is None or asked.counted == "by known classes"
+
+
+def _count(known: Known, encoder: Any, seed: int) -> Count:
+    """How many classes there are by the encoder as it is, for a system that must be told."""
     rows, vectors = _seen(known.images, encoder)
-    return gpc.discover(vectors, known.codes[rows], None, seed).count
+    return count_classes(unit(vectors), known.codes[rows], seed=seed)
 
 
 def _trained(

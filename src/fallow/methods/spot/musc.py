@@ -9,8 +9,7 @@ scores may be averaged over images that look alike (RsCIN: `over_lookalikes`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -19,19 +18,32 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
+from fallow.encoders import Encoder
+from fallow.encoders.maps import Sight
+from fallow.methods.shared.crowd import WIDTH, Crowd
+from fallow.methods.shared.expected import expected
+from fallow.methods.shared.nearness import (
+    BLOCK,
+    counts,
+    keep,
+    mean_distance,
+    mirrored,
+    points_of,
+    searching,
+)
 from fallow.methods.shared.oddness import (
     Bank,
     Found,
     Judge,
     Ordinary,
     Verdict,
-    robust_threshold,
+)
+from fallow.methods.shared.oddness import (
+    upsampled as upsampled,
 )
 from fallow.problems import Problem, SettingProblem
 
 LOWEST = (0.0, 0.3)  # the share of other images, nearest first, that a patch is judged by
-BLOCK = 8  # images whose distances are merged at once
-ENTRIES = 1 << 20  # distances held at once: what stays in a processor's cache
 
 
 class Settings(BaseModel):
@@ -39,8 +51,21 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    scoring: Literal["quick", "published"] = Field(
+        "quick", description="quick: one space, a fixed number of references; or as published"
+    )
+    references: int | None = Field(
+        48, ge=2, description="quick: pictures that all are judged by, drawn at random; none: all"
+    )
+    top: float = Field(
+        0.02,
+        gt=0,
+        le=1,
+        description="quick: share of a picture's patches, oddest first, it is scored by",
+    )
+    width: int = Field(WIDTH, ge=1, description="quick: directions patches are compared in")
     degrees: tuple[int, ...] = Field(
-        (1, 3, 5), min_length=1, description="sides of the neighbourhoods, odd; their mean counts"
+        (3,), min_length=1, description="sides of the neighbourhoods, odd; their mean counts"
     )
     interval: tuple[float, float] = Field(
         LOWEST, description="which other images count, nearest first: shares, or counts from 1 up"
@@ -63,11 +88,13 @@ class Settings(BaseModel):
         (), description="average image scores over this many look-alikes (RsCIN), e.g. 1, 2, 3"
     )
     subset: int | None = Field(
-        400, ge=2, description="score this many images at a time, drawn at random; none: all"
+        400, ge=2, description="published: score this many images at a time, at random; none: all"
     )
     keep: int = Field(100, ge=0, description="images saved with the run, to score others against")
     strictness: float = Field(
-        3.0, gt=0, description="the threshold lies this many spreads above ordinary scores"
+        3.0,
+        gt=0,
+        description="with good images: the threshold is this many spreads above them",
     )
     precision: Literal["auto", "32", "bf16"] = Field(
         "auto", description="auto: bf16 where the processor multiplies it"
@@ -104,7 +131,12 @@ class Settings(BaseModel):
 
 PRESETS: dict[str, dict[str, Any]] = {
     # MVTec AD and BTAD; for VisA the authors average over 1, 8 and 9 look-alikes
-    "paper": {"lookalikes": (1, 2, 3), "subset": None},
+    "paper": {
+        "scoring": "published",
+        "degrees": (1, 3, 5),
+        "lookalikes": (1, 2, 3),
+        "subset": None,
+    },
 }
 
 
@@ -174,24 +206,24 @@ def mutual_scores(
     if count < 2:
         raise Problem("one image has nothing to be compared with: two are needed, ten make sense.")
     start, stop = counts(interval, count - 1)
-    near = _near(length, window, grid)
-    points = _points(features, features.mean((0, 1)), bf16)
+    near = searching(length, window, grid)
+    points = points_of(features, features.mean((0, 1)), bf16)
     nearest = features.new_full((count, length, stop), -torch.inf, dtype=torch.float32)
     blocks = [slice(first, min(first + BLOCK, count)) for first in range(0, count, BLOCK)]
     for number, rows in enumerate(blocks):
         for columns in blocks[number:]:
-            mirrored = _mirrored(points[columns])
-            ours = nearest.new_full((len(nearest[rows]), length, len(mirrored)), -torch.inf)
+            facing = mirrored(points[columns])
+            ours = nearest.new_full((len(nearest[rows]), length, len(facing)), -torch.inf)
             theirs = ours if columns == rows else ours.transpose(0, 2).clone()
             for place, one in enumerate(points[rows]):
                 first = place + 1 if columns == rows else 0  # each pair once, none with itself
-                for part, there, back in near(one, mirrored, first):
+                for part, there, back in near(one, facing, first):
                     ours[place, :, part] = there.T
                     theirs[part, :, place] = back.to(theirs.dtype)
-            _keep(nearest, rows, ours)
+            keep(nearest, rows, ours)
             if columns != rows:
-                _keep(nearest, columns, theirs)
-    return _mean_distance(nearest, start)
+                keep(nearest, columns, theirs)
+    return mean_distance(nearest, start)
 
 
 def scores_against(
@@ -209,130 +241,16 @@ def scores_against(
     tensor([[3., 3.]])
     """
     start, stop = counts(interval, len(bank))
-    near = _near(features.shape[1], window, grid)
+    near = searching(features.shape[1], window, grid)
     centre = bank.mean((0, 1))
     nearest = features.new_full((*features.shape[:2], stop), -torch.inf, dtype=torch.float32)
-    points = _points(features, centre, bf16)
+    points = points_of(features, centre, bf16)
     for first in range(0, len(bank), BLOCK):
-        mirrored = _mirrored(_points(bank[first : first + BLOCK], centre, bf16))
+        facing = mirrored(points_of(bank[first : first + BLOCK], centre, bf16))
         for place, one in enumerate(points):
-            found = torch.cat([there for _, there, _ in near(one, mirrored, 0)])
-            _keep(nearest, slice(place, place + 1), found.T[None].float())
-    return _mean_distance(nearest, start)
-
-
-def counts(interval: tuple[float, float], others: int) -> tuple[int, int]:
-    """The bounds of an interval as numbers of images; never an empty one.
-
-    >>> counts((0, 0.3), 99), counts((2, 6), 8), counts((0, 0.3), 2)
-    ((0, 29), (2, 6), (0, 1))
-    """
-    low, high = (int(bound * others) if bound < 1 else int(bound) for bound in interval)
-    if low < 0 or not interval[0] < interval[1]:
-        raise SettingProblem(f"an interval rises from 0 or more, such as (0, 0.3), not {interval}.")
-    stop = min(max(high, 1), others)
-    return min(low, stop - 1), stop
-
-
-def _points(features: Tensor, centre: Tensor, bf16: bool) -> Tensor:
-    """Patches written so that one product gives minus half the squared distance.  N L C+2k
-
-    With x' = [x, 1, -|x|²/2] and y" = [y, -|y|²/2, 1], x'·y" = -|x - y|²/2, and no step remains
-    between the product and its maximum. The common centre is taken away first and the norms are
-    those of the rounded vectors, split into parts that bfloat16 can hold: so its rounding is
-    relative to the distance, not to the length of the vectors.
-    """
-    kind = torch.bfloat16 if bf16 else features.dtype
-    parts = 3 if bf16 else 1
-    width = features.shape[2]
-    points = features.new_ones((*features.shape[:2], width + 2 * parts), dtype=kind)
-    for image, point in zip(features, points, strict=True):
-        point[:, :width] = image - centre
-        rest = -point[:, :width].to(features.dtype).square().sum(1) / 2
-        for part in range(width + parts, width + 2 * parts):
-            point[:, part] = rest
-            rest = rest - point[:, part].to(features.dtype)
-    return points
-
-
-def _mirrored(points: Tensor) -> Tensor:
-    """x' as y": ones and norms change places."""
-    parts = 3 if points.dtype == torch.bfloat16 else 1
-    body, ones, norms = points.tensor_split([-2 * parts, -parts], dim=2)
-    return torch.cat([body, norms, ones], 2)
-
-
-Near = Callable[[Tensor, Tensor, int], Iterator[tuple[slice, Tensor, Tensor]]]
-
-
-def _near(length: int, window: int | None, grid: tuple[int, int] | None) -> Near:
-    """What finds nearest patches between one image and some: anywhere, or within a window."""
-    if window is None:
-        both, entries = _anywhere, length**2
-    else:
-        if window < 0:
-            raise SettingProblem(f"a window of {window} patches is not possible: use 0 or more.")
-        if grid is None or grid[0] * grid[1] != length:
-            raise SettingProblem(f"a window needs the grid its {length} patches lie on.")
-        both, entries = partial(_within, grid=grid, window=window), length * grid[1]
-    step = max(1, ENTRIES // entries)
-
-    def near(one: Tensor, others: Tensor, first: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        for start in range(first, len(others), step):
-            part = slice(start, min(start + step, len(others)))
-            yield part, *both(one, others[part])
-
-    return near
-
-
-def _anywhere(one: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-    """Maxima for the patches of one image, and for those of each other image: n L, n L."""
-    close = (one @ others.flatten(0, 1).T).unflatten(1, others.shape[:2])  # L n L
-    return close.amax(2).T, close.amax(0)
-
-
-def _within(
-    one: Tensor, others: Tensor, grid: tuple[int, int], window: int
-) -> tuple[Tensor, Tensor]:
-    """The same among patches at most `window` rows and columns apart."""
-    height, width = grid
-    one, others = one.unflatten(0, grid), others.unflatten(1, grid)  # h w C, n h w C
-    there = one.new_full((len(others), height, width), -torch.inf)
-    back = there.clone()
-    place = torch.arange(width, device=one.device)
-    far = (place[:, None] - place).abs() > window
-    for shift in range(-min(window, height - 1), min(window, height - 1) + 1):
-        ours = slice(max(0, -shift), height - max(0, shift))
-        theirs = slice(max(0, shift), height - max(0, -shift))
-        close = one[ours] @ others[:, theirs].transpose(2, 3)  # n h w w
-        close.masked_fill_(far, -torch.inf)
-        there[:, ours] = torch.maximum(there[:, ours], close.amax(3))
-        back[:, theirs] = torch.maximum(back[:, theirs], close.amax(2))
-    return there.flatten(1), back.flatten(1)
-
-
-def _keep(nearest: Tensor, rows: slice, found: Tensor) -> None:
-    """Only the nearest so far stay."""
-    candidates = torch.cat([nearest[rows], found], 2)
-    nearest[rows] = candidates.topk(nearest.shape[2], dim=2, sorted=False).values
-
-
-def _mean_distance(nearest: Tensor, start: int) -> Tensor:
-    """From maxima of minus half the squared distance to the mean distance, from `start` on."""
-    ordered = nearest.sort(dim=2, descending=True).values[:, :, start:]
-    return (-2 * ordered).clamp(min=0).sqrt().mean(2)
-
-
-# --- maps and image scores ---
-
-
-def upsampled(scores: Tensor, size: tuple[int, int]) -> Tensor:
-    """Patch scores (N, h, w) as maps of `size`, the corner patches on the corner pixels.
-
-    >>> upsampled(torch.tensor([[[0.0, 1.0]]]), (1, 3))
-    tensor([[[0.0000, 0.5000, 1.0000]]])
-    """
-    return F.interpolate(scores[:, None], size, mode="bilinear", align_corners=True)[:, 0]
+            found = torch.cat([there for _, there, _ in near(one, facing, 0)])
+            keep(nearest, slice(place, place + 1), found.T[None].float())
+    return mean_distance(nearest, start)
 
 
 # --- RsCIN ---
@@ -392,15 +310,18 @@ class MuSc(Judge):
         mean = total / (len(seen.maps) * len(s.degrees))
         return mean.unflatten(1, self.how.grid)
 
-    def maps(self, patches: np.ndarray, size: Sequence[int]) -> np.ndarray:
-        height, width = size
-        return upsampled(torch.from_numpy(patches), (int(height), int(width))).numpy()
-
     def verdict(self, found: Found, known: Ordinary | None) -> Verdict:
         verdict = super().verdict(found, known)
         if not self.settings.lookalikes:
             return verdict
         alone = torch.from_numpy(verdict.alone)
         scores = over_lookalikes(alone, found.vectors, self.settings.lookalikes).numpy()
-        threshold = robust_threshold(scores, self.settings.strictness)
-        return verdict._replace(scores=scores, threshold=threshold)
+        said = expected(scores)
+        threshold = said.threshold if np.isfinite(said.threshold) else float(scores.max())
+        return verdict._replace(scores=scores, threshold=threshold, expected=said)
+
+
+def judge(encoder: Encoder, how: Sight, settings: Settings) -> Judge:
+    """What judges as the settings say: quickly, or as published."""
+    kinds: dict[str, type[Judge]] = {"quick": Crowd, "published": MuSc}
+    return kinds[settings.scoring](encoder, how, settings)

@@ -1,0 +1,1 @@
+"""Systems that say in words what pictures show, one file each."""

@@ -1,0 +1,360 @@
+"""SkyScript: captions for pictures from above, from a map of the same place (Wang et al. 2024).
+
+What a map says is joined to the pictures it lies in, kept where it can be seen at that resolution,
+put into words by rule, and filtered by how well picture and words fit.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from pydantic import BaseModel, ConfigDict, Field
+
+from fallow.images.maps import Thing
+from fallow.problems import Problem, SourceProblem
+
+RULES = Path(__file__).with_suffix(".csv")
+SPOKEN = {"highway": "road"}
+CELL = 0.01  # degrees, of the index; about a kilometre
+Tag = tuple[str, str]
+
+
+class Settings(BaseModel):
+    """What the joining of pictures and a map can be told."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    keep: float = Field(
+        0.5, gt=0, le=1, description="share that is kept, of the pairs that fit best"
+    )
+    others: int = Field(5, ge=0, description="other things named around the main one, at most")
+    tags: int = Field(4, ge=1, description="tags said of one thing, at most")
+    focus: str = Field(
+        "rarest", pattern="^(rarest|largest)$", description="the main thing of a picture"
+    )
+    rules: str | None = Field(None, description="CSV of key, value, metres, said in place of ours")
+
+
+presets: dict[str, dict[str, Any]] = {"paper": {"keep": 0.5}}
+
+
+class Rule(NamedTuple):
+    """Up to how many metres a pixel a tag can be seen, and the word between key and value."""
+
+    metres: float
+    said: str
+
+
+@cache
+def rules(path: str | None = None) -> dict[Tag, Rule]:
+    """By key and value; with an empty value for every other value of the key."""
+    place = Path(path) if path else RULES
+    try:
+        with place.open(encoding="utf-8", newline="") as file:
+            return {
+                (row["key"], row["value"]): Rule(float(row["metres"]), row["said"])
+                for row in csv.DictReader(file)
+            }
+    except (OSError, KeyError, ValueError) as error:
+        raise SourceProblem(
+            f"{place.name} is no table of key, value, metres, said: {error}"
+        ) from error
+
+
+def seen(tags: Mapping[str, str], metres: float, table: Mapping[Tag, Rule]) -> list[Tag]:
+    """The tags that can be seen where a pixel is that many metres, in the order of the map.
+
+    >>> seen({"power": "pole", "ref": "7"}, 0.1, rules()), seen({"power": "pole"}, 10, rules())
+    ([('power', 'pole')], [])
+    """
+    found = []
+    for key, value in tags.items():
+        rule = table.get((key, value)) or table.get((key, ""))
+        if rule is not None and metres <= rule.metres and value not in ("no", ""):
+            found.append((key, value))
+    return found
+
+
+# --- words ---
+
+
+def spoken(text: str) -> str:
+    """A key or a value as it is said.
+
+    >>> spoken("plant:output_kind")
+    'plant output kind'
+    """
+    return text.replace("_", " ").replace(":", " ").strip()
+
+
+def said(tag: Tag, table: Mapping[Tag, Rule] | None = None) -> str:
+    """One tag in words.
+
+    >>> said(("power", "pole")), said(("highway", "footway"))
+    ('power pole', 'road of footway')
+    """
+    key, value = tag
+    table = rules() if table is None else table
+    rule = table.get(tag) or table.get((key, ""))
+    word = "of" if rule is None else rule.said
+    if value == "yes":
+        return spoken(SPOKEN.get(key, key))
+    between = f" {word} " if word else " "
+    return f"{spoken(SPOKEN.get(key, key))}{between}{spoken(value)}"
+
+
+def alone(tags: Sequence[Tag], table: Mapping[Tag, Rule] | None = None) -> str:
+    """What is said of one thing by itself.
+
+    >>> alone([("landuse", "quarry"), ("resource", "bauxite")])
+    'landuse of quarry, resource of bauxite'
+    """
+    return ", ".join(said(tag, table) for tag in tags)
+
+
+def described(tags: Sequence[Tag], table: Mapping[Tag, Rule] | None = None) -> str:
+    """The same as one phrase: the first tag, and with it the others."""
+    first, *rest = [said(tag, table) for tag in tags]
+    return first + (" with " + " and ".join(rest) if rest else "")
+
+
+def among(
+    tags: Sequence[Tag],
+    others: Iterable[Sequence[Tag]],
+    table: Mapping[Tag, Rule] | None = None,
+) -> str:
+    """What is said of one thing and of what lies around it; what is alike is said once.
+
+    >>> among([("man_made", "pier")], [[("waterway", "river")]] * 2)
+    'man made pier, surrounded by waterway of river'
+    """
+    around = dict.fromkeys(described(one, table) for one in others if one)
+    main = described(tags, table)
+    around.pop(main, None)
+    return main + (", surrounded by " + "; ".join(around) if around else "")
+
+
+# --- what lies in which picture ---
+
+
+def joined(boxes: np.ndarray, things: Sequence[Thing]) -> list[np.ndarray]:
+    """For every box (N 4: west, south, east, north) the things that lie in it, whole or in part.
+
+    Through cells of a hundredth of a degree, so that time grows with what is there, not with its
+    square. A box whose east lies west of its west crosses the date line.
+    """
+    bounds = np.array([one.box for one in things])  # M 4
+    kinds = np.array([("point", "line", "area").index(one.kind) for one in things], np.int64)
+    flat = np.concatenate([one.shape for one in things])
+    ends = np.cumsum([0, *(len(one.shape) for one in things)])
+    own, cells = _cells(bounds)
+    order = np.argsort(cells, kind="stable")
+    own, cells = own[order], cells[order]
+    found = []
+    for west, south, east, north in boxes:
+        if not np.isfinite([west, south, east, north]).all():
+            found.append(np.zeros(0, np.int64))
+            continue
+        parts = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
+        hits = []
+        for left, right in parts:
+            box = np.array([left, south, right, north])
+            wanted = np.unique(_cells(box[None])[1])
+            first = np.searchsorted(cells, wanted)
+            last = np.searchsorted(cells, wanted, side="right")
+            spans = [own[a:b] for a, b in zip(first, last, strict=True) if b > a]
+            some = np.unique(np.concatenate(spans)) if spans else np.zeros(0, np.int64)
+            meets = (
+                (bounds[some, 0] <= right) & (bounds[some, 2] >= left)
+                & (bounds[some, 1] <= north) & (bounds[some, 3] >= south)
+            )  # fmt: skip
+            some = some[meets]
+            hits.append(some[_meet(some, kinds, flat, ends, box)])
+        found.append(np.unique(np.concatenate(hits)))
+    return found
+
+
+def _cells(bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which boxes lie in which cells: pairs of a row and a cell's number."""
+    low = np.floor(bounds[:, :2] / CELL).astype(np.int64)
+    high = np.floor(bounds[:, 2:] / CELL).astype(np.int64)
+    spans = (high - low + 1).prod(1)
+    rows = np.repeat(np.arange(len(bounds)), spans)
+    within = np.arange(len(rows)) - np.repeat(np.cumsum(spans) - spans, spans)
+    wide = (high - low + 1)[rows, 0]
+    x, y = low[rows, 0] + within % wide, low[rows, 1] + within // wide
+    return rows, (y + 40_000) * 100_000 + x + 40_000
+
+
+@njit(cache=True)
+def _meet(some, kinds, flat, ends, box):  # type: ignore[no-untyped-def]
+    """Whether each of some things meets a box: a corner inside, an edge across, or around it."""
+    west, south, east, north = box
+    out = np.zeros(len(some), np.bool_)
+    for k in range(len(some)):
+        one = some[k]
+        first, last = ends[one], ends[one + 1]
+        hit = False
+        for p in range(first, last):
+            x, y = flat[p, 0], flat[p, 1]
+            if west <= x <= east and south <= y <= north:
+                hit = True
+                break
+        if not hit and kinds[one] > 0:
+            for p in range(first, last - 1):
+                if _crosses(flat[p, 0], flat[p, 1], flat[p + 1, 0], flat[p + 1, 1],
+                            west, south, east, north):  # fmt: skip
+                    hit = True
+                    break
+        if not hit and kinds[one] == 2:
+            inside = False
+            q = last - 1
+            for p in range(first, last):
+                if (flat[p, 1] > south) != (flat[q, 1] > south):
+                    at = flat[q, 0] + (south - flat[q, 1]) / (flat[p, 1] - flat[q, 1]) * (
+                        flat[p, 0] - flat[q, 0]
+                    )
+                    if west < at:
+                        inside = not inside
+                q = p
+            hit = inside
+        out[k] = hit
+    return out
+
+
+@njit(cache=True)
+def _crosses(x1, y1, x2, y2, west, south, east, north):  # type: ignore[no-untyped-def]
+    """Whether a segment meets a box, by cutting it at the box's four sides."""
+    low, high = 0.0, 1.0
+    for step, first, last in (
+        (x2 - x1, west - x1, east - x1), (y2 - y1, south - y1, north - y1),
+    ):  # fmt: skip
+        if step == 0:
+            if first > 0 or last < 0:
+                return False
+            continue
+        one, two = first / step, last / step
+        if one > two:
+            one, two = two, one
+        low, high = max(low, one), min(high, two)
+    return low <= high
+
+
+# --- pairs ---
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture and what the map says of it."""
+
+    row: int
+    focus: str  # of the map
+    caption: str  # of the main thing
+    captions: str  # with what lies around it
+    tags: list[Tag]
+    around: list[list[Tag]]
+
+    def record(self) -> dict[str, Any]:
+        """As the published lists have it."""
+        return {
+            "row": self.row,
+            "thing": self.focus,
+            "title": self.caption,
+            "title_multi_objects": self.captions,
+            "center_tags": json.dumps(dict(self.tags), ensure_ascii=False),
+            "surrounding_tags": json.dumps([dict(one) for one in self.around], ensure_ascii=False),
+        }
+
+
+def pairs(
+    boxes: np.ndarray, metres: np.ndarray, things: Sequence[Thing], settings: Settings
+) -> list[Pair]:
+    """A pair for every picture in which something of the map can be seen."""
+    table = rules(settings.rules)
+    inside = joined(boxes, things)
+    shown: list[list[tuple[int, list[Tag]]]] = []
+    counts: Counter[Tag] = Counter()
+    for row, rows in enumerate(inside):
+        some = [(int(one), seen(things[one].tags, float(metres[row]), table)) for one in rows]
+        some = [(one, tags[: settings.tags]) for one, tags in some if tags]
+        shown.append(some)
+        counts.update(tags[0] for _, tags in some)
+    found = []
+    for row, some in enumerate(shown):
+        if not some:
+            continue
+        order = sorted(some, key=lambda one: _rank(one, things, boxes[row], counts, settings))
+        (main, tags), *rest = order
+        around = list({described(t, table): t for _, t in rest}.values())[: settings.others]
+        found.append(
+            Pair(row, things[main].id, alone(tags, table), among(tags, around, table), tags, around)
+        )
+    return found
+
+
+def _rank(
+    one: tuple[int, list[Tag]],
+    things: Sequence[Thing],
+    box: np.ndarray,
+    counts: Mapping[Tag, int],
+    settings: Settings,
+) -> tuple[float, ...]:
+    place, tags = one
+    size = -_covered(things[place], box)
+    rare = float(counts[tags[0]])
+    return (rare, size, place) if settings.focus == "rarest" else (size, rare, place)
+
+
+def _covered(thing: Thing, box: np.ndarray) -> float:
+    """The share of a picture's box that the box around a thing covers."""
+    west, south, east, north = thing.box
+    across = min(east, box[2]) - max(west, box[0])
+    up = min(north, box[3]) - max(south, box[1])
+    whole = (box[2] - box[0]) * (box[3] - box[1])
+    return max(across, 0) * max(up, 0) / whole if whole > 0 else 0.0
+
+
+def best(similarity: np.ndarray, share: float) -> np.ndarray:
+    """Rows of the share that fits best, in their order; of equals the first.
+
+    >>> best(np.array([0.1, 0.3, 0.2, 0.3]), 0.5).tolist()
+    [1, 3]
+    """
+    values = np.asarray(similarity, np.float64)
+    if not len(values):
+        raise Problem("there are no pairs to choose from")
+    count = int(np.rint(len(values) * share))
+    return np.sort(np.argsort(-values, kind="stable")[:count])
+
+
+class Detection(NamedTuple):
+    """The cosine from which on a picture is said to show something, and how right that is."""
+
+    threshold: float
+    f1: float
+    precision: float
+    recall: float
+
+
+def threshold_of(cosine: np.ndarray, labels: np.ndarray) -> Detection:
+    """The best of 101 thresholds from -1 to 1 by F1, the lowest of equals."""
+    cosine, labels = np.asarray(cosine, np.float64), np.asarray(labels).astype(bool)
+    found = Detection(-1.0, -1.0, 0.0, 0.0)
+    for bar in np.linspace(-1, 1, 101):
+        said_so = cosine > bar
+        hits = float((said_so & labels).sum())
+        precision = hits / said_so.sum() if said_so.any() else 0.0
+        recall = hits / labels.sum() if labels.any() else 0.0
+        f1 = 2 * precision * recall / (precision + recall) if hits else 0.0
+        if f1 > found.f1:
+            found = Detection(float(bar), float(f1), float(precision), float(recall))
+    return found

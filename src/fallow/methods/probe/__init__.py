@@ -1,0 +1,1 @@
+"""Protocols by which an encoder is asked, one file each."""

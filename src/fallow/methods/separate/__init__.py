@@ -1,0 +1,1 @@
+"""Systems that take one sound out of many, one file each."""

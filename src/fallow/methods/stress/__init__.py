@@ -1,0 +1,1 @@
+"""Systems that test how much a model withstands, one file each."""

@@ -1,0 +1,1 @@
+"""Recordings: read from sound and video files, as spectra and back."""
