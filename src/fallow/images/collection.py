@@ -16,7 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fallow.images import tables
-from fallow.images.decode import Unreadable, decode, decode_mask, reduce_array, to_uint8
+from fallow.images.decode import (
+    Unreadable,
+    decode,
+    decode_mask,
+    decode_opacity,
+    reduce_array,
+    to_uint8,
+)
 from fallow.images.stores import Arrays, FileProblem, Store
 from fallow.images.where import where as _where
 from fallow.problems import SettingProblem, SourceProblem, did_you_mean
@@ -145,6 +152,19 @@ class Images:
             return self._decode(index, self._fetch(index), side)
         except Unreadable as error:
             path = self._paths[index]
+            self.problems.add(FileProblem(path, str(error)))
+            raise SourceProblem(f"{path} cannot be used: {error}") from error
+
+    def opacity(self, index: int) -> np.ndarray | None:
+        """How opaque the picture is, 0 to 255, if it says so.  H W"""
+        index = self._row(index)
+        path = self._paths[index]
+        if isinstance(self.store, Arrays):
+            pixels = self.store.pixels[path]
+            return pixels[..., -1] if pixels.ndim == 3 and pixels.shape[2] in (2, 4) else None
+        try:
+            return decode_opacity(read_bytes(self.store, path))
+        except Unreadable as error:
             self.problems.add(FileProblem(path, str(error)))
             raise SourceProblem(f"{path} cannot be used: {error}") from error
 

@@ -77,6 +77,27 @@ def decode(data: bytes, side: int | None = None) -> np.ndarray:
         raise Unreadable(_reason(error)) from error
 
 
+def decode_opacity(data: bytes) -> np.ndarray | None:
+    """How opaque a picture is, upright, 0 to 255; None where it says nothing of it.  H W
+
+    >>> import io
+    >>> from PIL import Image
+    >>> file = io.BytesIO()
+    >>> Image.fromarray(np.full((1, 2, 4), 9, np.uint8)).save(file, "PNG")
+    >>> decode_opacity(file.getvalue()).tolist()
+    [[9, 9]]
+    """
+    image = _open(data)
+    if image.mode not in ("RGBA", "LA", "PA", "RGBa", "La") and "transparency" not in image.info:
+        return None
+    try:
+        image.load()
+        turn = _orientation(image, data)
+        return np.array(_turned(image.convert("RGBA").getchannel("A"), turn))
+    except Exception as error:  # a parser of hostile bytes: anything may come out
+        raise Unreadable(_reason(error)) from error
+
+
 def decode_mask(data: bytes) -> np.ndarray:
     """Integers as stored: palette index, 0/1 of a 1-bit file, 16 bits kept.
 

@@ -102,6 +102,38 @@ def cells(n: int = 48, seed: int = 0, side: int = 96) -> Images:
     return _collection("cells", pixels, {"label": labels, "count": counts}, masks)
 
 
+def torn(
+    photos: Images | None = None, seed: int = 0, side: int = 256, turn: float = 180.0
+) -> Images:
+    """Pictures torn to pieces, each piece with its opacity, turned by up to `turn` degrees.
+
+    Two street scenes, or the photos given. Column `picture` says where a piece comes from, and
+    `place` how (x, y) of that picture, its short side at most `side`, become those of the piece.
+
+    >>> pieces = torn(seed=1, side=128)
+    >>> len(pieces) > 8, pieces.opacity(0).shape == pieces[0].shape[:2]
+    (True, True)
+    >>> sorted(set(pieces.column("picture").tolist()))
+    ['streets_0000', 'streets_0001']
+    """
+    from fallow.images.tearing import Tear, on_ground, torn, turned
+
+    photos = streets(2, seed, (side, round(side * 4 / 3))) if photos is None else photos
+    pixels, names, places = [], [], []
+    for row, key in enumerate(photos.column("id")):
+        random = generator_for(seed, 9, row)
+        picture = photos.read(row, side)
+        for piece in torn(picture, Tear.at(min(picture.shape[:2])), random):
+            one = turned(piece, np.deg2rad(random.uniform(-turn, turn)))
+            opaque = np.where(one.mask, 255, 0).astype(np.uint8)
+            pixels.append(np.concatenate([on_ground(one), opaque[..., None]], 2))
+            names.append(str(key))
+            places.append(one.place.ravel().tolist())
+    order = generator_for(seed, 9, len(photos)).permutation(len(pixels)).tolist()
+    shuffled = {"picture": [names[k] for k in order], "place": [places[k] for k in order]}
+    return _collection("pieces", [pixels[k] for k in order], shuffled)
+
+
 def boards(
     n: int = 48, seed: int = 0, side: int = 96, sections: int | None = None
 ) -> tuple[Images, Images]:
@@ -181,8 +213,11 @@ def write(images: Images, folder: str | os.PathLike[str], quality: int | None = 
     rows = []
     for index, key in enumerate(images.column("id")):
         name = f"images/{key}.{ending}"
-        _save(images[index], root / name, quality)
-        row = {"path": name, **{column: images.column(column)[index] for column in extra}}
+        pixels, opacity = images[index], images.opacity(index)
+        if opacity is not None and quality is None:
+            pixels = np.concatenate([pixels, opacity[..., None]], 2)
+        _save(pixels, root / name, quality)
+        row = {"path": name, **{c: images.table.column(c)[index].as_py() for c in extra}}
         if masked and images.table.column("mask")[index].is_valid:
             (root / "masks").mkdir(exist_ok=True)
             row["mask"] = f"masks/{key}.png"

@@ -24,6 +24,29 @@ def save_csv(path: str | Path, table: pa.Table, columns: Sequence[str] | None = 
     return Path(path)
 
 
+def spelled(table: pa.Table) -> pa.Table:
+    """The table with lists as text, which a CSV can hold.
+
+    >>> spelled(pa.table({"a": [["x", "y"], None]})).to_pylist()
+    [{'a': 'x; y'}, {'a': None}]
+    """
+
+    def text(cell: Any) -> str | None:
+        return (
+            None
+            if cell is None
+            else "; ".join(f"{one:.6g}" if isinstance(one, float) else str(one) for one in cell)
+        )
+
+    columns = [
+        pa.array([text(cell) for cell in one.to_pylist()], pa.string())
+        if pa.types.is_list(one.type)
+        else one
+        for one in table
+    ]
+    return pa.table(columns, names=table.column_names)
+
+
 def rounded(table: pa.Table, digits: int = 4) -> pa.Table:
     """The table with fewer digits, for eyes.
 

@@ -241,6 +241,13 @@ class Method(nn.Module):
         Weights may still be added here; nothing learnt is there yet, also when a run resumes.
         """
 
+    def rate(self, now: Now, planned: Callable[[float], float]) -> float:
+        """The step's learning rate; `planned` is the settings' by progress, 0 to 1.
+
+        Stages may each begin the schedule again, or follow one of their own.
+        """
+        return planned(now.progress)
+
     def rate_scales(self) -> Mapping[str, float]:
         """Parts, by name, that learn at another rate: a factor of the common one."""
         return {}

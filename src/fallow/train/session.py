@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -239,8 +240,9 @@ class Session:
     def train(self, batch: Any, now: Now) -> tuple[dict[str, float], str | None]:
         """Forward, backward, step; what to log and a warning if one is due."""
         settings = self.method.settings
+        learning = self.method.rate(now, partial(rate, settings))
         for group in self.optimiser.param_groups:
-            group["lr"] = rate(settings, now.progress) * group.get("rate_scale", 1.0)
+            group["lr"] = learning * group.get("rate_scale", 1.0)
             if group.get("adapt", True):  # biases and norms stay without
                 group["weight_decay"] = decay(settings, now.progress)
         start = time.perf_counter()

@@ -1,0 +1,202 @@
+"""FG-SBIR: what it trains on, stages and rates, certainty, rewards, a short run, resuming."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+import fallow
+from fallow.images.sketches import EmptySketch, of_strokes, raster, stretched, to_five
+from fallow.methods.match import fgsbir
+from fallow.methods.match.fgsbir import (
+    FGSBIR,
+    STROKES,
+    certainty,
+    mirrored,
+    other,
+    sketch_pixels,
+    steps_of,
+)
+from fallow.train import Batch, Now, fit, make_settings
+from fallow.train.method import Facts
+
+PLAIN = {
+    "epochs": 3, "batch": 4, "size": 32, "points": 12, "layers": (8, 8), "code": 4, "memory": 8,
+    "mixtures": 2, "attention": 8, "each": 1, "refresh": 2,
+}  # fmt: skip
+
+
+def drawn_photos(count=12, seed=0):
+    """Photos of rectangles, and the rectangles' outlines as sketches."""
+    draw = np.random.default_rng(seed)
+    pixels, strokes = [], []
+    for _ in range(count):
+        left, top = draw.integers(2, 12, 2)
+        width, height = draw.integers(6, 18, 2)
+        photo = np.full((32, 32, 3), 230, np.uint8)
+        photo[top : top + height, left : left + width] = draw.integers(0, 160, 3)
+        pixels.append(photo)
+        x, y = (left, left + width), (top, top + height)
+        corners = [(x[0], y[0]), (x[1], y[0]), (x[1], y[1]), (x[0], y[1]), (x[0], y[0])]
+        strokes.append([[[float(a), float(b)] for a, b in corners]])
+    images = fallow.open(pixels)
+    images.table = images.table.append_column(STROKES, pa.array(strokes))
+    return images
+
+
+def train(out=None, seed=0, each_epoch=None, **values):
+    images = drawn_photos()
+    return fit(
+        FGSBIR,
+        {"unlabelled": images, "labelled": images.select(np.arange(8))},
+        encoder=fallow.encoder("resnet8/8", seed=seed),
+        settings=make_settings(FGSBIR.Settings, PLAIN | values),
+        out=out,
+        seed=seed,
+        each_epoch=each_epoch,
+    )
+
+
+def build(**values):
+    torch.manual_seed(0)
+    settings = make_settings(FGSBIR.Settings, PLAIN | values)
+    method = FGSBIR(fallow.encoder("resnet8/8"), settings, Facts(8, 32))
+    method._known = [np.array([[1.0, -1.0, 0.0]])]
+    method.meet({}, {"unlabelled": range(8)})
+    return method
+
+
+def batches(count=4, size=32, points=12):
+    steps = np.stack([to_five(np.array([[3.0, 0, 0], [0, 4.0, 1]]), points)] * count)
+    five = torch.from_numpy(steps).float()
+    geometry = torch.eye(2, 3).expand(1, count, 2, 3)
+    photo = torch.randn(count, 3, size, size)
+    beside = {"five": five, "sketch": torch.zeros(count, size, size, dtype=torch.uint8)}
+    known, bare = (
+        Batch([photo], [photo], torch.arange(count), -torch.ones(count), geometry, beside=held)
+        for held in (beside, {})
+    )
+    return {"labelled": known, "unlabelled": bare}
+
+
+def at(progress, step=0):
+    return Now(step, 0, progress, 10)
+
+
+def test_steps_are_simplified_until_they_fit_and_never_dropped():
+    wild = [np.random.default_rng(k).uniform(0, 90, (40, 2)) for k in range(5)]
+    for most in (2, 10, 80):
+        assert 1 <= len(steps_of(wild, most)) <= most
+    assert len(steps_of([np.array([[5.0, 5.0]])], 4)) == 1  # a dot
+
+
+def test_an_empty_sketch_is_refused():
+    with pytest.raises(EmptySketch, match="nothing is drawn"):
+        steps_of([], 10)
+
+
+def test_a_straight_line_is_drawn_though_it_has_no_height():
+    line = of_strokes([np.array([[0.0, 5.0], [9.0, 5.0]])])
+    points = stretched(line[:, :2])
+    assert raster(np.concatenate([points, line[:, 2:]], 1)).sum() > 3 * 190
+
+
+def test_whole_keeps_the_aspect_and_stretched_does_not():
+    wide = [np.array([[0.0, 0.0], [40.0, 10.0]])]
+    heights = [np.flatnonzero(sketch_pixels(wide, how, 64).any(1)).size
+               for how in ("whole", "stretched")]  # fmt: skip
+    assert heights[0] * 3 < heights[1]
+
+
+def test_stages_follow_each_other_and_begin_the_rate_again():
+    method = build(draw=0.5, find=0.25, each=1, joint_rate=0.5)
+    planned = lambda progress: 1 - progress  # noqa: E731
+    assert [method.stage(at(p)) for p in (0.0, 0.5, 0.75)] == ["draw", "find", "both"]
+    assert method.rate(at(0.0), planned) == method.rate(at(0.5), planned) == 1.0
+    assert method.rate(at(0.75, step=0), planned) == 1.0
+    assert method.rate(at(0.75, step=1), planned) == 0.5  # the generator's step
+    paper = build(published_rate=True)
+    assert paper.rate(at(0.0, step=1000), planned) == fgsbir.drawing_rate(1000)
+
+
+def test_only_the_generator_learns_to_draw_and_only_finding_moves_the_encoder():
+    method = build()
+    method.loss(batches(), at(0.0)).total.backward()
+    assert any(p.grad is not None for p in method.generator.parameters())
+    assert all(p.grad is None for p in method.encoder.parameters())
+    method.zero_grad(set_to_none=True)
+    method.loss(batches(), at(0.5)).total.backward()
+    assert all(p.grad is None for p in method.generator.parameters())
+    assert any(p.grad is not None for p in method.encoder.parameters())
+
+
+def test_together_the_judge_learns_and_the_teacher_does_not():
+    method = build()
+    now = at(0.9, step=0)
+    method.begin_step(now)
+    assert method.taught
+    loss = method.loss(batches(), now)
+    loss.total.backward()
+    assert any(p.grad is not None for p in method.judge.parameters())
+    assert all(p.grad is None for p in method.teacher.parameters())
+    assert 0 < float(loss.parts["certainty"]) < 1
+    assert (method.drawn_at[:4] == 0).all()
+    assert (method.drawn_at[4:] == -1).all()
+
+
+def test_photos_are_drawn_again_when_their_drawing_is_old():
+    method = build(refresh=5)
+    for step, expected in ((0, 0), (4, 0), (5, 5)):
+        method.imagined(batches()["unlabelled"], at(0.9, step))
+        assert int(method.drawn_at[0]) == expected
+
+
+def test_rewards_reach_the_generator_alone():
+    method = build(each=1)
+    now = at(0.9, step=1)
+    method.begin_step(now)
+    method.loss(batches(), now).total.backward()
+    assert any(p.grad is not None for p in method.generator.parameters())
+    for part in (method.encoder, method.judge):
+        assert all(p.grad is None for p in part.parameters())
+
+
+def test_certainty_has_no_gradient_and_others_are_never_oneself():
+    scores = torch.zeros(3, requires_grad=True)
+    assert not certainty(scores).requires_grad
+    rows = torch.arange(5)
+    for seed in range(9):
+        torch.manual_seed(seed)
+        assert (other(rows) != rows).all()
+
+
+def test_a_mirrored_sketch_goes_the_other_way():
+    flip = torch.eye(2, 3)[None].clone()
+    flip[:, 0, 0] = -1
+    five = batches()["labelled"].beside["five"][:1]
+    assert torch.equal(mirrored(mirrored(five, flip), flip), five)
+    assert (mirrored(five, flip)[..., 0] == -five[..., 0]).all()
+
+
+def test_it_learns_to_draw_what_people_draw():
+    run = train(epochs=20, draw=0.99, find=0.01, learning_rate=0.5)
+    losses = [line["loss"] for line in run.history if "loss" in line]
+    assert np.mean(losses[-10:]) < np.mean(losses[:5]) - 0.5
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(*_):
+        raise Stop
+
+    values = {"draw": 0.2, "find": 0.2, "save_minutes": 0.0}
+    with pytest.raises(Stop):
+        train(tmp_path / "run", each_epoch=stop, **values)
+    resumed, whole = train(tmp_path / "run", **values), train(**values)
+    ours, theirs = resumed.method.state_dict(), whole.method.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert (tmp_path / "run" / "generator.safetensors").is_file()
