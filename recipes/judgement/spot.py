@@ -1,6 +1,6 @@
 """python -m recipes.judgement.spot --data FOLDER --scores FILE: where spot's ordinary scores end.
 
-Every set is scored once by `spot` with lite, a quarter of its pictures odd; problems with fewer odd
+Every set is scored once by `spot` as it is, a quarter of its pictures odd; problems with fewer odd
 ones leave some of them out. The constants of `methods.shared.expected` that serve the other sets
 best are tried on the set that was left out, beside the rule before and a 3-MAD rule.
 """
@@ -24,11 +24,11 @@ from fallow.methods.spot.musc import Settings, judge
 from recipes.judgement.odd import ODD_SETS
 
 SHARES = (0.0, 0.02, 0.05, 0.1, 0.25)
-CONSTANTS = tuple(product((1.5, 2.0, 3.0), (0.3, 0.6), (0.1, 0.15, 0.2)))
+CONSTANTS = tuple(product((1.5, 2.0, 3.0), (0.3, 0.6), (0.1, 0.2), (0.0, 2.5, 3.0, 3.5, 4.0, 5.0)))
 PRECISION, RECALL = 0.8, 0.5
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 
-Constants = tuple[float, float, float]  # apart, nothing, wrong
+Constants = tuple[float, float, float, float]  # apart, nothing, wrong, beyond
 
 
 class Problem(NamedTuple):
@@ -108,7 +108,7 @@ def judged(asked: list[Problem]) -> dict[str, Any]:
     def served(constants: Constants, name: str) -> Tally:
         found = said[constants[:2]]
         own = places[name]
-        thresholds = [cut(asked[k].scores, found[k].odd, constants[2]) for k in own]
+        thresholds = [cut(asked[k].scores, found[k].odd, *constants[2:]) for k in own]
         return tally([asked[k] for k in own], thresholds)
 
     table = {c: {name: served(c, name) for name in places} for c in CONSTANTS}
@@ -160,7 +160,7 @@ def lines(found: dict[str, Any]) -> list[Line]:
     return rows
 
 
-def scored(data: Path, encoder: str = "lite") -> dict[str, dict[str, list[float]]]:
+def scored(data: Path, encoder: str = "tiny") -> dict[str, dict[str, list[float]]]:
     """Image scores of every set, as `spot` gives them when nothing else is said."""
     found = {}
     chosen, settings = fallow.encoder(encoder), Settings()
@@ -184,8 +184,9 @@ def main() -> None:
         write_json(asked.scores, scored(asked.data))
     given = json.loads(asked.scores.read_text())
     found = judged(list(problems(given)))
+    names = ("apart", "nothing", "wrong", "beyond")
     plain = {
-        "constants": dict(zip(("apart", "nothing", "wrong"), found["constants"], strict=True)),
+        "constants": dict(zip(names, found["constants"], strict=True)),
         "sets": {
             name: {key: value._asdict() if isinstance(value, Tally) else value
                    for key, value in one.items()}

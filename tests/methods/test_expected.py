@@ -63,6 +63,12 @@ def test_too_few_or_all_alike_say_nothing(scores):
 
 def test_a_cut_keeps_the_share_of_wrong_ones():
     scores, odd = np.arange(5.0), np.array([0.0, 0.1, 0.6, 0.9, 1.0])
-    assert cut(scores, odd, 0.2) == 1.5  # 0.5 of three are wrong
-    assert cut(scores, odd, 0.1) == 2.5
+    assert cut(scores, odd, 0.2, beyond=0) == 1.5  # 0.5 of three are wrong
+    assert cut(scores, odd, 0.1, beyond=0) == 2.5
     assert cut(scores, np.zeros(5), 0.5) == np.inf
+
+
+def test_nothing_near_the_ordinary_scores_is_flagged_whatever_the_model_says():
+    scores = np.r_[np.linspace(0, 1, 40), 1.2, 9.0]
+    odd = np.r_[np.zeros(40), 0.95, 1.0]
+    assert 1.2 < cut(scores, odd, 0.1) < 9.0

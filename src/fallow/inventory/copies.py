@@ -31,8 +31,8 @@ HELD = 512  # small pictures in memory at once
 
 # What `recipes.judgement_copies` chose: a copy is where the weighted sum is above zero. The values
 # are those `values` makes of a comparison.
-WEIGHTS = (3.591, 1.939, 1.539, 1.047)
-OFFSET = -30.981
+WEIGHTS = (0.34, 1.727, 1.381, 1.931)
+OFFSET = -25.806
 
 
 class Copy(NamedTuple):

@@ -11,15 +11,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-# APART, NOTHING and WRONG are chosen by recipes.judgement.spot
-NOTHING = 0.6  # how likely it is beforehand that nothing is odd
+# APART, NOTHING, WRONG and BEYOND are chosen by recipes.judgement.spot
+NOTHING = 0.3  # how likely it is beforehand that nothing is odd
 MOST = 0.5  # the largest share of odd ones: beyond it they are the ordinary ones
 WRONG = 0.1  # the share of flagged ones that may be ordinary, as the model sees it
 APART = 1.5  # spreads of the ordinary ones that at least lie between their middle and the odd ones
+BEYOND = 5.0  # median deviations above the median, below which nothing is flagged
 LEAST = 0.05  # of a spread, in quartile distances of all scores
 ROUNDS = 25
 FOLDS = 5
 SURE = 0.9  # of the interval
+SURELY = 0.99  # from which a score is odd whatever the rest
 
 
 class Law(NamedTuple):
@@ -78,12 +80,23 @@ def expected(
     return Expected(odd, number, interval, cut(values, odd, wrong))
 
 
-def cut(scores: np.ndarray, odd: np.ndarray, wrong: float) -> float:
+def cut(scores: np.ndarray, odd: np.ndarray, wrong: float, beyond: float = BEYOND) -> float:
     """The score above which as many lie as can be with a share of `wrong` ones among them.
 
-    >>> cut(np.array([1.0, 2.0, 3.0]), np.array([0.0, 0.9, 1.0]), 0.1)
+    And which lie `beyond` median deviations above the median: where the model is mistaken about
+    ordinary scores, that stays.
+
+    >>> cut(np.array([1.0, 2.0, 3.0]), np.array([0.0, 0.9, 1.0]), 0.1, beyond=0.0)
     1.5
     """
+    # of many odd ones the surest do not say how far ordinary ones spread
+    ordinary = scores[odd < SURELY] if (odd < SURELY).any() else scores
+    middle = float(np.median(ordinary))
+    floor = middle + beyond * 1.4826 * float(np.median(np.abs(ordinary - middle)))
+    return max(floor, _modelled(scores, odd, wrong))
+
+
+def _modelled(scores: np.ndarray, odd: np.ndarray, wrong: float) -> float:
     order = np.argsort(-scores, kind="stable")
     means = np.cumsum(1 - odd[order]) / np.arange(1, len(scores) + 1)
     allowed = np.flatnonzero((means <= wrong) & (odd[order] > 0.5))
