@@ -23,7 +23,7 @@ NEAR = 24  # bits of 128 in which two codes that suggest a pair may differ
 AHEAD = 6  # codes each is compared with, in every order they are sorted in
 NEEDED = 4  # points of a picture that must suggest the same other one
 MOST = 6  # other pictures looked at for each
-AGREEING = 8  # points that must agree on one map before pixels are compared
+AGREEING = 20  # points that must agree on one map before pixels are compared
 PROMISING = 0.75  # agreement once that map is refined at half the size
 MOVED = 0.004  # mass of what is in one picture only from which something has moved
 ALIKE = 20  # bits of 64 in which the hashes of neighbours laid over as they are may differ
@@ -31,8 +31,8 @@ HELD = 512  # small pictures in memory at once
 
 # What `recipes.judgement_copies` chose: a copy is where the weighted sum is above zero. The values
 # are those `values` makes of a comparison.
-WEIGHTS = (0.34, 1.727, 1.381, 1.931)
-OFFSET = -25.806
+WEIGHTS = (0.951, 1.934, 1.51, 1.277)
+OFFSET = -25.845
 
 
 class Copy(NamedTuple):
