@@ -22,8 +22,10 @@ from fallow.methods.shared.paired import Paired
 from fallow.methods.spot import musc
 from fallow.outcomes import counted, writable
 from fallow.outcomes.doubts import HELP, doubts, groups_said, met_references, unlike
+from fallow.outcomes.ranked import Ranked, by_quality, by_tampering
 from fallow.outcomes.spotted import Spotted, load_spotted
 from fallow.problems import SettingProblem, SourceProblem
+from fallow.report.ranked import ranked_page
 from fallow.report.spot import spot_page
 
 
@@ -36,6 +38,9 @@ from fallow.report.spot import spot_page
 def spot(
     source: declare.Source,
     *,
+    for_: Annotated[
+        str, declare.Option("what is looked for", choices=("odd", "quality", "tampering"))
+    ] = "odd",
     labels: declare.Labels = None,
     where: declare.Where = None,
     encoder: declare.EncoderName = None,
@@ -60,7 +65,7 @@ def spot(
     ] = False,
     seed: declare.Seed = 0,
     tell: declare.Tell = declare.silent,
-) -> Spotted:
+) -> Spotted | Ranked:
     """Rank images by how odd they are among each other, and show where.
 
     Every image is compared with others; with `good`, with known-good images instead; with
@@ -70,7 +75,9 @@ def spot(
     Labels and masks, where there are any, only serve to measure the result; `in_steps` measures
     AUPRO with 200 thresholds, as papers do. With `out`, report, maps, masks and what later runs
     need are written; nothing of the source is changed. A defect that most images share is
-    invisible.
+    invisible. `for_="quality"` ranks photos of any size by how they were taken (ratings of some, in
+    a column, are learnt from); `for_="tampering"` shows where photos were changed, learnt from
+    `good` photos that are tampered with for it.
 
     >>> from fallow.images.samples import parts
     >>> result = spot(parts(12, side=48), settings={"size": 64, "degrees": [1]})
@@ -79,6 +86,18 @@ def spot(
     """
     if out is not None:
         writable(out)
+    if for_ == "quality":
+        given = settle("spot", "uhdiqa", settings, preset)
+        sharp = None if good is None else opened(good)
+        photos = opened(source, labels, where)
+        return by_quality(photos, given, sharp, seed, ranked_page).saved(out)
+    if for_ == "tampering":
+        given = settle("spot", "wscl", settings, preset)
+        trusted = None if good is None else opened(good)
+        photos, place = opened(source, labels, where), None if out is None else Path(out)
+        return by_tampering(photos, given, trusted, place, seed, tell, ranked_page).saved(out)
+    if for_ != "odd":
+        raise SettingProblem(f"for is odd, quality or tampering, not {for_!r}")
     if against is not None:
         own = {**(settings or {}), "window": window, "tiles": tiles, "preset": preset}
         _only_new_ones(good, {**own, "encoder": encoder, "reference": reference})
