@@ -17,7 +17,7 @@ ROUNDS = 2
 MOST = 3000  # rows the hierarchy is made of; the others join the group of their neighbours
 FINEST = 250  # groups at most
 WIDE = 4.0  # a finest cut so many times the coarse one is given a level between
-CLEAR = 0.3  # more links inside groups, as a share of all, than where there are no groups
+CLEAR = 0.25  # more links inside groups, as a share of all, than where there are no groups
 
 
 class Tree(NamedTuple):

@@ -35,7 +35,9 @@ class UNPG(Method):
 
     family = "supervised"
     learns_labels = True
-    predicts = "the label, against all other labels and all pairs of images with different ones"
+    predicts = (
+        "the label from an image, against all others and all pairs of images that differ in it"
+    )
 
     class Settings(BaseSettings):
         margin: Literal["arcface", "cosface", "magface"] = Field(
