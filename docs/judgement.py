@@ -10,6 +10,8 @@ from typing import Any
 Entry = dict[str, Any]
 Grid = Callable[[tuple[str, ...], list[tuple[str, ...]]], str]
 
+COLUMNS = 9  # of a recipe's table
+
 HEADS = {
     "copies": "Copies",
     "labels": "Wrong labels",
@@ -33,14 +35,15 @@ def judgement(benchmarks: dict[str, list[Entry]], recipes: dict[str, Any], grid:
     ]
     for question, head in HEADS.items():
         lines = benchmarks.get(f"judgement_{question}")
+        chosen = left_out(recipes.get(f"judgement_{question}"), grid)
         if not lines:
-            parts += [f"## {head}", "Not measured yet."]
+            parts += [f"## {head}", "Not measured beside others yet.", *chosen]
             continue
         machine = lines[0]["machine"]
         parts += [
             f"## {head}",
             overall(lines, grid),
-            *left_out(recipes.get(f"judgement_{question}"), grid),
+            *chosen,
             "<details><summary>Set by set</summary>",
             by_set(lines, grid),
             f"</details>\n\nMeasured on {machine['processor']}, {machine['cores']} cores.",
@@ -72,13 +75,37 @@ def by_set(lines: list[Entry], grid: Grid) -> str:
 
 
 def left_out(found: Any, grid: Grid) -> list[str]:
-    """Where the recipe wrote them: what was reached in choosing, and on the set left out."""
-    rows = found.get("left out", []) if isinstance(found, dict) else []
-    if not rows or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+    """What the recipe wrote: what was reached in choosing, and on each set that was left out."""
+    rows = [flat(row) for row in rows_of(found)]
+    if not rows:
         return []
-    names = list(rows[0])
+    names = list(dict.fromkeys(name for row in rows for name in row))[:COLUMNS]
     cells = [tuple(_cell(row.get(name, "")) for name in names) for row in rows]
-    return ["Chosen without the set, and tried on it:", grid(tuple(names), cells)]
+    return ["Constants chosen on the other sets, and tried on each:", grid(tuple(names), cells)]
+
+
+def rows_of(found: Any) -> list[dict[str, Any]]:
+    """A row for each set, however a recipe keeps them."""
+    if isinstance(found, dict):
+        found = found.get("left out", found.get("sets", []))
+    if isinstance(found, dict):
+        found = [{"set": name, **row} for name, row in found.items()]
+    return [row for row in found or [] if isinstance(row, dict)]
+
+
+def flat(row: dict[str, Any]) -> dict[str, Any]:
+    """Numbers and words of a row, those below others with both names.
+
+    >>> flat({"set": "a", "left out": {"recall": 0.5}, "missed": ["x"]})
+    {'set': 'a', 'left out, recall': 0.5}
+    """
+    out: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, dict):
+            out |= {f"{name}, {key}": one for key, one in flat(value).items()}
+        elif isinstance(value, str | int | float):
+            out[name] = value
+    return out
 
 
 def _cell(value: Any) -> str:
