@@ -128,7 +128,7 @@ class BatchHead(nn.Module):
     torch.Size([1, 1, 4, 5])
     """
 
-    def __init__(self, width: int, slope: float = 0.2) -> None:
+    def __init__(self, width: int, slope: float = 0.01) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(width)
         self.net = nn.Sequential(
@@ -149,7 +149,7 @@ class SpreadHead(nn.Module):
     torch.Size([3, 1, 4, 4])
     """
 
-    def __init__(self, width: int, slope: float = 0.2) -> None:
+    def __init__(self, width: int, slope: float = 0.01) -> None:
         super().__init__()
         self.net = nn.Sequential(
             nn.Conv2d(width + 1, width, 3, padding=1),

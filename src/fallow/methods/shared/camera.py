@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from torch import Tensor
+from safetensors import safe_open
+from safetensors.torch import save as as_safetensors
+from torch import Tensor, nn
 
 from fallow.problems import Problem, SettingProblem
 from fallow.raw.levels import gains_of
@@ -168,6 +171,56 @@ def padded(x: Tensor, multiple: int) -> Tensor:
         places = torch.minimum(places, (2 * length - 2 - places).clamp(min=0))
         x = x.index_select(axis, torch.where(places < length, places, 0)) if more else x
     return x
+
+
+def blended(
+    work: Callable[[Tensor], Tensor], x: Tensor, side: int, margin: int, multiple: int
+) -> Tensor:
+    """What `work` (B C H W to the same shape) makes of parts, passing into each other.  C H W
+
+    A part's weight falls towards edges that lie within the picture, over twice the margin.
+
+    >>> x = torch.rand(4, 20, 30)
+    >>> torch.testing.assert_close(blended(lambda part: part, x, 8, 4, 4), x)
+    """
+    height, width = x.shape[-2:]
+    total, weights = torch.zeros_like(x), x.new_zeros(height, width)
+    for tile in tiles(height, width, side, margin, multiple):
+        part = x[:, tile.rows, tile.columns]
+        tall, wide = part.shape[-2:]
+        made = work(padded(part[None], multiple))[0, :, :tall, :wide]
+        weight = torch.outer(
+            _fading(tile.rows, height, 2 * margin), _fading(tile.columns, width, 2 * margin)
+        )
+        total[:, tile.rows, tile.columns] += made * weight
+        weights[tile.rows, tile.columns] += weight
+    return total / weights
+
+
+def _fading(along: slice, length: int, over: int) -> Tensor:
+    place = torch.arange(along.start, along.stop, dtype=torch.float32)
+    before = (place - along.start + 1) / (over + 1) if along.start else torch.ones(len(place))
+    after = (along.stop - place) / (over + 1) if along.stop < length else torch.ones(len(place))
+    return torch.minimum(before, after).clamp(max=1)
+
+
+# --- weights with what they are for ---
+
+
+def weights_of(network: nn.Module, about: dict[str, str]) -> bytes:
+    """The bytes of a file of weights, with texts in its head."""
+    state = {name: one.contiguous().cpu() for name, one in network.state_dict().items()}
+    return as_safetensors(state, about)
+
+
+def read_weights(path: str | Path, key: str, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Weights, and what a key of the file's head says; a Problem if it is another kind of file."""
+    try:
+        with safe_open(str(path), "pt") as file:
+            about = json.loads(file.metadata()[key])
+            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
+    except Exception:
+        raise Problem(f"{path} is no {kind} that fallow has learnt.") from None
 
 
 # --- the loop ---

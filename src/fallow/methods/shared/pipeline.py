@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save as as_safetensors
 from torch import Tensor
 
 from fallow.encoders.export import write_onnx
 from fallow.encoders.isp import network, operations, parameters_of
 from fallow.files import atomic_write
-from fallow.methods.shared.camera import in_phase, padded, tiles
+from fallow.methods.shared.camera import in_phase, padded, read_weights, tiles, weights_of
 from fallow.problems import Problem
 from fallow.raw.develop import upright
 from fallow.raw.mosaic import bayer, letters, places, planes
@@ -86,9 +84,8 @@ class ISP:
 
     def save(self, path: str | Path) -> None:
         """One file of weights and what they are for."""
-        state = {name: one.contiguous().cpu() for name, one in self.network.state_dict().items()}
         with atomic_write(path) as file:
-            file.write(as_safetensors(state, {"isp": json.dumps(self.about)}))
+            file.write(weights_of(self.network, {"isp": json.dumps(self.about)}))
 
     def export(self, path: str | Path) -> Path:
         """An ONNX model of any batch and any sides: planes of light in, a picture out."""
@@ -107,12 +104,7 @@ class ISP:
 
 def load(path: str | Path) -> ISP:
     """A pipeline that `ISP.save` has written."""
-    try:
-        with safe_open(str(path), "pt") as file:
-            about = json.loads(file.metadata()["isp"])
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except Exception:
-        raise Problem(f"{path} is no camera pipeline that fallow has learnt.") from None
+    state, about = read_weights(path, "isp", "camera pipeline")
     made = network(about["network"])
     made.load_state_dict(state)
     return ISP(made.eval(), about)
