@@ -162,8 +162,8 @@ class Rawformer:
         "paper": {
             "levels": (24, 48, 96, 192), "blocks": 12, "heads": 6, "hidden": 768, "side": 256,
             "rate": 5e-5, "critic_rate": 1e-4, "critic_width": 64, "keep": 0.9999, "patch": 32,
-            "start": 0.02,            "pretrain": 2_560_000, "pretrain_batch": 32, "pretrain_rate": 5e-3 * 32 / 512,
-            "restart": 512_000, "steps": 1_000_000,
+            "start": 0.02, "pretrain": 2_560_000, "pretrain_batch": 32,
+            "pretrain_rate": 5e-3 * 32 / 512, "restart": 512_000, "steps": 1_000_000,
         },
     }  # fmt: skip
 
