@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 
 from fallow.methods.shared.pipeline import load
 from fallow.problems import Problem, SettingProblem, SourceProblem
-from fallow.raw import plain_sensor, read, unprocessed, write_dng
+from fallow.raw import Raw, plain_sensor, read, unprocessed, write_dng
 from fallow.verbs.develop import develop
 
 pytest.importorskip("rawpy")
@@ -61,6 +62,28 @@ def test_plain(places, tmp_path):
     assert "Before and after" in (tmp_path / "out" / "report.html").read_text()
     with pytest.raises(SourceProblem, match="already holds"):
         develop(raws, out=tmp_path / "out")
+
+
+def test_a_camera_without_a_matrix_keeps_its_colours(tmp_path):
+    frame = unprocessed(pictures(1, 0)[0], plain_sensor())
+    np.save(tmp_path / "a.npy", frame.mosaic)
+    black, white = float(frame.sensor.black.mean()), frame.sensor.white
+    about = f"black: {black}\nwhite: {white}\ngains: [2, 1, 1.5]\n"
+    (tmp_path / "a.npy.yaml").write_text(about)
+    result = develop(tmp_path)
+    assert result.table.num_rows == 1
+    assert "camera's colours" in result.notes[0]
+
+
+def test_other_sensors_are_not_learnt_from(places, tmp_path):
+    _, _, photos = places
+    raws = folder_of_raws(tmp_path / "raws", 0)
+    frame = read(raws / "0.dng")
+    own = replace(frame.sensor, white=frame.sensor.white * 4)
+    write_dng(raws / "2.dng", Raw(frame.mosaic * 4, own))
+    result = develop(raws, like=photos, settings=ISP | {"steps": 1})
+    assert any("other sensors" in note for note in result.notes)
+    assert [one["path"] for one in result.findings["problems"]] == ["2.dng"]
 
 
 def test_nothing_is_written_without_out(places):

@@ -6,8 +6,9 @@ written: a picture of 8 bits, or a raw frame.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,8 @@ def photo_sources(images: Images) -> list[File]:
     ]
 
 
-def usable_frames(files: Sequence[File]) -> tuple[list[Raw], list[dict[str, str]]]:
-    """Frames that can be learnt from, and why the others cannot."""
+def usable_frames(files: Sequence[File]) -> list[Raw]:
+    """Frames that can be learnt from; the others show their problems when they are developed."""
     frames, problems = [], []
     for file in files:
         try:
@@ -92,11 +93,29 @@ def usable_frames(files: Sequence[File]) -> tuple[list[Raw], list[dict[str, str]
             must_show(frame)
             frames.append(frame)
         except Problem as problem:  # noqa: PERF203 (one bad file stops nothing)
-            problems.append({"path": file.name, "reason": str(problem)})
+            problems.append(str(problem))
     if not frames:
-        first = f" The first: {problems[0]['reason']}" if problems else ""
+        first = f" The first: {problems[0]}" if problems else ""
         raise SourceProblem(f"none of {len(files)} raw files can be used.{first}")
-    return frames, problems
+    return frames
+
+
+def one_sensor(frames: Sequence[Raw]) -> tuple[list[Raw], list[str]]:
+    """The frames whose levels most of them have, and a note where others were left out.
+
+    What is learnt is bound to a sensor: frames of others would only mix it up.
+
+    >>> from fallow.raw.sensor import sensor
+    >>> frames = [Raw(np.zeros((2, 2), np.uint16), sensor("RGGB", 0, v)) for v in (9, 8, 9)]
+    >>> len(one_sensor(frames)[0]), len(one_sensor(frames)[1])
+    (2, 1)
+    """
+    levels = [(raw.sensor.camera, *np.ravel(raw.sensor.black), raw.sensor.white) for raw in frames]
+    most = Counter(levels).most_common(1)[0][0]
+    kept = [raw for raw, own in zip(frames, levels, strict=True) if own == most]
+    left = len(frames) - len(kept)
+    notes = [f"{left:,} files of other sensors were not learnt from."] if left else []
+    return kept, notes
 
 
 def photos_of(images: Images, seed: int) -> list[np.ndarray]:
@@ -126,16 +145,24 @@ def shown(raw: Raw) -> np.ndarray:
 
 
 def plainly(given: Mapping[str, Any]) -> Way:
-    """With levels, white balance, Malvar's demosaicking, the camera's matrix and sRGB's curve."""
-    look = Look(**given)
+    """With levels, white balance, Malvar's demosaicking, the camera's matrix and sRGB's curve.
 
-    def work(raw: Raw) -> Made:
+    Of a camera that names no matrix its own colours stay, and a note says so.
+    """
+    look = Look(**given)
+    way = Way(lambda raw: made(raw), {"method": "plain"})
+
+    def made(raw: Raw) -> Made:
         must_show(raw)
-        pixels = developed(raw, look)
+        how = look
+        if look.matrix is None and not raw.sensor.matrices:
+            how = replace(look, matrix="camera")
+            way.notes.append(f"{raw.name} names no colour matrix: it keeps the camera's colours.")
+        pixels = developed(raw, how)
         unbalanced = developed(raw, Look(gains=(1.0, 1.0, 1.0), matrix="camera"))
         return Made(unbalanced, pixels, pixels)
 
-    return Way(work, {"method": "plain"})
+    return way
 
 
 def like_photos(
@@ -150,7 +177,7 @@ def like_photos(
 ) -> Way:
     """By a pipeline that learns the photos' look from the files."""
     settings = make_settings(LightISP.Settings, dict(given))
-    frames, _ = usable_frames(files)
+    frames, notes = one_sensor(usable_frames(files))
     looks = photos_of(photos, seed)
     trainee = LightISP(frames, looks, settings, seed=seed, device=device)
     tell(f"learning from {len(frames):,} raw files and {len(trainee.photos):,} photos")
@@ -169,7 +196,7 @@ def like_photos(
 
     facts = {"method": "lightisp", "network": settings.network, **isp.facts()}
     learnt = {"isp.safetensors": isp.save, "isp.onnx": isp.export}
-    return Way(work, facts, trained=run, learnt=learnt)
+    return Way(work, facts, notes, run, learnt)
 
 
 def like_camera(
@@ -184,8 +211,9 @@ def like_camera(
 ) -> Way:
     """By a translation into the raw of the camera that the other files are from."""
     settings = make_settings(Rawformer.Settings, dict(given))
-    ours, _ = usable_frames(files)
-    theirs, _ = usable_frames(others)
+    ours, notes = one_sensor(usable_frames(files))
+    theirs, more = one_sensor(usable_frames(others))
+    notes += more
     trainee = Rawformer(ours, theirs, settings, seed=seed, device=device)
     tell(f"learning from {len(ours):,} raw files and {len(theirs):,} of the other camera")
     steps = None if settings.steps is None else settings.steps + settings.pretrain
@@ -194,7 +222,6 @@ def like_camera(
         trainee, steps=steps, minutes=settings.minutes, folder=folder, tell=tell, identity=who
     )
     there, back = trainee.translation(0), trainee.translation(1)
-    notes = []
     if (gap := exposure_gap(ours, theirs)) > GAP:
         notes.append(
             f"One pile is {gap:.1f} times brighter than the other: that is learnt as if the "
