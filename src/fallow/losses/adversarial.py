@@ -57,3 +57,40 @@ def told_from(scores: Tensor, wanted: float) -> Tensor:
     0.5
     """
     return (at_least_float32(scores) - wanted).square().mean()
+
+
+# --- between a network that makes something and a critic that tells it from the real thing ---
+
+
+def more_real(logits: Tensor, others: Tensor) -> Tensor:
+    """How far the critic is from finding each of `logits` more real than its partner; a mean.
+
+    A relativistic pairing: the i-th made one is compared with the i-th real one, however
+    unrelated the two are. The critic's own loss has the two the other way round.
+
+    >>> round(float(more_real(torch.zeros(3), torch.zeros(3))), 4)
+    0.6931
+    """
+    return F.softplus(others - logits).mean()
+
+
+def steepness(logits: Tensor, inputs: Tensor) -> Tensor:
+    """Squared length of the slope of each one's logit, to be kept small.  B ... -> B
+
+    `inputs` must have been what the logits were computed from, with derivatives asked for.
+
+    >>> x = torch.ones(2, 3, requires_grad=True)
+    >>> steepness((x * x).sum(1), x).tolist()
+    [12.0, 12.0]
+    """
+    (slope,) = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
+    return slope.flatten(1).square().sum(1)
+
+
+def least_squares(logits: Tensor, real: bool) -> Tensor:
+    """Mean squared distance from 1 for what should pass as real, from 0 otherwise.
+
+    >>> float(least_squares(torch.tensor([0.0, 1.0]), real=True))
+    0.5
+    """
+    return (logits - float(real)).square().mean()
