@@ -19,7 +19,7 @@ from fallow.encoders.condensed import (
 )
 from fallow.encoders.critics import BatchHead, Cache, SpreadHead
 from fallow.encoders.translator import Shape, Translator
-from fallow.losses.adversarial import least_squares
+from fallow.losses.adversarial import told_from
 from fallow.losses.pictures import pixels_apart, structure
 from fallow.methods.develop.rawformer import averaged, flatness, hidden_patches, with_memory
 
@@ -166,7 +166,7 @@ def test_head_with_spread():
 @pytest.mark.parametrize("real", [m[1] for m in matching(A, r"lsgan_(\d)_out")])
 def test_least_squares(real):
     logits = tensor("lsgan_in").requires_grad_()
-    loss = least_squares(logits, bool(int(real)))
+    loss = told_from(logits, float(int(real)))
     loss.backward()
     close(loss, A[f"lsgan_{real}_out"])
     close(logits.grad, A[f"lsgan_{real}_grad"], **TIGHT)

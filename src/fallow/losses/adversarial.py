@@ -51,7 +51,7 @@ def reversed_gradient(features: Tensor, factor: float = 1.0) -> Tensor:
 
 @without_autocast
 def told_from(scores: Tensor, wanted: float) -> Tensor:
-    """Least squares: mean squared distance of a judge's scores from 0 (source) or 1 (target).
+    """Least squares: mean squared distance of a judge's scores from what they should be, 0 or 1.
 
     >>> float(told_from(torch.tensor([0.0, 1.0]), 0.0))
     0.5
@@ -85,12 +85,3 @@ def steepness(logits: Tensor, inputs: Tensor) -> Tensor:
     """
     (slope,) = torch.autograd.grad(logits.sum(), inputs, create_graph=True)
     return slope.flatten(1).square().sum(1)
-
-
-def least_squares(logits: Tensor, real: bool) -> Tensor:
-    """Mean squared distance from 1 for what should pass as real, from 0 otherwise.
-
-    >>> float(least_squares(torch.tensor([0.0, 1.0]), real=True))
-    0.5
-    """
-    return (logits - float(real)).square().mean()

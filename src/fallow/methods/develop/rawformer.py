@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from fallow.encoders.critics import BatchHead, Cache, PatchBody
 from fallow.encoders.translator import Shape, Translator, start_small
 from fallow.files import atomic_write
-from fallow.losses.adversarial import least_squares, steepness
+from fallow.losses.adversarial import steepness, told_from
 from fallow.losses.pictures import pixels_apart
 from fallow.methods.shared.camera import (
     CameraSettings,
@@ -146,8 +146,8 @@ class Critic(nn.Module):
 
     def loss(self, real: Tensor, fake: Tensor) -> Tensor:
         """Of telling them apart; both are remembered."""
-        own = least_squares(with_memory(self.head, self.real, self.body(real)), True)
-        made = least_squares(with_memory(self.head, self.fake, self.body(fake.detach())), False)
+        own = told_from(with_memory(self.head, self.real, self.body(real)), 1.0)
+        made = told_from(with_memory(self.head, self.fake, self.body(fake.detach())), 0.0)
         return (own + made) / 2
 
 
@@ -254,7 +254,7 @@ class Rawformer:
             there, back = self.translators[camera], self.translators[1 - camera]
             fake = there(x)
             made.append(fake.detach())
-            fooled = least_squares(self.critics[1 - camera].of_fake(fake), True)  # type: ignore[operator]
+            fooled = told_from(self.critics[1 - camera].of_fake(fake), 1.0)  # type: ignore[operator]
             again = pixels_apart(back(fake), x)
             (fooled + s.cycle * again).backward()
             # what is already of that camera is to stay as it is
