@@ -29,7 +29,11 @@ class Planes(nn.Module):
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
         sides = [4, *widths, 12]
-        self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(sides))
+        layers = [nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(sides)]
+        assert layers[-1].bias is not None
+        # it begins with grey: pictures of which every pixel is cut at 0 would never learn again
+        nn.init.constant_(layers[-1].bias, 0.5)
+        self.layers = nn.ModuleList(layers)
 
     def forward(self, x: Tensor) -> Tensor:
         first, *rest = self.layers
