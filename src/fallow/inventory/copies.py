@@ -220,9 +220,7 @@ def compared_pairs(
     for first, second, mirrored, _ in suggested(points).tolist():
         jobs.setdefault((first, second), []).append(bool(mirrored))
     # what shares no points and has another hash is no copy, however alike an encoder finds it
-    alike = {
-        pair for pair in _neighbouring(near) if looks is None or _apart(looks, *pair) <= ALIKE
-    }
+    alike = {pair for pair in _neighbouring(near) if looks is None or _apart(looks, *pair) <= ALIKE}
     for pair in alike:
         jobs.setdefault(pair, [False])
     with ThreadPoolExecutor(threads) as pool:
