@@ -38,7 +38,7 @@ class Tried(NamedTuple):
 def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m recipes.judgement.groups", description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("shared/data"))
-    parser.add_argument("--cache", type=Path, default=Path("/tmp/seen"))
+    parser.add_argument("--cache", type=Path, default=Path("build/seen"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--most", type=int, default=1000)
     asked = parser.parse_args(words)

@@ -50,7 +50,7 @@ class Tried(NamedTuple):
 def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser("python -m recipes.judgement.strangers", description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("shared/data"))
-    parser.add_argument("--cache", type=Path, default=Path("/tmp/strangers"))
+    parser.add_argument("--cache", type=Path, default=Path("build/strangers"))
     parser.add_argument("--others", type=int, default=3)
     asked = parser.parse_args(words)
     looks = {name: looked(asked.data, name, asked.cache) for name in SETS}

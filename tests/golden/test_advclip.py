@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import numpy as np
-import pytest
 import torch
 from torch import nn
 
@@ -16,17 +15,8 @@ from fallow.measure.retrieval import mean_average_precision, recall_at_k
 from fallow.methods.stress.advclip import Critic, Generator, Settings, objective
 from fallow.parts.patch import lower_right, mask_of, pasted
 
-from .cases import FOLDER, close, golden
-
-PATH = FOLDER / "advclip.npz"
-
-
-def recorded():
-    """All arrays: several questions here are asked of one input."""
-    if not PATH.exists():
-        pytest.skip("no recorded advclip")
-    with np.load(PATH, allow_pickle=False) as arrays:
-        return {key: arrays[key] for key in arrays.files}
+from .arrays import arrays
+from .cases import close, golden
 
 
 @golden("advclip", "topo")
@@ -40,16 +30,16 @@ def test_topology(case):
 
 
 def test_contrast_of_the_same_rows():
-    arrays = recorded()
-    numbers = [m[1] for key in arrays if (m := re.fullmatch(r"nce(\d+)_out_loss", key))]
+    held = arrays("advclip")
+    numbers = [m[1] for key in held if (m := re.fullmatch(r"nce(\d+)_out_loss", key))]
     for number in numbers:
-        query = torch.from_numpy(arrays[f"topo{number}_in_output"]).requires_grad_()
-        key = torch.from_numpy(arrays[f"topo{number}_in_target"]).requires_grad_()
+        query = torch.from_numpy(held[f"topo{number}_in_output"]).requires_grad_()
+        key = torch.from_numpy(held[f"topo{number}_in_target"]).requires_grad_()
         loss = contrast_of_rows(query, key)
-        close(loss, arrays[f"nce{number}_out_loss"], 1e-7)
+        close(loss, held[f"nce{number}_out_loss"], 1e-7)
         loss.backward()
-        close(query.grad, arrays[f"nce{number}_out_grad_query"], 1e-6)
-        close(key.grad, arrays[f"nce{number}_out_grad_key"], 1e-6)
+        close(query.grad, held[f"nce{number}_out_grad_query"], 1e-6)
+        close(key.grad, held[f"nce{number}_out_grad_key"], 1e-6)
 
 
 @golden("advclip", "genobj")
@@ -78,8 +68,8 @@ def test_place(case):
 
 
 def test_what_a_patch_changes():
-    arrays = recorded()
-    changed = int(arrays["apply_out_changed_pixels"])
+    held = arrays("advclip")
+    changed = int(held["apply_out_changed_pixels"])
     square = next(
         square
         for share in (0.01, 0.03, 0.05)
@@ -91,8 +81,8 @@ def test_what_a_patch_changes():
 
 
 def test_published_bounds():
-    arrays = recorded()
-    close(np.clip(arrays["clamp_in"], -2.117904, 2.64), arrays["clamp_out"], 1e-6)
+    held = arrays("advclip")
+    close(np.clip(held["clamp_in"], -2.117904, 2.64), held["clamp_out"], 1e-6)
 
 
 def ranked(queries, bank, labels, first, best):
@@ -120,10 +110,10 @@ def test_classes_found(case):
 
 
 def test_classes_among_the_first():
-    arrays = recorded()
-    image, text, labels = (arrays[f"map_in_{name}"] for name in ("image", "text", "labels"))
+    held = arrays("advclip")
+    image, text, labels = (held[f"map_in_{name}"] for name in ("image", "text", "labels"))
     found = recall_at_k(image, labels, (1, 5, 10), gallery=text, gallery_labels=labels)
-    close(100 * np.array(list(found.values())), arrays["recall_out_r1_r5_r10_cos"], 1e-6)
+    close(100 * np.array(list(found.values())), held["recall_out_r1_r5_r10_cos"], 1e-6)
 
 
 @golden("advclip", "fooling")
@@ -147,10 +137,10 @@ def test_class_contrast(case):
     close(image.grad, case.outputs["grad_image"], 1e-6)
 
 
-def loaded(network: nn.Module, arrays, letter: str) -> nn.Module:
+def loaded(network: nn.Module, held, letter: str) -> nn.Module:
     """Recorded weights in our layers, kind by kind in order."""
     prefix = f"{letter}_w_"
-    given = [(key.removeprefix(prefix), arrays[key]) for key in arrays if key.startswith(prefix)]
+    given = [(key.removeprefix(prefix), held[key]) for key in held if key.startswith(prefix)]
     state = network.state_dict()
     assert len(state) == len(given)
     for (ours, value), (theirs, array) in zip(state.items(), given, strict=True):
@@ -161,16 +151,16 @@ def loaded(network: nn.Module, arrays, letter: str) -> nn.Module:
     return network
 
 
-def narrow(network: nn.Module, arrays, letter: str) -> nn.Module:
+def narrow(network: nn.Module, held, letter: str) -> nn.Module:
     """The network with as many channels as the recorded one, which is small."""
     prefix = f"{letter}_w_"
     shapes = iter(
-        arrays[key].shape for key in arrays
-        if key.startswith(prefix) and key.endswith(".weight") and arrays[key].ndim == 4
+        held[key].shape for key in held
+        if key.startswith(prefix) and key.endswith(".weight") and held[key].ndim == 4
     )  # fmt: skip
     norms = iter(
-        arrays[key].shape[0]
-        for key in arrays
+        held[key].shape[0]
+        for key in held
         if key.startswith(prefix) and key.endswith("running_mean")
     )
     for name, module in list(network.named_modules()):
@@ -192,21 +182,21 @@ def narrow(network: nn.Module, arrays, letter: str) -> nn.Module:
 
 
 def test_generator():
-    arrays = recorded()
-    latent = torch.from_numpy(arrays["G_in_z"])
-    made = loaded(narrow(Generator(len(latent), 224), arrays, "G"), arrays, "G").train()
+    held = arrays("advclip")
+    latent = torch.from_numpy(held["G_in_z"])
+    made = loaded(narrow(Generator(len(latent), 224), held, "G"), held, "G").train()
     found = made(latent)
-    assert list(found.shape) == arrays["G_out_shape"].tolist()
+    assert list(found.shape) == held["G_out_shape"].tolist()
     sample = found[0, :, ::16, ::16].detach()
-    np.testing.assert_allclose(sample, arrays["G_out_sample_stride16"], atol=1e-4)
+    np.testing.assert_allclose(sample, held["G_out_sample_stride16"], atol=1e-4)
     values = [found.mean().item(), found.std().item()]
-    np.testing.assert_allclose(values, arrays["G_out_mean_std"], atol=1e-4)
+    np.testing.assert_allclose(values, held["G_out_mean_std"], atol=1e-4)
 
 
 def test_critic():
-    arrays = recorded()
-    critic = loaded(narrow(Critic(224), arrays, "D"), arrays, "D").train()
-    shape = arrays["D_out_shape"].tolist()
+    held = arrays("advclip")
+    critic = loaded(narrow(Critic(224), held, "D"), held, "D").train()
+    shape = held["D_out_shape"].tolist()
     found = critic(torch.randn(shape[0], 3, 224, 224, generator=torch.Generator().manual_seed(0)))
     assert list(found.shape) == shape
     assert ((found > 0) & (found < 1)).all()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import numpy as np
-import pytest
 import torch
 
 from fallow.measure.separation import separated_images, separated_sources
@@ -13,15 +12,8 @@ from fallow.methods.separate.clipsep import Query, noise_invariant_loss, plain_l
 from fallow.sounds.spectra import bent, bent_rows, sound, spectrum, straight, straight_rows
 from fallow.train.schedules import linear_fall
 
-from .cases import FOLDER, close, golden
-
-
-def recorded():
-    path = FOLDER / "clipsep.npz"
-    if not path.exists():
-        pytest.skip("no recorded clipsep")
-    with np.load(path) as arrays:
-        return {key: arrays[key] for key in arrays.files}
+from .arrays import arrays
+from .cases import close, golden
 
 
 def heads(case):
@@ -95,31 +87,31 @@ def test_plain_loss(case):
 
 
 def test_bent_rows():
-    arrays = recorded()
-    values = torch.from_numpy(arrays["warp_in"])
-    made = bent(values, arrays["warp_out"].shape[2])
-    close(made, arrays["warp_out"], 1e-4, 1e-5)
+    held = arrays("clipsep")
+    values = torch.from_numpy(held["warp_in"])
+    made = bent(values, held["warp_out"].shape[2])
+    close(made, held["warp_out"], 1e-4, 1e-5)
     back = straight(made, values.shape[2])
-    close(back, arrays["warp_then_unwarp_out"], 1e-4, 1e-5)
+    close(back, held["warp_then_unwarp_out"], 1e-4, 1e-5)
     ways = {"warpgrid": bent_rows, "unwarpgrid": straight_rows}
-    for key, expected in arrays.items():
+    for key, expected in held.items():
         if match := re.fullmatch(r"(warpgrid|unwarpgrid)_(\d+)_y_of_column0", key):
             close(ways[match[1]](int(match[2])), expected, 1e-5, 1e-6)
 
 
 def test_spectra_and_back():
-    arrays = recorded()
-    size, hop = arrays["stft_params_nfft_hop"].tolist()
-    one, two = (torch.from_numpy(arrays[f"stft_in_{name}"])[None] for name in "ab")
+    held = arrays("clipsep")
+    size, hop = held["stft_params_nfft_hop"].tolist()
+    one, two = (torch.from_numpy(held[f"stft_in_{name}"])[None] for name in "ab")
     for name, samples in (("a", one), ("b", two)):
-        if f"stft_out_re_{name}" in arrays:
+        if f"stft_out_re_{name}" in held:
             found = spectrum(samples, size, hop)[0]
-            close(found.real, arrays[f"stft_out_re_{name}"], 1e-4, 1e-5)
-            close(found.imag, arrays[f"stft_out_im_{name}"], 1e-4, 1e-5)
+            close(found.real, held[f"stft_out_re_{name}"], 1e-4, 1e-5)
+            close(found.imag, held[f"stft_out_im_{name}"], 1e-4, 1e-5)
     mixture = spectrum(one + two, size, hop)
-    close(sound(mixture, size, hop)[0], arrays["istft_out_mix"], 1e-4, 1e-5)
+    close(sound(mixture, size, hop)[0], held["istft_out_mix"], 1e-4, 1e-5)
     mask = spectrum(one, size, hop).abs() > 0.5 * mixture.abs()
-    close(sound(mixture * mask, size, hop)[0], arrays["istft_out_ibm"], 1e-4, 1e-5)
+    close(sound(mixture * mask, size, hop)[0], held["istft_out_ibm"], 1e-4, 1e-5)
 
 
 @golden("clipsep", "lr")
@@ -129,14 +121,14 @@ def test_rate(case):
 
 
 def test_decibels():
-    arrays = recorded()
-    references, estimates = arrays["sdr_in_reference"], arrays["sdr_in_estimate"]
+    held = arrays("clipsep")
+    references, estimates = held["sdr_in_reference"], held["sdr_in_estimate"]
     found = separated_images(references, estimates)
     for name in ("sdr", "isr", "sir", "sar"):
-        np.testing.assert_allclose(getattr(found, name), arrays[f"museval_out_{name}"], atol=1e-3)
+        np.testing.assert_allclose(getattr(found, name), held[f"museval_out_{name}"], atol=1e-3)
     mixture = np.broadcast_to(references.sum(0), references.shape)
     found = separated_images(references, mixture)
-    np.testing.assert_allclose(found.sdr, arrays["museval_out_sdr_of_mixture"], atol=1e-3)
+    np.testing.assert_allclose(found.sdr, held["museval_out_sdr_of_mixture"], atol=1e-3)
     found = separated_sources(references, estimates)
     for name in ("sdr", "sir", "sar"):
-        np.testing.assert_allclose(getattr(found, name), arrays[f"mireval_out_{name}"], atol=1e-3)
+        np.testing.assert_allclose(getattr(found, name), held[f"mireval_out_{name}"], atol=1e-3)

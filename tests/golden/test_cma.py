@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 
 from fallow.encoders.windows import averaged, squares
@@ -17,7 +16,8 @@ from fallow.train.schedules import early_mean
 from fallow.train.session import rate
 from fallow.views.geometry import warped
 
-from .cases import FOLDER, cases, close, golden
+from .arrays import arrays
+from .cases import cases, close, golden
 
 SINGLE = {"rtol": 1e-5, "atol": 1e-6}
 DOUBLE = {"rtol": 1e-7, "atol": 1e-9}
@@ -156,9 +156,5 @@ def test_intersection_over_union(case):
 
 def test_every_recorded_group_is_tested():
     known = {"cdc", "cdcempty", "ent", "warp", "cert", "pl", "lr", "ema", "slide", "iou"}
-    path = FOLDER / "cma.npz"
-    if not path.exists():
-        pytest.skip("nothing recorded")
-    with np.load(path) as arrays:
-        names = {key.split("_")[0].rstrip("0123456789") for key in arrays.files}
+    names = {key.split("_")[0].rstrip("0123456789") for key in arrays("cma")}
     assert names <= known

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 import numpy as np
-import pytest
 import torch
 
 from fallow.losses.straight import chosen_rows, masked_cross_entropy
 from fallow.parts.parallel import least_sure, left_masked, written
 
-from .cases import FOLDER, close, golden
+from .arrays import arrays
+from .cases import close, golden
 
 NAMES = {"pow2_5": "power"}
 
@@ -27,9 +27,7 @@ def test_schedules(case):
 
 @golden("itit", "decode")
 def test_decoding(case):
-    path = FOLDER / "itit.npz"
-    with np.load(path) as arrays:
-        masked, steps = arrays[f"{case.name}_mask_id_iters"].tolist()
+    masked, steps = arrays("itit")[f"{case.name}_mask_id_iters"].tolist()
     base, table = case.tensor("base_logits"), case.tensor("token_table")
     ids = case.tensor("init_ids")
 
@@ -72,10 +70,6 @@ def test_masked_loss(case):
 
 
 def test_recorded_schedules_are_all_known():
-    path = FOLDER / "itit.npz"
-    if not path.exists():
-        pytest.skip("no recorded itit")
-    with np.load(path) as arrays:
-        names = [m[1] for key in arrays.files if (m := re.fullmatch("schedule_out_(.+)", key))]
+    names = [m[1] for key in arrays("itit") if (m := re.fullmatch("schedule_out_(.+)", key))]
     for name in names:
         assert 0 < left_masked(0.5, NAMES.get(name, name)) < 1

@@ -9,7 +9,8 @@ from fallow.losses.language import next_words
 from fallow.methods.caption.multicapclip import Prompts, noisy
 from fallow.parts.concepts import related
 
-from .cases import FOLDER, close, golden
+from .arrays import arrays
+from .cases import close, golden
 
 
 @golden("multicapclip", "smooth")
@@ -57,15 +58,12 @@ def test_related_sentences(case):
 
 
 def test_noise():
-    path = FOLDER / "multicapclip.npz"
-    if not path.exists():
-        return
-    with np.load(path) as arrays:
-        vectors = torch.from_numpy(arrays["noise_in_embeds"])
-        normal = torch.from_numpy(arrays["noise_in_standard_normal"])
-        close(noisy(vectors, normal, 0.0), arrays["noise_out_eval"], 1e-5, 1e-5)
-        stds = [key for key in arrays.files if key.endswith("_in_std")]
-        assert stds
-        for key in stds:
-            found = noisy(vectors, normal, float(arrays[key]))
-            close(found, arrays[key.replace("_in_std", "_out")], 1e-5, 1e-5)
+    held = arrays("multicapclip")
+    vectors = torch.from_numpy(held["noise_in_embeds"])
+    normal = torch.from_numpy(held["noise_in_standard_normal"])
+    close(noisy(vectors, normal, 0.0), held["noise_out_eval"], 1e-5, 1e-5)
+    stds = [key for key in held if key.endswith("_in_std")]
+    assert stds
+    for key in stds:
+        found = noisy(vectors, normal, float(held[key]))
+        close(found, held[key.replace("_in_std", "_out")], 1e-5, 1e-5)

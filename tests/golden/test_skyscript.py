@@ -6,12 +6,12 @@ import json
 import re
 
 import numpy as np
-import pytest
 
 from fallow.measure.words import class_vectors
 from fallow.methods.curate.skyscript import alone, among, best, threshold_of
 
-from .cases import FOLDER, close, golden
+from .arrays import arrays
+from .cases import close, golden
 
 
 @golden("skyscript", "binary")
@@ -31,11 +31,7 @@ def test_filter(case):
 
 
 def test_published_captions():
-    path = FOLDER / "skyscript.npz"
-    if not path.exists():
-        pytest.skip("no recorded skyscript")
-    with np.load(path) as arrays:
-        examples = json.loads(str(arrays["caption_examples_json"]))
+    examples = json.loads(str(arrays("skyscript")["caption_examples_json"]))
     assert examples
     for focus, others, single, several in examples:
         tags = [tuple(tag) for tag in focus]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.methods.spoilt import photo, spoilt
 
 from fallow.inventory.naturalness import (
     FEATURES,
@@ -20,29 +21,11 @@ from fallow.inventory.naturalness import (
     unnatural,
 )
 from fallow.problems import Problem
-from fallow.views.damage import damaged
-
-
-def photo(height=192, width=240, seed=0):
-    """A picture with edges and textures of many scales, as photos have them."""
-    random = np.random.default_rng(seed)
-    made = np.zeros((height, width, 3))
-    for scale in (1, 2, 4, 8, 16, 32):
-        shape = (-(-height // scale), -(-width // scale), 3)
-        coarse = np.kron(random.normal(size=shape), np.ones((scale, scale, 1)))
-        made += coarse[:height, :width] * scale**0.9
-    made -= made.min()
-    return np.round(made / made.max() * 255).astype(np.uint8)
-
-
-def spoilt(pixels, name, grade):
-    picture = damaged(pixels / np.float32(255), name, grade, np.random.default_rng(0))
-    return np.round(picture * 255).astype(np.uint8)
 
 
 @pytest.mark.parametrize(("height", "width"), [(300, 61), (129, 64), (128, 50), (17, 16)])
 def test_strips_make_no_difference(height, width):
-    pixels = photo(height, width)
+    pixels = photo(0, height, width)
     luma = Luma(pixels).rows(0, height)
     whole = [brisque_18(sums_of(mscn(plane, "zero"))) for plane in (luma, halved(luma))]
     np.testing.assert_allclose(brisque(pixels), np.concatenate(whole), rtol=1e-9)
@@ -101,9 +84,9 @@ def test_only_sharp_blocks_make_a_model():
 
 def test_too_little_is_said_plainly():
     with pytest.raises(Problem, match="too small for blocks of 96"):
-        blocks(photo(64, 64))
+        blocks(photo(0, 64, 64))
     with pytest.raises(Problem, match="too small for blocks of 16"):
-        brisque(photo(8, 64))
+        brisque(photo(0, 8, 64))
     with pytest.raises(Problem, match="sharp blocks say too little"):
         natural([blocks(photo())])
     with pytest.raises(Problem, match="use an even number"):

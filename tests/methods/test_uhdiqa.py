@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tests.methods.spoilt import photo, spoilt
 
 import fallow
 import fallow.images
@@ -15,27 +16,9 @@ from fallow.methods.spot.uhdiqa import ARNIQA, Settings, judge, look, natural_of
 from fallow.problems import Problem, SettingProblem
 from fallow.train import Batch, Now, fit, make_settings
 from fallow.train.method import Facts
-from fallow.views.damage import damaged
 from fallow.views.fragments import five_crops
 
 SMALL = make_settings(Settings, {"block": 48, "crop": 48, "most": 4})
-
-
-def photo(seed=0, height=192, width=240):
-    """A picture with edges and textures of many scales, as photos have them."""
-    random = np.random.default_rng(seed)
-    made = np.zeros((height, width, 3))
-    for scale in (1, 2, 4, 8, 16, 32):
-        shape = (-(-height // scale), -(-width // scale), 3)
-        coarse = np.kron(random.normal(size=shape), np.ones((scale, scale, 1)))
-        made += coarse[:height, :width] * scale**0.9
-    made -= made.min()
-    return np.round(made / made.max() * 255).astype(np.uint8)
-
-
-def spoilt(pixels, name, grade):
-    picture = damaged(pixels / np.float32(255), name, grade, np.random.default_rng(0))
-    return np.round(picture * 255).astype(np.uint8)
 
 
 def rated(contents=8, names=("gaussian_blur", "white_noise", "jpeg")):
