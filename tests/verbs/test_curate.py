@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -79,3 +80,35 @@ def test_mistakes(pool, tmp_path):
         fallow.curate(pool, out=tmp_path / "out", withdrawn="Ann")
     with pytest.raises(SettingProblem, match="did you mean licences"):
         fallow.curate(pool, out=tmp_path / "out", settings={"licence": ["CC0"]})
+
+
+def test_annotations_of_two_sources_become_one_and_their_contradictions_are_listed(pool, tmp_path):
+    coco = {
+        "images": [
+            {"id": k, "file_name": f"elsewhere/{k}.jpg", "width": 96, "height": 96}
+            for k in range(3)
+        ],
+        "categories": [{"id": 1, "name": "cat"}],
+        "annotations": [
+            {"id": k, "image_id": k, "category_id": 1, "bbox": [9, 9, 40, 40], "iscrowd": 0}
+            for k in range(3)
+        ],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(coco))
+    (tmp_path / "voc").mkdir()
+    for name, label, width in (("0", "Cat", 96), ("1", "dog", 96), ("9", "cat", 80)):
+        (tmp_path / "voc" / f"{name}.xml").write_text(
+            f"<annotation><filename>{name}.jpg</filename><size><width>{width}</width>"
+            "<height>96</height><depth>3</depth></size>"
+            f"<object><name>{label}</name><bndbox><xmin>10</xmin><ymin>10</ymin>"
+            "<xmax>49</xmax><ymax>49</ymax></bndbox></object></annotation>"
+        )
+    sources = {"ours": tmp_path / "coco.json", "theirs": tmp_path / "voc"}
+    result = fallow.curate(pool, merge=sources, form="coco", out=tmp_path / "out")
+    kept = json.loads((tmp_path / "out" / "annotations" / "annotations.json").read_text())
+    assert {one["file_name"].split("/")[-1] for one in kept["images"]} >= {"0.jpg", "9.jpg"}
+    # one box for the cat both saw, two for the second picture, one each for the other two
+    assert len(kept["annotations"]) == 5
+    assert result.table.select(["kind", "image"]).to_pylist() == [{"kind": "class", "image": "1"}]
+    assert "1 annotated picture not in pool: 9" in result.notes
+    assert result.headlines[-1] == "3 pictures of pool without any of them"

@@ -34,7 +34,7 @@ SAME = 0.9  # overlap from which two boxes are one
 CONFLICTS = pa.schema(
     [(name, pa.string()) for name in ("kind", "image", "what", "first", "second", "kept")]
 )
-_FACTS = ("file", "width", "height", "split", "licence", "creator", "title", "md5")
+_FACTS = ("width", "height", "split", "licence", "creator", "title", "md5")
 
 
 @dataclass(frozen=True)

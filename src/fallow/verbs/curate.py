@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import pyarrow as pa
 
 from fallow import declare
+from fallow.annotations.formats import WRITERS
 from fallow.images import opened
 from fallow.methods import settle
 from fallow.methods.curate import skyscript
@@ -17,9 +19,13 @@ from fallow.methods.curate.people_free import curate as run
 from fallow.methods.shared.collection import Curated, copies, statistics, withdraw
 from fallow.outcomes import Result, counted, save_csv, some, thumbnails, unreadable, writable
 from fallow.outcomes.mapped import map_pairs
+from fallow.outcomes.unified import unified
 from fallow.problems import SettingProblem
 from fallow.regions.people import BODIES, FACES, Cascades, Detector, RetinaFace
 from fallow.report.curate import curate_page
+from fallow.report.unified import unified_page
+
+FORMS = tuple(WRITERS)
 
 
 @declare.verb(
@@ -53,6 +59,13 @@ def curate(
         Any, declare.Option("CSV of path, west, south, east, north, gsd; or GeoTIFF tags")
     ] = None,
     encoder: Annotated[Any, declare.Option("run of align, or hf:NAME: filters pairs")] = None,
+    merge: Annotated[
+        Mapping[str, Any] | None,
+        declare.Option("annotations to make one of: name=FILE, the most trusted first", dict),
+    ] = None,
+    form: Annotated[
+        str, declare.Option("how merged annotations are written", choices=FORMS)
+    ] = "openimages",
     out: declare.Out = None,
     preset: declare.Preset = None,
     settings: declare.Settings = None,
@@ -64,7 +77,8 @@ def curate(
     without a detector says "not checked", never "clean". `out` gets the manifest with attribution,
     NOTICE, statistics and what is to be looked at; a later run asks only about new pictures. The
     settings are the policy. Nothing of the source is changed. With `pairs` captions are made from
-    a map instead: what lies in each picture, said by rule, filtered by an `encoder`.
+    a map instead: what lies in each picture, said by rule, filtered by an `encoder`. With `merge`
+    annotations of several sources become one set, and every contradiction between them is listed.
 
     >>> import tempfile
     >>> from fallow.images.samples import shapes
@@ -76,6 +90,9 @@ def curate(
         plan = skyscript.Settings(**settle("curate", "skyscript", settings, preset))
         tiles = opened(source, where=where)
         return map_pairs(tiles, pairs, footprints, encoder, plan).saved(out)
+    if merge:
+        pictures = opened(source, where=where)
+        return unified(pictures, merge, form, unified_page).saved(out)
     if out is None:
         raise SettingProblem("curate writes down what it decides: say where with out=")
     policy = Settings(**settle("curate", "people_free", settings, preset))
