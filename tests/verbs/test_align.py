@@ -31,7 +31,7 @@ def made(tmp_path_factory):
     pa.csv.write_csv(pa.Table.from_pylist(rows), place / "captions.csv")
     result = fallow.align(
         place / "photos", captions=place / "captions.csv", encoder="resnet8/8", epochs=30,
-        settings=SMALL, out=place / "run",
+        settings=SMALL, out=place / "run", classes="red, green,blue",
     )  # fmt: skip
     return place, result
 
@@ -41,7 +41,7 @@ def test_held_out_pictures_find_their_words(made):
     recall = result.table.to_pylist()[0]
     assert recall["among"] == 3
     assert recall["R@1"] > 0.8
-    assert result.lines()[-1].startswith("saved: ")
+    assert result.lines()[-1] == f"report: {result.folder / 'report.html'}"
 
 
 def test_words_find_pictures(made):
@@ -53,8 +53,42 @@ def test_words_find_pictures(made):
     assert found.headlines[0].endswith(names[0])
 
 
+def test_pictures_are_sorted_by_words_alone(made):
+    place, result = made
+    rows = result.classes.to_pylist()
+    right = sum(row["path"].startswith(row["class"]) for row in rows)
+    assert len(rows) == 60
+    assert right >= 50
+    assert (place / "run" / "classes.csv").exists()
+
+
+def test_wrong_captions_are_the_most_doubtful(made, tmp_path):
+    place, _ = made
+    given = pyarrow.csv.read_csv(place / "captions.csv").to_pylist()
+    wrong = set()
+    for row in given[::15]:
+        other = "something green" if "blue" in row["caption"] else "something blue"
+        row["caption"] = other
+        wrong.add(row["path"])
+    pa.csv.write_csv(pa.Table.from_pylist(given), tmp_path / "captions.csv")
+    result = fallow.align(
+        place / "photos", captions=tmp_path / "captions.csv", encoder="resnet8/8", epochs=15,
+        settings=SMALL, out=tmp_path / "run",
+    )  # fmt: skip
+    first = result.doubts.column("path").to_pylist()[: len(wrong)]
+    assert set(first) == wrong
+    words = result.findings["doubts"][0]["words"]
+    assert [word for word, _ in words] == result.doubts.column("caption")[0].as_py().split()
+    assert min(words, key=lambda pair: pair[1])[0] in ("blue", "green")  # what speaks against it
+    assert "Captions to doubt" in (tmp_path / "run" / "report.html").read_text()
+
+
 def test_mistakes(made):
     place, _ = made
+    with pytest.raises(SettingProblem, match="'red' is named twice"):
+        fallow.align(place / "photos", captions=place / "captions.csv", classes="red,red")
+    with pytest.raises(SettingProblem, match="name another beside 'red'"):
+        fallow.align(place / "photos", captions=place / "captions.csv", classes="red")
     with pytest.raises(SettingProblem, match="say in words"):
         fallow.search(place / "run", place / "photos", " ")
     with pytest.raises(SettingProblem, match="did you mean clip"):

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
-import pyarrow as pa
 
 from fallow import declare, encoders
-from fallow.encoders.dual import DualEncoder
 from fallow.images import Images, opened
-from fallow.images.captions import captioned, captions, with_captions
+from fallow.images.captions import captioned, with_captions
 from fallow.measure.scores import split_of
-from fallow.measure.words import both_ways, merged
 from fallow.methods import budget, find, settle
-from fallow.outcomes import Result, counted, unreadable
+from fallow.outcomes import counted
+from fallow.outcomes.aligned import Aligned, aligned, named
 from fallow.problems import SourceProblem
+from fallow.report.align import align_page
 from fallow.train import fit, make_settings
 
 MINUTES = 10.0
@@ -34,6 +33,9 @@ def align(
     source: declare.Source,
     *,
     captions: Annotated[Any, declare.Option("CSV, Parquet or JSONL: path and caption")] = None,
+    classes: Annotated[
+        str | Sequence[str] | None, declare.Option("sort all pictures into these: a,b,c")
+    ] = None,
     where: declare.Where = None,
     method: Annotated[str, declare.Option("clip, siglip or pyramidclip")] = "clip",
     encoder: declare.EncoderName = None,
@@ -45,12 +47,13 @@ def align(
     seed: declare.Seed = 0,
     tell: declare.Tell = declare.silent,
     progress_bar: declare.Bar = False,
-) -> Result:
+) -> Aligned:
     """Train pictures and texts into one space, so that words find pictures and pictures words.
 
     Pictures may have several captions, or none. Those whose `split` is test are not trained on but
     asked, else one in five: does a picture find its text among all texts, and a text its picture?
-    The encoder of pictures begins as `encoder`, by default the built-in one. The folder of the run
+    The encoder of pictures begins as `encoder`, by default the built-in one. The report ranks
+    captions that may be wrong; `classes` sorts all pictures by words alone. The folder of the run
     is what `fallow search` takes.
 
     >>> from fallow.images.samples import shapes
@@ -62,6 +65,7 @@ def align(
     ['pictures for their text', 'texts for their picture']
     """
     images = opened(source, where=where)
+    sort_into = named(classes)
     read = captioned(images if captions is None else with_captions(images, captions))
     kind = find("align", method)
     given = budget(settle("align", method, settings, preset), minutes, epochs, MINUTES)
@@ -81,15 +85,16 @@ def align(
         progress_bar=progress_bar,
     )
     learnt: Any = run.method
-    table = _asked(learnt.dual(), ask) if len(ask) else pa.table({"asked": pa.array([], "string")})
-    headlines = [
-        f"{method}: {run.steps:,} steps in {run.seconds / 60:.1f} minutes",
-        *(_sentence(row) for row in table.to_pylist()),
-    ]
-    notes = [*images.notes, *unreadable(images.problems), *run.warnings]
-    result = Result(table, headlines=headlines, notes=notes, findings={"run": run.history})
-    result.folder = run.folder
-    return result
+    about = {
+        "source": images.name,
+        "method": method,
+        "encoder": start.name,
+        "headlines": [f"{method}: {run.steps:,} steps in {run.seconds / 60:.1f} minutes"],
+        "notes": run.warnings,
+        "run": run.history,
+        "settings": run.settings.model_dump(exclude_none=True),
+    }
+    return aligned(learnt.dual(), read, ask, sort_into, about, align_page).saved(out)
 
 
 def _halves(images: Images, seed: int) -> tuple[Images, Images]:
@@ -102,27 +107,3 @@ def _halves(images: Images, seed: int) -> tuple[Images, Images]:
     if len(images) >= FEW:
         ask[np.random.default_rng(seed).permutation(len(images))[: len(images) // ASKED]] = True
     return images.select(~ask), images.select(ask)
-
-
-def _asked(dual: DualEncoder, images: Images) -> pa.Table:
-    """How often the right one is among the first 1, 5 and 10, both ways, beside chance."""
-    found = merged(captions(images))
-    recall = both_ways(
-        dual.embed_images(images, normalise=True),
-        dual.embed_texts(found.texts, normalise=True),
-        found.pairs,
-    )
-    ways = (
-        ("pictures for their text", recall.image_to_text, len(found.texts)),
-        ("texts for their picture", recall.text_to_image, len(images)),
-    )
-    return pa.Table.from_pylist([_row(name, way.recall, count) for name, way, count in ways])
-
-
-def _row(name: str, recall: Mapping[int, float], among: int) -> dict[str, Any]:
-    return {"asked": name, "among": among, **{f"R@{k}": value for k, value in recall.items()}}
-
-
-def _sentence(row: Mapping[str, Any]) -> str:
-    shares: Sequence[str] = [f"{name} {value:.3f}" for name, value in row.items() if name[0] == "R"]
-    return f"{row['asked']}: {', '.join(shares)} among {row['among']:,}"
