@@ -25,6 +25,7 @@ from fallow.annotations.store import (
     coded,
     corners,
     ends,
+    key_of,
     marks,
 )
 from fallow.problems import SourceProblem
@@ -105,6 +106,17 @@ class _Conflicts:
     def table(self) -> pa.Table:
         columns = zip(*self.rows, strict=True) if self.rows else [()] * len(CONFLICTS)
         return pa.table([pa.array(c, pa.string()) for c in columns], schema=CONFLICTS)
+
+
+def named_as(held: Annotations, paths: Sequence[str]) -> Annotations:
+    """The same annotations, with pictures called as these files are, whatever their folder.
+
+    >>> held = annotated(labels={"image": ["old/a"], "label": ["cat"], "source": ["machine"]})
+    >>> named_as(held, ["new/a.jpg", "new/b.jpg"]).labels.column("image").to_pylist()
+    ['new/a']
+    """
+    pictures = annotated(images={"image": [key_of(path) for path in paths], "file": list(paths)})
+    return _same_pictures({"pictures": pictures, "annotations": held})[0]["annotations"]
 
 
 def _same_pictures(

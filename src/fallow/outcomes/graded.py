@@ -55,7 +55,7 @@ def graded(
         f"{row.recogniser}: {row.measure} {row.before:.3f} before, {row.after:.3f} after "
         f"({row.difference.low:+.3f} to {row.difference.high:+.3f})"
         for row in first.rows
-        if row.measure == "LRAP" and row.collection == "all"
+        if row.measure in ("LRAP", "mAP") and row.collection == "all"
     ]
     findings = {
         **about, "verdict": first.verdict, "rows": rows, "order": places, "headlines": headlines,
