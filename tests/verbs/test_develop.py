@@ -13,6 +13,7 @@ from PIL import Image
 from fallow.methods.shared.pipeline import load
 from fallow.problems import Problem, SettingProblem, SourceProblem
 from fallow.raw import Raw, plain_sensor, read, unprocessed, write_dng
+from fallow.raw.sixteen import read_picture, srgb_profile
 from fallow.verbs.develop import develop
 
 pytest.importorskip("rawpy")
@@ -62,6 +63,40 @@ def test_plain(places, tmp_path):
     assert "Before and after" in (tmp_path / "out" / "report.html").read_text()
     with pytest.raises(SourceProblem, match="already holds"):
         develop(raws, out=tmp_path / "out")
+
+
+@pytest.mark.parametrize("method", ["plain", "lightisp"])
+def test_sixteen_bits_are_those_of_eight_and_more(places, tmp_path, method):
+    _, raws, photos = places
+    more = {"settings": ISP, "like": photos} if method == "lightisp" else {}
+    for bits in (8, 16):
+        develop(raws, method=method, bits=bits, out=tmp_path / str(bits), **more)
+    low, high = (read_picture(tmp_path / str(bits) / "developed" / "0.png") for bits in (8, 16))
+    assert (low.pixels.dtype, high.pixels.dtype) == (np.uint8, np.uint16)
+    assert np.abs(high.pixels / 257 - low.pixels).max() <= 1
+    assert len(np.unique(high.pixels)) > len(np.unique(low.pixels))
+    assert high.icc == low.icc == srgb_profile()
+    with pytest.raises(SettingProblem, match="8, or 16 where raw files become pictures"):
+        develop(photos, to="night", bits=16)
+
+
+def test_what_a_file_says_of_itself_stays_with_its_picture(tmp_path):
+    (tmp_path / "raws").mkdir()
+    frame = unprocessed(pictures(1, 0)[0], plain_sensor())
+    camera = replace(frame.sensor, camera="Field 7")
+    write_dng(tmp_path / "raws" / "a.dng", replace(frame, sensor=camera))
+    develop(tmp_path / "raws", out=tmp_path / "plain")
+    assert "Field 7" in Image.open(tmp_path / "plain" / "developed" / "a.png").getexif().values()
+    (tmp_path / "photos").mkdir()
+    exif = Image.Exif()
+    exif[274], exif[315] = 6, "Ann"  # lying on its side, by Ann
+    photo = Image.fromarray(pictures(1, 2)[0])
+    photo.save(tmp_path / "photos" / "b.jpg", exif=exif, icc_profile=srgb_profile())
+    develop(tmp_path / "photos", to="night", out=tmp_path / "night")
+    made = Image.open(next((tmp_path / "night" / "developed").iterdir()))
+    assert made.size == photo.size[::-1]
+    assert (made.getexif()[274], made.getexif()[315]) == (1, "Ann")
+    assert made.info["icc_profile"] == srgb_profile()
 
 
 def test_a_camera_without_a_matrix_keeps_its_colours(tmp_path):

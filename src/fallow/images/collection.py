@@ -22,6 +22,7 @@ from fallow.images.decode import (
     decode_mask,
     decode_opacity,
     reduce_array,
+    tags,
     to_uint8,
 )
 from fallow.images.stores import Arrays, FileProblem, Store
@@ -154,6 +155,12 @@ class Images:
             path = self._paths[index]
             self.problems.add(FileProblem(path, str(error)))
             raise SourceProblem(f"{path} cannot be used: {error}") from error
+
+    def tags(self, index: int) -> tuple[bytes, bytes]:
+        """ICC profile and EXIF of the file, as an upright copy should carry them; b"" for none."""
+        if isinstance(self.store, Arrays):
+            return b"", b""
+        return tags(self._fetch(self._row(index)))
 
     def opacity(self, index: int) -> np.ndarray | None:
         """How opaque the picture is, 0 to 255, if it says so.  H W"""

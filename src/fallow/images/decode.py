@@ -98,6 +98,28 @@ def decode_opacity(data: bytes) -> np.ndarray | None:
         raise Unreadable(_reason(error)) from error
 
 
+def tags(data: bytes) -> tuple[bytes, bytes]:
+    """ICC profile and EXIF of an encoded picture; the EXIF calls it upright, as `decode` makes it.
+
+    >>> import io
+    >>> from PIL import Image
+    >>> file = io.BytesIO()
+    >>> Image.new("RGB", (2, 2)).save(file, "PNG", icc_profile=b"profile")
+    >>> tags(file.getvalue())
+    (b'profile', b'')
+    """
+    with _open(data) as image:
+        profile = image.info.get("icc_profile") or b""
+        try:
+            exif = image.getexif()
+            if not exif:
+                return profile, b""
+            exif[274] = 1
+            return profile, exif.tobytes()
+        except Exception:  # a parser of hostile bytes: what it cannot read is not carried on
+            return profile, b""
+
+
 def decode_mask(data: bytes) -> np.ndarray:
     """Integers as stored: palette index, 0/1 of a 1-bit file, 16 bits kept.
 

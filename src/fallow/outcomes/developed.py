@@ -13,11 +13,12 @@ from fallow.files import inside
 from fallow.methods.develop.day2night import histogram
 from fallow.methods.shared.developing import File, Made, Way, each_made
 from fallow.outcomes.copies import copy_names, refuse_existing
-from fallow.outcomes.pictures import save_picture, shrunk
+from fallow.outcomes.pictures import shrunk
 from fallow.outcomes.result import Result, writable
 from fallow.outcomes.tables import save_json
 from fallow.problems import MissingPackage, Problem, SourceProblem
 from fallow.raw.sensor import Raw
+from fallow.raw.sixteen import Picture, write_picture
 from fallow.raw.tiff import write_dng
 
 SHOWN = 12  # pairs in the report
@@ -86,7 +87,7 @@ def developed(
             problems.append({"path": file.name, "reason": str(made)})
             continue
         if place is not None:
-            write(place / name, made)
+            write(place / name, made, *file.tags())
         if len(pairs) < SHOWN:
             before, after = (shrunk(one, LONGEST) for one in (made.before, made.after))
             pairs.append({"path": file.name, "before": before, "after": after})
@@ -124,13 +125,13 @@ def developed(
     return result
 
 
-def write(path: Path, made: Made) -> None:
-    """A picture as PNG, a frame as DNG."""
+def write(path: Path, made: Made, icc: bytes, exif: bytes) -> None:
+    """A picture as PNG with all its bits, its colours' profile and its EXIF; a frame as DNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(made.kept, Raw):
         write_dng(path, made.kept)
     else:
-        save_picture(path, made.kept)
+        write_picture(path, Picture(made.kept, icc, exif))
 
 
 def learnt(way: Way, place: Path) -> list[str]:

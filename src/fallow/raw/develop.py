@@ -25,6 +25,7 @@ from fallow.raw.mosaic import by_colour
 from fallow.raw.sensor import Raw
 from fallow.raw.sixteen import eight, sixteen
 
+_BAND = 256  # rows
 _STEPS = 1 << 14  # of the tabulated curve; table[_STEPS] is white
 _options = {"cache": True, "nogil": True, "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
 
@@ -107,7 +108,11 @@ def developed_16(raw: Raw, look: Look | None = None) -> np.ndarray:
     [48169, 48169, 48169]
     """
     look = look or Look()
-    shown = sixteen(curve(look.curve).forward(linear(raw, look)))
+    light, forward = linear(raw, look), curve(look.curve).forward
+    shown = np.empty(light.shape, np.uint16)
+    for first in range(0, len(light), _BAND):  # a large frame has no room for copies
+        band = slice(first, first + _BAND)
+        shown[band] = sixteen(forward(light[band]))
     return upright(shown, raw.sensor.orientation)
 
 

@@ -42,6 +42,7 @@ def develop(
         str | None, declare.Option("plain, lightisp, rawformer, day2night; chosen if left out")
     ] = None,
     to: Annotated[str | None, declare.Option("night: make nights of day photos")] = None,
+    bits: Annotated[int, declare.Option("of a colour in the pictures: 8 or 16", int)] = 8,
     where: declare.Where = None,
     minutes: declare.Minutes = None,
     out: declare.Out = None,
@@ -63,6 +64,8 @@ def develop(
     (4, 'day2night')
     """
     how = _method(method, like, to)
+    if bits not in (8, 16) or (bits == 16 and how not in ("plain", "lightisp")):
+        raise SettingProblem("bits is 8, or 16 where raw files become pictures (plain, lightisp)")
     given = settled(how, settings, preset, minutes)
     place = place_for(out, source)
     about: dict[str, Any] = {
@@ -87,9 +90,9 @@ def develop(
         "device": best_device(),
     }
     if how == "plain":
-        way = plainly(given)
+        way = plainly(given, bits)
     elif how == "lightisp":
-        way = like_photos(files, opened(like), given, **training)
+        way = like_photos(files, opened(like), given, bits=bits, **training)
     else:
         way = like_camera(files, raw_sources(like), given, **training)
     return developed(files, way, place, develop_page, about, tell)

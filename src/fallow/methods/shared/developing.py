@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,11 @@ from fallow.methods.develop.rawformer import Rawformer, exposure_gap
 from fallow.methods.shared.camera import Trained, train
 from fallow.methods.shared.pipeline import must_fit
 from fallow.problems import Problem, SourceProblem
-from fallow.raw.develop import Look, developed
+from fallow.raw.develop import Look, developed, developed_16
 from fallow.raw.reading import raw_files, read
 from fallow.raw.sensor import Raw, must_show
+from fallow.raw.sixteen import srgb_profile
+from fallow.raw.tiff import exif_of
 from fallow.train.method import make_settings
 
 PHOTOS = 300  # of a folder to look like, drawn at random if there are more
@@ -41,7 +44,7 @@ class Made:
 
     before: np.ndarray  # H W 3 uint8
     after: np.ndarray
-    kept: np.ndarray | Raw
+    kept: np.ndarray | Raw  # what is written, with 8 or 16 bits
 
 
 @dataclass
@@ -64,6 +67,7 @@ class File:
 
     name: str
     open: Callable[[], Any]
+    tags: Callable[[], tuple[bytes, bytes]] = lambda: (b"", b"")  # ICC and EXIF of what is made
 
 
 def raw_sources(source: Any) -> list[File]:
@@ -71,7 +75,11 @@ def raw_sources(source: Any) -> list[File]:
     place = Path(source)
     root = place if place.is_dir() else place.parent
     return [
-        File(path.relative_to(root).as_posix(), lambda path=path: read(path))  # type: ignore[misc]
+        File(
+            path.relative_to(root).as_posix(),
+            partial(read, path),
+            lambda path=path: (srgb_profile(), exif_of(path)),  # type: ignore[misc]
+        )
         for path in raw_files(place)
     ]
 
@@ -79,7 +87,7 @@ def raw_sources(source: Any) -> list[File]:
 def photo_sources(images: Images) -> list[File]:
     """Pictures of a collection, upright, as uint8."""
     return [
-        File(name, lambda row=row: images.read(row))  # type: ignore[misc]
+        File(name, partial(images.read, row), partial(images.tags, row))
         for row, name in enumerate(images.column("id").tolist())
     ]
 
@@ -144,7 +152,7 @@ def shown(raw: Raw) -> np.ndarray:
     return developed(raw, Look(gains=gains, matrix=matrix))
 
 
-def plainly(given: Mapping[str, Any]) -> Way:
+def plainly(given: Mapping[str, Any], bits: int = 8) -> Way:
     """With levels, white balance, Malvar's demosaicking, the camera's matrix and sRGB's curve.
 
     Of a camera that names no matrix its own colours stay, and a note says so.
@@ -160,7 +168,7 @@ def plainly(given: Mapping[str, Any]) -> Way:
             way.notes.append(f"{raw.name} names no colour matrix: it keeps the camera's colours.")
         pixels = developed(raw, how)
         unbalanced = developed(raw, Look(gains=(1.0, 1.0, 1.0), matrix="camera"))
-        return Made(unbalanced, pixels, pixels)
+        return Made(unbalanced, pixels, pixels if bits == 8 else developed_16(raw, how))
 
     return way
 
@@ -170,6 +178,7 @@ def like_photos(
     photos: Images,
     given: Mapping[str, Any],
     *,
+    bits: int = 8,
     seed: int,
     folder: Path | None,
     tell: Callable[[str], None],
@@ -192,7 +201,7 @@ def like_photos(
         must_show(raw)
         must_fit(isp, raw)
         pixels = isp.developed(raw)
-        return Made(shown(raw), pixels, pixels)
+        return Made(shown(raw), pixels, pixels if bits == 8 else isp.developed_16(raw))
 
     facts = {"method": "lightisp", "network": settings.network, **isp.facts()}
     learnt = {"isp.safetensors": isp.save, "isp.onnx": isp.export}

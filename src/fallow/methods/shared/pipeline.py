@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from fallow.problems import Problem
 from fallow.raw.develop import upright
 from fallow.raw.mosaic import bayer, letters, places, planes
 from fallow.raw.sensor import Raw
-from fallow.raw.sixteen import eight
+from fallow.raw.sixteen import eight, sixteen
 
 PATTERN, ORDER = "RGGB", "B G0 R G1"
 
@@ -50,15 +51,24 @@ class ISP:
     network: Any
     about: dict[str, Any]
 
-    @torch.inference_mode()
     def developed(self, raw: Raw, side: int = 512) -> np.ndarray:
         """A frame as a picture of 8 bits, upright, tile by tile.  h w 3
 
         A network without attention gives the same whatever the tiles; one with it looks at the
         brightness of a whole tile.
         """
+        return self._tiled(raw, side, eight)
+
+    def developed_16(self, raw: Raw, side: int = 512) -> np.ndarray:
+        """The same with 16 bits.  h w 3"""
+        return self._tiled(raw, side, sixteen)
+
+    @torch.inference_mode()
+    def _tiled(
+        self, raw: Raw, side: int, quantised: Callable[[np.ndarray], np.ndarray]
+    ) -> np.ndarray:
         frame = in_phase(raw, self.about["pattern"])
-        out = np.empty((*frame.size, 3), np.uint8)
+        out = np.empty((*frame.size, 3), quantised(np.zeros(1)).dtype)
         light = frame.light()
         device = next(self.network.parameters()).device
         step = 2 if self.network.planes == 4 else 1  # pixels of the mosaic to one of a plane
@@ -69,7 +79,7 @@ class ISP:
             height, width = part.shape[-2:]
             shown = self.network(padded(taken(self.network, part), self.network.multiple))
             shown = shown[0, :, :height, :width].clamp(0, 1).permute(1, 2, 0).cpu().numpy()
-            out[tile.kept] = eight(shown)[tile.inner]
+            out[tile.kept] = quantised(shown)[tile.inner]
         return upright(out, frame.sensor.orientation)
 
     def facts(self) -> dict[str, float]:
