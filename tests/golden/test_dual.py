@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -16,16 +15,16 @@ from fallow.encoders.tokeniser import END, START, clip_tokeniser, encode
 from fallow.images.decode import to_uint8
 from fallow.losses.alignment import pair_sigmoid
 
-from .cases import FOLDER, close, golden
+from .arrays import arrays
+from .cases import close, golden
 
 NEAR = {"rtol": 0.0, "atol": 2e-5}
 
 
 def recorded(name):
     """All arrays of a file whose key starts with a name and an underscore, without that."""
-    with np.load(FOLDER / "_vl-shared.npz", allow_pickle=False) as arrays:
-        return {key[len(name) + 1 :]: arrays[key] for key in arrays.files
-                if key.startswith(f"{name}_")}  # fmt: skip
+    found = arrays("_vl-shared").items()
+    return {key[len(name) + 1 :]: value for key, value in found if key.startswith(f"{name}_")}
 
 
 def hub_folder(folder, case, kind):
@@ -84,10 +83,9 @@ def test_siglip(case, tmp_path):
 
 def pictures():
     found = {}
-    if (FOLDER / "_vl-shared.npz").exists():
-        for key, value in recorded("prep").items():
-            if match := re.fullmatch(r"(\w+?)_(in|mode|(clip|siglip)\d+)", key):
-                found.setdefault(match[1], {})[match[2]] = value
+    for key, value in recorded("prep").items():
+        if match := re.fullmatch(r"(\w+?)_(in|mode|(clip|siglip)\d+)", key):
+            found.setdefault(match[1], {})[match[2]] = value
     return [pytest.param(value, id=name) for name, value in found.items()]
 
 

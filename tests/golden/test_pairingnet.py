@@ -20,7 +20,8 @@ from fallow.methods.match.pairingnet import kept_stripes, stripes
 from fallow.regions.contours import line_patches, patches
 from fallow.regions.rigid import Ransac, agreed, contacts, fitted, misfit, moved
 
-from .cases import close, golden
+from .arrays import arrays
+from .cases import Case, close, golden
 
 
 def all_of(case, *seen):
@@ -92,13 +93,7 @@ def graph_block(weights, training):
 
 
 def graph_cases():
-    from .cases import FOLDER, Case
-
-    path = FOLDER / "pairingnet.npz"
-    if not path.exists():
-        return []
-    with np.load(path) as arrays:
-        held = {name: arrays[name] for name in arrays.files if name.startswith("gat_")}
+    held = {name: value for name, value in arrays("pairingnet").items() if name.startswith("gat_")}
     shared = {n.removeprefix("gat_in_"): v for n, v in held.items() if n.startswith("gat_in_")}
     names = sorted({n.split("_")[1] for n in held if not n.startswith("gat_in_")})
     cases = []

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from fallow.encoders.attention_pool import AttentionPool
 from fallow.encoders.local import LocalPerceptron
 from fallow.encoders.towers import pooled
 
-from .cases import FOLDER, close, golden
+from .arrays import arrays
+from .cases import close, golden
 
 NEAR = {"rtol": 0.0, "atol": 1e-5}
 LOCAL = {
@@ -25,14 +25,13 @@ POOL = {
 def recorded(name, ours):
     """Weights of a case under fallow's names, and whatever else it keeps."""
     state, rest = {}, {}
-    with np.load(FOLDER / "pyramidclip.npz", allow_pickle=False) as arrays:
-        for key in arrays.files:
-            if key.startswith(f"{name}_w_"):
-                theirs = key.removeprefix(f"{name}_w_")
-                head = next(one for one in ours if theirs == one or theirs.startswith(f"{one}."))
-                state[ours[head] + theirs[len(head) :]] = torch.from_numpy(arrays[key].copy())
-            elif key.startswith(f"{name}_") and "_in_" not in key and "_out_" not in key:
-                rest[key.removeprefix(f"{name}_")] = arrays[key]
+    for key, value in arrays("pyramidclip").items():
+        if key.startswith(f"{name}_w_"):
+            theirs = key.removeprefix(f"{name}_w_")
+            head = next(one for one in ours if theirs == one or theirs.startswith(f"{one}."))
+            state[ours[head] + theirs[len(head) :]] = torch.from_numpy(value)
+        elif key.startswith(f"{name}_") and "_in_" not in key and "_out_" not in key:
+            rest[key.removeprefix(f"{name}_")] = value
     return state, rest
 
 

@@ -1,19 +1,14 @@
 """Split batch norm against reference vectors."""
 
-import os
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 
 from fallow.encoders.heads import SplitBatchNorm
 
-FOLDER = Path(os.environ.get("FALLOW_GOLDEN", Path(__file__).parent))
-VECTORS = np.load(FOLDER / "_ssl-shared.npz")
-CASES = sorted(
-    {k.split("_in_")[0] for k in VECTORS.files if k.startswith("splitbn_") and "_in_" in k}
-)
+from .arrays import arrays
+
+VECTORS = arrays("_ssl-shared")
+CASES = sorted({k.split("_in_")[0] for k in VECTORS if k.startswith("splitbn_") and "_in_" in k})
 assert CASES
 
 

@@ -1,22 +1,19 @@
 """The transformer, its patches, positions and head against reference vectors."""
 
-import os
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 
 from fallow.encoders.heads import dino_head
 from fallow.encoders.vit import Layout, ViT, patchify, sincos_at, sincos_positions, unpatchify
 
-FOLDER = Path(os.environ.get("FALLOW_GOLDEN", Path(__file__).parent))
-VECTORS = np.load(FOLDER / "ssl-survey.npz")
+from .arrays import arrays
+
+VECTORS = arrays("ssl-survey")
 
 
 def cases(group):
     """Names `group_caseX`, found from the keys."""
-    names = {k.split("_in_")[0] for k in VECTORS.files if k.startswith(f"{group}_") and "_in_" in k}
+    names = {k.split("_in_")[0] for k in VECTORS if k.startswith(f"{group}_") and "_in_" in k}
     assert names, f"no vectors for {group}"
     return sorted(names)
 
@@ -27,9 +24,7 @@ def get(name):
 
 def weights(case):
     start = f"{case}_in_w_"
-    return {
-        k[len(start) :].replace("__", "."): get(k) for k in VECTORS.files if k.startswith(start)
-    }
+    return {k[len(start) :].replace("__", "."): get(k) for k in VECTORS if k.startswith(start)}
 
 
 def close(actual, expected):
