@@ -8,6 +8,7 @@ import numpy as np
 
 from fallow.images import tables
 from fallow.images.places import place
+from fallow.images.projections import degrees
 from fallow.problems import SourceProblem
 
 if TYPE_CHECKING:
@@ -16,14 +17,17 @@ if TYPE_CHECKING:
 METRES = 111_320.0  # of a degree of latitude
 NAMES = ("west", "south", "east", "north")
 SCALE, TIE, KEYS = 33550, 33922, 34735  # tags of GeoTIFF
-GEOGRAPHIC, MODEL = 2, 1024  # a model in degrees, and the key that says so
+MODEL, PROJECTION = 1024, 3072  # keys: the kind of model, and the EPSG code of one in metres
+PROJECTED = 1  # a model in metres; others are in degrees
+EDGE = np.linspace(0, 1, 9)  # places along an edge, which bends when it is brought into degrees
 
 
 def footprints(images: Images, source: Any = None) -> tuple[np.ndarray, np.ndarray]:
     """Boxes (N 4: west, south, east, north) and metres a pixel (N); NaN where unknown.
 
     From a CSV with the columns path, west, south, east, north and maybe gsd, from such columns of
-    the collection, or from the tags of GeoTIFF files in degrees.
+    the collection, or from the tags of GeoTIFF files, in degrees or in metres that
+    `projections.degrees` knows.
     """
     held = images if source is None else images.join(_table(source))
     boxes = np.full((len(images), 4), np.nan)
@@ -37,7 +41,7 @@ def footprints(images: Images, source: Any = None) -> tuple[np.ndarray, np.ndarr
     if np.isnan(boxes).any(1).all():
         raise SourceProblem(
             f"no picture of {images.name} says where it was taken: give a CSV with the columns "
-            "path, west, south, east, north, or GeoTIFF files in degrees"
+            "path, west, south, east, north, or GeoTIFF files in degrees, UTM or web Mercator"
         )
     wrong = (boxes[:, 1] > boxes[:, 3]) | (np.abs(boxes[:, 1::2]) > 90).any(1)
     if wrong.any():
@@ -64,7 +68,7 @@ def _table(source: Any) -> Any:
 
 
 def _of_tiff(images: Images, row: int) -> np.ndarray:
-    """The box a GeoTIFF's tags tell, where its model is in degrees."""
+    """The box in degrees that holds what a GeoTIFF's tags tell."""
     import io
 
     from PIL import Image
@@ -78,11 +82,19 @@ def _of_tiff(images: Images, row: int) -> np.ndarray:
         if SCALE not in tags or TIE not in tags:
             return nothing
         keys = list(tags.get(KEYS, ()))
-        models = [keys[k + 3] for k in range(4, len(keys) - 3, 4) if keys[k] == MODEL]
-        if models and models[0] != GEOGRAPHIC:
-            return nothing
+        told = {keys[k]: keys[k + 3] for k in range(4, len(keys) - 3, 4)}
         scale_x, scale_y = tags[SCALE][:2]
-        column, line, _, lon, lat = tags[TIE][:5]
+        column, line, _, x, y = tags[TIE][:5]
         width, height = opened.size
-    west, north = lon - column * scale_x, lat + line * scale_y
-    return np.array([west, north - height * scale_y, west + width * scale_x, north])
+    left, top = x - column * scale_x, y + line * scale_y
+    right, bottom = left + width * scale_x, top - height * scale_y
+    if told.get(MODEL) != PROJECTED:
+        return np.array([left, bottom, right, top])
+    across, down = left + EDGE * (right - left), bottom + EDGE * (top - bottom)
+    rim_x = np.concatenate([across, across, np.full(9, left), np.full(9, right)])
+    rim_y = np.concatenate([np.full(9, bottom), np.full(9, top), down, down])
+    places = degrees(told.get(PROJECTION, 0), rim_x, rim_y)
+    if places is None:
+        return nothing
+    lon, lat = places
+    return np.array([lon.min(), lat.min(), lon.max(), lat.max()])
