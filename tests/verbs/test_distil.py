@@ -90,10 +90,10 @@ def test_digits_are_not_mirrored_unless_asked(tmp_path):
     assert found.tiny.recipe["train"]["mirror"] is False
     judgement = found.findings["judgement"]
     assert judgement["mirrored"] < judgement["plain"] - 0.2
-    assert "Mirror images are not used" in " ".join(found.headlines)
+    assert "Mirror images are not used" in " ".join(found.notes)
     asked = distil(some, per_class=1, fyi=True, settings=quick, out=tmp_path / "b")
     assert asked.tiny.recipe["settings"]["copies"] == "mirror"
-    assert "Warning" in " ".join(asked.headlines)
+    assert "Warning" in " ".join(asked.notes)
 
 
 def test_every_host_runs_from_the_verb(tmp_path):

@@ -52,7 +52,7 @@ def test_copies_are_png_within_the_budget_and_originals_untouched(folder, tmp_pa
         path.name for path in (tmp_path / "copies-private").iterdir()
     }
     assert "not tested" in " ".join(result.headlines)
-    assert "not a guarantee" in " ".join(result.headlines)
+    assert "not a guarantee" in " ".join(result.notes)
 
 
 def test_nothing_private_is_among_the_copies(folder, tmp_path):
@@ -89,7 +89,7 @@ def test_names_that_clash_and_files_that_break(tmp_path):
     made = {path.name for path in (tmp_path / "copies").iterdir()}
     assert {"0.png.png", "0.jpg.png", "1.png"} <= made
     assert len(made) == 7
-    assert "1 file could not be read" in " ".join(result.headlines)
+    assert "1 file could not be read" in " ".join(result.notes)
 
 
 def test_verified(folder, tmp_path):

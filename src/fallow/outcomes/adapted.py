@@ -50,8 +50,6 @@ class Adapted(Result):
     ) -> None:
         super().__init__(
             table,
-            headlines=findings["headlines"],
-            notes=findings["notes"],
             findings=findings,
             page=page,
         )

@@ -75,7 +75,7 @@ def aligned(
         "read": thumbnails(images),
         "problems": [{"path": each.path, "reason": each.reason} for each in images.problems],
     }
-    result = Aligned(table, headlines=headlines, notes=notes, findings=findings, page=page)
+    result = Aligned(table, findings=findings, page=page)
     result.doubts, result.classes = doubts, chosen
     return result
 

@@ -37,7 +37,7 @@ class Developed(Result):
         page: Callable[[Mapping[str, Any]], str],
     ) -> None:
         super().__init__(
-            table, headlines=findings["headlines"], notes=findings["notes"], findings=findings,
+            table, findings=findings,
             page=page,
         )  # fmt: skip
         self.way = way

@@ -44,8 +44,6 @@ class Discovered(Result):
         }
         super().__init__(
             _table(known, done, names),
-            headlines=findings["headlines"],
-            notes=notes,
             findings=findings,
             page=page,
         )

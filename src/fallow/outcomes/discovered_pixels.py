@@ -75,8 +75,6 @@ class PixelDiscovery(Result):
         findings["headlines"] = _headlines(findings)
         super().__init__(
             _table(regions, found, classes),
-            headlines=findings["headlines"],
-            notes=notes,
             findings=findings,
             page=page,
         )

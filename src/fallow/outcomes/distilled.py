@@ -47,7 +47,7 @@ class Distilled(Result):
         tiny: TinySet,
         page: Callable[[Mapping[str, Any]], str],
     ) -> None:
-        super().__init__(table, headlines=findings["headlines"], findings=findings, page=page)
+        super().__init__(table, findings=findings, page=page)
         self.tiny = tiny
 
     @property
@@ -128,7 +128,7 @@ def findings_of(
     return {
         "name": f"{recipe['host']} on {images.name}",
         "created": datetime.datetime.now().isoformat(" ", "minutes"),
-        "headlines": [*headlines, *notes],
+        "headlines": headlines,
         "notes": notes,
         "warned": judgement.keeps is False,
         "counts": {"images": len(real), "classes": len(tiny.names), "kept": table.num_rows},

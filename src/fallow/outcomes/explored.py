@@ -52,8 +52,6 @@ class Explored(Result):
         findings["headlines"] += _switched(ready.encoder.name, settings)
         super().__init__(
             table,
-            headlines=findings["headlines"],
-            notes=findings["notes"],
             findings=findings,
             page=page,
         )

@@ -66,9 +66,7 @@ class Forgotten(Result):
             "settings": settings.model_dump(exclude_none=True),
             "seed": seed,
         }
-        super().__init__(
-            table, headlines=findings["headlines"], notes=notes, findings=findings, page=page
-        )
+        super().__init__(table, findings=findings, page=page)
         self.model = final.module if type(final).__name__ == "Tapped" else final
 
     def save(self, folder: str | os.PathLike[str]) -> Path:

@@ -62,6 +62,6 @@ def graded(
         "samples": [{"path": name, "before": a, "after": b} for name, a, b in samples],
     }  # fmt: skip
     return Graded(
-        pa.Table.from_pylist(rows), headlines=headlines, notes=about["notes"], findings=findings,
+        pa.Table.from_pylist(rows), findings=findings,
         page=page,
     )  # fmt: skip

@@ -229,6 +229,5 @@ def protect_pairs(
     findings["headlines"] = [
         f"{table.num_rows:,} protected copies in {place}, PSNR {findings['psnr']:.1f} dB (median)",
         *said(measured),
-        *notes,
     ]
     return Protected(table, findings, made, page).saved(hidden)

@@ -32,7 +32,7 @@ class Protected(Result):
         protector: Any,
         page: Callable[[Mapping[str, Any]], str],
     ) -> None:
-        super().__init__(table, headlines=findings["headlines"], findings=findings, page=page)
+        super().__init__(table, findings=findings, page=page)
         self.protector = protector
 
     def save(self, folder: str | os.PathLike[str]) -> Path:

@@ -41,8 +41,6 @@ class Ranked(Result):
     ) -> None:
         super().__init__(
             table,
-            headlines=findings["headlines"],
-            notes=findings["notes"],
             findings=findings,
             page=lambda found: page({**found, "shown": shown}),
         )

@@ -29,16 +29,17 @@ class Result:
         self,
         table: pa.Table,
         *,
-        headlines: Sequence[str] = (),
-        notes: Sequence[str] = (),
+        headlines: Sequence[str] | None = None,
+        notes: Sequence[str] | None = None,
         findings: Mapping[str, Any] | None = None,
         page: Callable[[Mapping[str, Any]], str] | None = None,
         folder: Path | None = None,
     ) -> None:
         self.table = table
-        self.headlines = list(headlines)
-        self.notes = list(notes)  # what a reader must know before trusting it
         self.findings = dict(findings or {})
+        said = [self.findings.get(name, ()) for name in ("headlines", "notes")]
+        self.headlines = list(said[0] if headlines is None else headlines)
+        self.notes = list(said[1] if notes is None else notes)  # to be known before trusting it
         self.page = page  # findings -> the whole report as HTML
         self.folder = folder  # where the run was saved, if it was
 

@@ -59,8 +59,6 @@ class Segmented(Result):
     ) -> None:
         super().__init__(
             table,
-            headlines=findings.get("headlines", []),
-            notes=known.notes,
             findings=findings,
             page=page,
         )

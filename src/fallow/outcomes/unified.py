@@ -85,7 +85,7 @@ def unified(
         "problems": [{"path": one.path, "reason": one.reason} for one in images.problems],
         "settings": {"sources": ", ".join(sources), "form": form},
     }
-    result = Unified(made.conflicts, headlines=headlines, notes=notes, findings=findings, page=page)
+    result = Unified(made.conflicts, findings=findings, page=page)
     result.annotations, result.form = held, form
     return result
 

@@ -107,9 +107,7 @@ def curate(
     save_csv(place / "decisions.csv", table := _table(done))
     headlines, notes = _headlines(done), _notes(done, images.problems, refused)
     findings = {"headlines": headlines, "notes": notes, **_findings(images, done, policy)}
-    return Result(
-        table, headlines=headlines, notes=notes, findings=findings, page=curate_page
-    ).saved(place)
+    return Result(table, findings=findings, page=curate_page).saved(place)
 
 
 def _detectors(people: bool, faces: declare.Address | None) -> dict[str, Detector]:

@@ -142,7 +142,6 @@ def protect(
         f"SSIM {findings['ssim']:.3f} (medians)",
         *(findings["verdict"] or [UNTESTED]),
         *map(said, measured.get("maps", [])),
-        *findings["notes"],
     ]
     return Protected(table, findings, made, protect_page).saved(hidden)
 
