@@ -58,9 +58,13 @@ def pck(
     """
     away = np.asarray(predicted, np.float64) - np.asarray(points, np.float64)  # N L 2
     limit = np.asarray(reach, np.float64)
-    limit = np.broadcast_to(limit.reshape(-1, 1, 1) if limit.ndim < 2 else limit[:, None], away.shape)
+    limit = np.broadcast_to(
+        limit.reshape(-1, 1, 1) if limit.ndim < 2 else limit[:, None], away.shape
+    )
     known = np.isfinite(points).all(2) & (limit > 0).all(2)  # N L
-    share = np.linalg.norm(np.where(known[..., None], away / np.where(limit > 0, limit, 1), 0), axis=2)
+    share = np.linalg.norm(
+        np.where(known[..., None], away / np.where(limit > 0, limit, 1), 0), axis=2
+    )
     hit = known & (share < 1 if strict else share <= 1)
     counted = known.sum(0)
     return np.where(counted > 0, hit.sum(0) / np.maximum(counted, 1), np.nan)

@@ -26,7 +26,9 @@ def gaussians(centres: Tensor, size: Sequence[int], sigma: float) -> Tensor:
         away = torch.arange(count, device=centre.device) - centre[..., None]
         return torch.exp(-away.square() / (2 * sigma**2)) * (away.abs() <= REACH * sigma)
 
-    return along(height, centres[..., 1])[..., :, None] * along(width, centres[..., 0])[..., None, :]
+    return (
+        along(height, centres[..., 1])[..., :, None] * along(width, centres[..., 0])[..., None, :]
+    )
 
 
 def drawn(centres: Tensor, size: Sequence[int], sigma: float) -> Tensor:
@@ -78,7 +80,10 @@ def refined(maps: Tensor, places: Tensor, kernel: int = 11) -> Tensor:
     area = across * down - both.square()
     known = near.inside & (area != 0)
     steps = torch.stack(
-        [both * slope[..., 1] - down * slope[..., 0], both * slope[..., 0] - across * slope[..., 1]],
+        [
+            both * slope[..., 1] - down * slope[..., 0],
+            both * slope[..., 0] - across * slope[..., 1],
+        ],
         -1,
     )
     return places + torch.where(known, 1 / area.where(known, 1.0), 0.0)[..., None] * steps

@@ -60,7 +60,9 @@ class MultiAugs(PoseMethod):
             views = [hard] if isinstance(hard, str) else list(hard)
             for name in (name for view in views for name in str(view).split("+")):
                 if name not in KINDS:
-                    raise ValueError(f"there is no hard view {name!r}: known are {', '.join(KINDS)}")
+                    raise ValueError(
+                        f"there is no hard view {name!r}: known are {', '.join(KINDS)}"
+                    )
             return views
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
