@@ -1,4 +1,4 @@
-"""MultiAugs against its original: heat maps and back, losses, hard views and how they are turned."""
+"""MultiAugs against its original: heat maps and back, losses, hard views and their turns."""
 
 from __future__ import annotations
 

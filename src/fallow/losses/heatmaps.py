@@ -1,4 +1,4 @@
-"""Heat maps of key points against others: supervised, and one network or two teaching themselves."""
+"""Heat maps of key points against others: supervised, and networks that teach themselves."""
 
 from __future__ import annotations
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
+from fallow.annotations.points import KeyPoints, mirrored, read, with_points
+from fallow.annotations.points.store import COLUMN as MARKED
 from fallow.encoders import Encoder
 from fallow.encoders.pointer import STRIDE, Pointer
 from fallow.images import Images, Pack
 from fallow.losses.heatmaps import heat_loss
+from fallow.problems import SettingProblem, SourceProblem
 from fallow.train.method import Batch, Beside, Method
 from fallow.train.method import Settings as BaseSettings
 from fallow.views import (
@@ -33,9 +37,19 @@ from fallow.views import (
 )
 from fallow.views.heatmaps import drawn, gaussians, peaks, refined
 
-MARKED = "points"  # the column that holds x, y, seen of every point, or nothing
+SIZE, LARGE = 128, 256  # sides of views; the latter with a GPU
 # pictures are looked at as they are, and a little turned: where answers differ there is doubt
 TILTS = (0.0, -15.0, 15.0)
+
+
+@dataclass(frozen=True)
+class Marked:
+    """Pictures whose points are known, those that have none, and what the points are."""
+
+    labelled: Images
+    bare: Images
+    held: KeyPoints
+    notes: list[str]
 
 
 class PoseSettings(BaseSettings):
@@ -126,6 +140,40 @@ class PoseMethod(Method):
     def written(self) -> Pointer:
         """The network that is kept in a file."""
         return self.network
+
+
+def marked(images: Images, points: Any, where: str | None = None) -> Marked:
+    """Pictures sorted by whether a file (or KeyPoints) marks them."""
+    if points is None:
+        raise SourceProblem("say which file marks the points of some pictures, with points")
+    held = points if isinstance(points, KeyPoints) else read(points)
+    name = "these key points" if isinstance(points, KeyPoints) else str(points)
+    images, notes = with_points(images, held, name)
+    if where:
+        images = images.where(where)
+    labelled = images.where(f"{MARKED} is not null")
+    if len(labelled) < 2:
+        raise SourceProblem(
+            f"{len(labelled)} of {len(images):,} pictures has marked points: mark at least two"
+        )
+    return Marked(labelled, images.where(f"{MARKED} is null"), held, notes)
+
+
+def streams(kind: type[PoseMethod], labelled: Images, bare: Images) -> dict[str, Images]:
+    """The images a method trains on, by stream; few bare ones are joined by the others."""
+    free = bare
+    if len(bare) < len(labelled):
+        free = labelled._with(pa.concat_tables([bare.table, labelled.table]))
+    return {name: {"unlabelled": free, "labelled": labelled}[name] for name in kind.streams}
+
+
+def suited(given: Mapping[str, Any], held: KeyPoints, gpu: bool) -> dict[str, Any]:
+    """Settings made to fit the points; what is given stays."""
+    facts = {"points": len(held.names), "mirrored": mirrored(held.names)}
+    for name in facts:
+        if name in given:
+            raise SettingProblem(f"the points say what {name} is: leave it out")
+    return {"size": LARGE if gpu else SIZE, **given, **facts}
 
 
 def packed_points(images: Images, pack: Pack) -> Tensor:
