@@ -42,6 +42,7 @@ CLAIMS = (
     ("two different views help more than one twice", "multiaugs", "the same view twice"),
     ("separate views help more than all in one", "multiaugs", "all in one view"),
 )
+MEASURES = (("PCK@0.1", "pck", 1), ("mean error in pixels, less", "error", -1))
 TIMED = 6  # steps
 
 

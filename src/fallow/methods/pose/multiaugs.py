@@ -50,6 +50,9 @@ class MultiAugs(PoseMethod):
             (10 / 192, 19 / 192), description="half sides of boxes, as shares of a view"
         )
         weight: float = Field(1.0, ge=0, description="of each hard view; of truth it is 1")
+        pretrain: float = Field(
+            0.25, ge=0, lt=1, description="share of the budget on marked pictures alone"
+        )
         networks: Literal[1, 2] = Field(
             1, description="2: each learns from what the other says of the easy view"
         )
@@ -66,9 +69,9 @@ class MultiAugs(PoseMethod):
             return views
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "paper": Supervised.presets["paper"] | {"epochs": 400},
+        "paper": Supervised.presets["paper"] | {"epochs": 400, "pretrain": 0.0},
         "paper-few": Supervised.presets["paper"]
-        | {"epochs": 30, "hard": ("jo+co", "jc+cm", "jc", "jo")},
+        | {"epochs": 30, "pretrain": 0.0, "hard": ("jo+co", "jc+cm", "jc", "jo")},
     }
 
     def build(self, encoder: Encoder) -> None:
@@ -87,6 +90,8 @@ class MultiAugs(PoseMethod):
     def loss(self, batch: Mapping[str, Batch], now: Now) -> Loss:
         networks, images = self.networks, batch["unlabelled"].views[0]
         truth = torch.stack([self.supervised(one, batch["labelled"]) for one in networks]).mean()
+        if now.progress < self.settings.pretrain:  # empty maps teach nothing but emptiness
+            return Loss(truth, {"truth": truth.detach()})
         with torch.no_grad():  # in training mode: their batch statistics see the easy views, too
             said = [network(images) for network in networks]
         own = []

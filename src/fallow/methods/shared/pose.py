@@ -203,7 +203,7 @@ def look(
     recipe, network, size = method.asked(), method.predictor(), method.settings.size
     pack = pack_arrays(pictures)
     still = draw(recipe, pack.heights, pack.widths, pack.rows, seed=0)
-    device = next(network.parameters()).device
+    device = method.encoder.device
     found, heights = [], []
     was = [part for part in network.modules() if part.training]
     network.eval()
