@@ -72,29 +72,45 @@ def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
     begin = time.monotonic()
     images = marked(data, name)
     train = images.where("part = 'train' and points is not null")
-    test = images.where("part = 'test' and points is not null")
     costs = [timed(plan, row, images, train) for row in plan.rows]
     left = 60 * minutes - (time.monotonic() - begin)
     each = plan.seeds * len(plan.counts) * sum(costs)
     steps = int(max(TIMED, min(plan.steps, 0.9 * left / each)))
-    found: dict[tuple[str, int], list[dict[str, float]]] = {}
-    for seed in range(plan.seeds):
-        for count in plan.counts:
-            kept = train.select(np.sort(labelled_rows(train.column("video"), count, seed)))
-            for row in plan.rows:
-                method = fitted(plan, row, images, kept, seed, steps)
-                seen = judged(method, test) | {"on those marked": judged(method, kept)["pck"]}
-                found.setdefault((row, count), []).append(seen)
-                print(f"{name}, {count} marked, {row}, seed {seed}: {seen}", flush=True)
+    rows = [one_seed(images, plan, seed, steps) for seed in range(plan.seeds)]
+    return entries_of(name, images, plan, rows, budget(minutes, begin, steps=steps))
+
+
+Outcomes = dict[str, dict[str, float]]  # of a seed: "row, count marked" -> measures
+
+
+def one_seed(images: Any, plan: Plan, seed: int, steps: int) -> Outcomes:
+    """Every row with every count of marked pictures, from the same weights."""
+    train = images.where("part = 'train' and points is not null")
+    test = images.where("part = 'test' and points is not null")
+    found: Outcomes = {}
+    for count in plan.counts:
+        kept = train.select(np.sort(labelled_rows(train.column("video"), count, seed)))
+        for row in plan.rows:
+            method = fitted(plan, row, images, kept, seed, steps)
+            seen = judged(method, test) | {"on those marked": judged(method, kept)["pck"]}
+            found[f"{row}, {count} marked"] = seen
+            print(f"{row}, {count} marked, seed {seed}: {seen}", flush=True)
+    return found
+
+
+def entries_of(
+    name: str, images: Any, plan: Plan, seeds: list[Outcomes], spent: dict[str, Any]
+) -> list[Entry]:
+    """Every claim whose two rows were run, by both measures."""
     facts: dict[str, Any] = {
-        "data": {"name": f"{NAME}/{name}", "images": len(train), "tested": len(test),
+        "data": {"name": f"{NAME}/{name}", "images": len(images),
                  "fingerprint": images.fingerprint, "marked ones drawn by": "video"},
-        "budget": budget(minutes, begin, steps=steps),
+        "budget": spent,
         "settings": asdict(plan),
         "observed": {
-            f"{row}, {count} marked": {"every seed": rows} | {key: mean(one[key] for one in rows)
-                                                             for key in rows[0]}
-            for (row, count), rows in found.items()
+            row: {"every seed": [one[row] for one in seeds]}
+            | {key: mean(one[row][key] for one in seeds) for key in seeds[0][row]}
+            for row in seeds[0]
         },
     }  # fmt: skip
     return [
@@ -103,8 +119,8 @@ def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
             ours,
             theirs,
             seeds=[
-                (sign * a[key], sign * b[key])
-                for a, b in zip(found[ours, count], found[theirs, count], strict=True)
+                tuple(sign * one[f"{row}, {count} marked"][key] for row in (ours, theirs))
+                for one in seeds
             ],
             **facts,
         )

@@ -20,7 +20,7 @@ from fallow.methods.shared.pose import MARKED, Marked, PoseMethod, look
 from fallow.outcomes.pictures import save_picture, shrunk, thumbnail
 from fallow.outcomes.result import Result, writable
 from fallow.outcomes.sentences import counted
-from fallow.outcomes.skeletons import skeleton_over
+from fallow.outcomes.skeletons import UNSURE, close_up, skeleton_over
 from fallow.outcomes.tables import save_csv, save_json, without_ending
 from fallow.outcomes.tracks import Track, point_columns
 from fallow.problems import SourceProblem
@@ -116,7 +116,8 @@ def posed(
     ]
     if not seen:
         raise SourceProblem("no picture could be read a second time: are the files still there?")
-    seen.sort(key=lambda one: (one.given, -one.doubt))
+    marked = [one for one in seen if one.given]
+    seen = worth_marking([one for one in seen if not one.given]) + marked
     points, heights = (
         np.stack([one.points for one in seen]),
         np.stack([one.heights for one in seen]),
@@ -166,8 +167,10 @@ def _of_some(
     for place, (row, pixels) in enumerate(some):
         points, heights, apart = (each[place] for each in found)
         height, width = pixels.shape[:2]
-        small = shrunk(pixels, 512)
-        drawn = skeleton_over(small, (points + 0.5) * small.shape[1] / width - 0.5, heights, bones)
+        far, near = (
+            _drawn(part, at, heights, bones)
+            for part, at in ((pixels, points), close_up(pixels, points))
+        )
         marked = None
         if given:
             flat = np.array(images.table.column(MARKED)[row].as_py()).reshape(-1, 3)
@@ -181,8 +184,29 @@ def _of_some(
             100 * float(apart.mean()) / float(np.hypot(width, height)),
             apart,
             marked,
-            [thumbnail(small, SIDE), thumbnail(drawn, SIDE)],
+            [far, near],
         )
+
+
+def _drawn(pixels: np.ndarray, points: np.ndarray, heights: np.ndarray, bones: Any) -> bytes:
+    """A small picture with its points, drawn when it is small so that they can be seen."""
+    small = shrunk(pixels, round(SIDE * 1.5))
+    at = (points + 0.5) * small.shape[1] / pixels.shape[1] - 0.5
+    return thumbnail(skeleton_over(small, at, heights, bones), SIDE)
+
+
+def worth_marking(seen: Sequence[Seen], alike: float = 0.05) -> list[Seen]:
+    """The most doubtful first; those posed like an earlier one (within a share of the diagonal)
+    after all others: of frames that follow each other one teaches as much as ten."""
+    first: list[Seen] = []
+    later: list[Seen] = []
+    for one in sorted(seen, key=lambda one: -one.doubt):
+        near = alike * float(np.hypot(*one.size))
+        same = any(
+            np.linalg.norm(one.points - other.points, axis=1).mean() < near for other in first
+        )
+        (later if same else first).append(one)
+    return first + later
 
 
 def _off(one: Seen) -> float:
@@ -200,6 +224,12 @@ def findings_of(
     advice = [f"label next: {', '.join(one.id for one in bare[:3])}"] if bare else []
     # a confident network that moves its points when the picture turns is not to be trusted
     doubt = float(np.median([one.doubt for one in bare or seen]))
+    sure = float(np.mean([one.heights.mean() for one in bare or seen]))
+    if sure < UNSURE:
+        known.notes.append(
+            f"The network is sure of few points (their heat maps peak at {sure:.2f} of 1): train "
+            "longer, or mark more pictures."
+        )
     return {
         "source": known.labelled.name,
         "created": datetime.datetime.now().isoformat(" ", "minutes"),

@@ -48,3 +48,19 @@ def skeleton_over(
         outline = HALO if sure[number] else colours[number]
         draw.ellipse(box, fill=fill, outline=outline, width=max(1, round(radius / 4)))
     return np.array(made)
+
+
+def close_up(pixels: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The part of a picture its points (J 2) lie in, with as much again about it; and they there.
+
+    >>> part, points = close_up(np.zeros((100, 200, 3), np.uint8), np.array([[150.0, 50.0]]))
+    >>> part.shape, points.tolist()
+    ((50, 50, 3), [[25.0, 25.0]])
+    """
+    height, width = pixels.shape[:2]
+    low, high = np.nanmin(points, 0), np.nanmax(points, 0)
+    side = min(max(2 * float((high - low).max()), min(height, width) / 2), width, height)
+    corner = ((low + high) / 2 - side / 2).clip(0, [width - side, height - side])
+    left, top = corner.astype(int)
+    reach = int(side)
+    return pixels[top : top + reach, left : left + reach], points - [left, top]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,7 @@ from fallow.images.film import Film, FilmWriter
 from fallow.methods.shared.pose import PoseMethod, look
 from fallow.outcomes.skeletons import skeleton_over
 from fallow.outcomes.tables import save_csv, save_parquet
+from fallow.problems import SourceProblem
 
 BATCH = 16  # frames looked at together
 
@@ -50,16 +51,25 @@ def point_columns(
     return found
 
 
+def films_of(videos: Sequence[Any]) -> list[Film]:
+    """Videos opened, no two of one name: their tracks lie beside each other."""
+    films = [Film(Path(video)) for video in videos]
+    stems = [film.path.stem for film in films]
+    twice = next((stem for stem in stems if stems.count(stem) > 1), None)
+    if twice is not None:
+        raise SourceProblem(f"two videos are called {twice}: rename one of them")
+    return films
+
+
 def followed(
     method: PoseMethod,
-    video: Path,
+    film: Film,
     names: Sequence[str],
     bones: Sequence[tuple[int, int]],
     place: Path | None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Track:
     """A video's points; with a place, its table and the video with points over it are written."""
-    film = Film(video)
     if place is None:
         parts = [(found.points, found.heights) for found in _looked(method, film)]
         track = _track(film, parts)

@@ -49,7 +49,7 @@ def pose_page(found: Mapping[str, Any]) -> str:
     free = [k for k, item in enumerate(items) if not item["given"]]
     made = [
         card(
-            atlas, k, ("", "points of "), str(items[k]["path"]),
+            atlas, k, ("points of ", "close-up of "), str(items[k]["path"]),
             f"{float(items[k]['doubt']):.1f} %", rank=rank, side=SIDE,
         )
         for rank, k in enumerate(free[:NEXT], start=1)
@@ -58,13 +58,15 @@ def pose_page(found: Mapping[str, Any]) -> str:
         "Label next",
         cards(made),
         intro="Where points move most when the picture is turned a little (in percent of its "
-        "diagonal), marking them by hand teaches most. Rings are points the network is unsure of.",
+        "diagonal), marking them by hand teaches most; of pictures posed alike one is enough. "
+        "Rings are points the network is unsure of.",
         empty="Every picture is marked by hand.",
     )
     page.section(
         "Pictures",
         drawings(atlas, items, len(pictures)),
-        intro="Points as the network finds them, the most doubtful first; marked ones at the end.",
+        intro="Points as the network finds them, close up, the most doubtful first; marked ones at "
+        "the end.",
         empty="There are no pictures in this page.",
         count=len(items),
     )
@@ -97,7 +99,7 @@ def drawings(atlas: Atlas, items: Sequence[Mapping[str, Any]], shown: int) -> Ht
         path = str(item["path"])
         said = "marked" if item["given"] else f"{float(item['doubt']):.1f} %"
         note = element("span", f"{file_name(path)}, {said}", class_="note", title=path)
-        picture = atlas.picture(2 * index + 1, f"points of {path}", 124)
+        picture = atlas.picture(2 * index + 1, f"close-up of {path}", 124)
         tiles.append(element("div", picture, note, class_="tile"))
     if not tiles:
         return None

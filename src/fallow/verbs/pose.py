@@ -15,7 +15,7 @@ from fallow.methods import budget, find, settle
 from fallow.methods.shared.pose import PoseMethod, marked, streams, suited
 from fallow.outcomes import writable
 from fallow.outcomes.posed import Posed, posed
-from fallow.outcomes.tracks import followed
+from fallow.outcomes.tracks import films_of, followed
 from fallow.problems import SettingProblem
 from fallow.report.pose import pose_page
 from fallow.train import fit, launch, make_settings
@@ -43,8 +43,9 @@ def pose(
     ] = None,
     encoder: declare.EncoderName = None,
     videos: Annotated[
-        Sequence[Any], declare.Option("videos to follow the points in; may be repeated", list)
-    ] = (),
+        Sequence[Any] | None,
+        declare.Option("video to follow the points in; may be repeated", list),
+    ] = None,
     form: Annotated[
         str, declare.Option("in which form points are written", choices=FORMS)
     ] = "coco",
@@ -88,7 +89,7 @@ def pose(
     if not issubclass(kind, PoseMethod):
         raise SettingProblem(f"{slug} does not find key points")
     given = budget(settle("pose", slug, settings, preset), minutes, epochs, MINUTES)
-    chosen = make_settings(kind.Settings, suited(given, known.held, torch.cuda.is_available()))
+    chosen = make_settings(kind.Settings, suited(given, known, torch.cuda.is_available()))
     place = None if out is None else writable(out)
     for line in known.notes:
         tell(line)
@@ -96,6 +97,7 @@ def pose(
         f"{len(known.labelled)} marked, {len(known.bare)} not; {len(known.held.names)} points: "
         f"{', '.join(known.held.names[:8])}"
     )
+    films = films_of(videos or ())  # what cannot be followed is told before the training
     fabric = launch()
     run = fit(
         kind,
@@ -114,11 +116,9 @@ def pose(
     )
     if fabric.global_rank > 0:
         place = None  # the first rank writes for all
-    tracks = []
-    for video in videos:
-        shown = None if place is None else place / "tracks"
-        track = followed(run.method, Path(video), known.held.names, known.held.bones, shown, tell)
-        known.notes.extend(track.notes)
-        tracks.append(track)
+    shown = None if place is None else place / "tracks"
+    names, bones = known.held.names, known.held.bones
+    tracks = [followed(run.method, film, names, bones, shown, tell) for film in films]
+    known.notes.extend(note for track in tracks for note in track.notes)
     tell("looking at the pictures")
     return posed(run, known, slug, pose_page, tracks, form).saved(place)

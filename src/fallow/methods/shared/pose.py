@@ -18,6 +18,7 @@ from fallow.encoders import Encoder
 from fallow.encoders.pointer import STRIDE, Pointer
 from fallow.images import Images, Pack
 from fallow.losses.heatmaps import heat_loss
+from fallow.measure.landmarks import sizes
 from fallow.problems import SettingProblem, SourceProblem
 from fallow.train.method import Batch, Beside, Method
 from fallow.train.method import Settings as BaseSettings
@@ -37,7 +38,8 @@ from fallow.views import (
 )
 from fallow.views.heatmaps import drawn, gaussians, peaks, refined
 
-SIZE, LARGE = 128, 256  # sides of views; the latter with a GPU
+SMALLEST, LARGEST, LARGEST_GPU = 128, 192, 384  # sides of views
+WANTED = 40  # pixels of a view from one end of what is marked to the other
 # pictures are looked at as they are, and a little turned: where answers differ there is doubt
 TILTS = (0.0, -15.0, 15.0)
 
@@ -167,13 +169,21 @@ def streams(kind: type[PoseMethod], labelled: Images, bare: Images) -> dict[str,
     return {name: {"unlabelled": free, "labelled": labelled}[name] for name in kind.streams}
 
 
-def suited(given: Mapping[str, Any], held: KeyPoints, gpu: bool) -> dict[str, Any]:
-    """Settings made to fit the points; what is given stays."""
-    facts = {"points": len(held.names), "mirrored": mirrored(held.names)}
+def suited(given: Mapping[str, Any], known: Marked, gpu: bool) -> dict[str, Any]:
+    """Settings made to fit the points, views so large that these lie apart; what is given stays."""
+    facts = {"points": len(known.held.names), "mirrored": mirrored(known.held.names)}
     for name in facts:
         if name in given:
             raise SettingProblem(f"the points say what {name} is: leave it out")
-    return {"size": LARGE if gpu else SIZE, **given, **facts}
+    cells = np.array(known.labelled.table.column(MARKED).to_pylist()).reshape(
+        len(known.labelled), -1, 3
+    )
+    across = sizes(np.where(cells[..., 2:] > 0, cells[..., :2], np.nan), "diagonal")
+    long = np.maximum(known.labelled.column("width"), known.labelled.column("height"))
+    share = float(np.median((across / long)[across > 0])) if (across > 0).any() else 1.0
+    side = 32 * round(WANTED / share / 32)
+    side = min(max(side, SMALLEST), LARGEST_GPU if gpu else LARGEST)
+    return {"size": side, **given, **facts}
 
 
 def packed_points(images: Images, pack: Pack) -> Tensor:
