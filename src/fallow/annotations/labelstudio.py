@@ -43,9 +43,9 @@ def _read(tasks: list[Any]) -> Annotations:
     images: list[Row] = []
     found = _Found()
     for task in tasks:
-        file = _file(task["data"])
+        file = file_of(task["data"])
         image: Row = {"image": key_of(file), "file": file}
-        for said, human in _said(task):
+        for said, human in said_of(task):
             results = said["result"]
             image |= _size(results)
             found.add(results, image["image"], human, said.get("score"))
@@ -157,7 +157,7 @@ def _choices(name: str, group: str, words: list[str]) -> Row:
             "value": {"choices": words}}  # fmt: skip
 
 
-def _said(task: Mapping[str, Any]) -> Iterator[tuple[Row, bool]]:
+def said_of(task: Mapping[str, Any]) -> Iterator[tuple[Row, bool]]:
     for said in task.get("annotations") or []:
         if not said.get("was_cancelled"):
             yield said, True
@@ -165,7 +165,7 @@ def _said(task: Mapping[str, Any]) -> Iterator[tuple[Row, bool]]:
         yield said, False
 
 
-def _file(data: Mapping[str, Any]) -> str:
+def file_of(data: Mapping[str, Any]) -> str:
     """The picture's file name of a task: a path, an address, or an upload with its number."""
     said = data.get("image") or next(v for v in data.values() if isinstance(v, str))
     parts = urlsplit(said)

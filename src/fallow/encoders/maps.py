@@ -18,6 +18,7 @@ from fallow.encoders.hub import HubNetwork
 from fallow.encoders.hub_timm import TimmNetwork
 from fallow.encoders.moments import Moments
 from fallow.encoders.resnet import ResNet
+from fallow.encoders.unet import Contracting
 from fallow.encoders.vit import ViT
 from fallow.problems import SettingProblem
 
@@ -200,6 +201,22 @@ def _patch(network: nn.Module) -> int | None:
     if isinstance(network, TimmNetwork) and hasattr(network.model, "blocks"):
         return int(network.model.patch_embed.patch_size[0])
     return None
+
+
+def stages_of(encoder: Encoder, x: Tensor) -> list[Tensor]:
+    """Maps (B C h w) of every stage of a convolutional network, the deepest last; with gradients.
+
+    Of a transformer, all of whose maps are of one size, there is the last alone.
+
+    >>> from fallow.encoders import encoder
+    >>> [one.shape[2] for one in stages_of(encoder("unet/8"), torch.zeros(1, 3, 32, 32))]
+    [32, 16, 8, 4, 2]
+    """
+    network = encoder.network
+    if isinstance(network, Contracting):
+        return network.stages(x)
+    layers = [-1] if _patch(network) is not None else list(range(_depth(network)))
+    return [maps.movedim(-1, 1) for maps in encoder.patches(x, layers)]
 
 
 def _is_clip(network: HubNetwork) -> bool:

@@ -43,3 +43,28 @@ def point_errors(
     mean = np.where(known, away, 0).sum(1) / np.maximum(known.sum(1), 1)
     size = sizes(points, by)
     return np.where(size > 0, 100 * mean / np.where(size > 0, size, 1), np.nan)
+
+
+def pck(
+    predicted: np.ndarray, points: np.ndarray, reach: np.ndarray | float, strict: bool = False
+) -> np.ndarray:
+    """Of each landmark the share of pictures (N L 2) where it lies within reach; NaN: unmarked.
+
+    `reach` is one distance, one for each picture (N), or for x and y apart (N 2).
+
+    >>> truth = np.array([[[0.0, 0.0], [9.0, 9.0]], [[0.0, 0.0], [np.nan, np.nan]]])
+    >>> pck(truth + np.array([3.0, 0.0]), truth, np.array([2.0, 4.0])).tolist()
+    [0.5, 0.0]
+    """
+    away = np.asarray(predicted, np.float64) - np.asarray(points, np.float64)  # N L 2
+    limit = np.asarray(reach, np.float64)
+    limit = np.broadcast_to(
+        limit.reshape(-1, 1, 1) if limit.ndim < 2 else limit[:, None], away.shape
+    )
+    known = np.isfinite(points).all(2) & (limit > 0).all(2)  # N L
+    share = np.linalg.norm(
+        np.where(known[..., None], away / np.where(limit > 0, limit, 1), 0), axis=2
+    )
+    hit = known & (share < 1 if strict else share <= 1)
+    counted = known.sum(0)
+    return np.where(counted > 0, hit.sum(0) / np.maximum(counted, 1), np.nan)

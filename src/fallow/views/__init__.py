@@ -12,11 +12,13 @@ from fallow.views.geometry import (
     map_heat,
     map_mask,
     map_points,
+    seen_through,
     turning,
     unmap_boxes,
     unmap_map,
     unmap_mask,
     unmap_points,
+    unnormalised,
 )
 from fallow.views.preview import contact_sheet
 from fallow.views.random import uniform
@@ -39,6 +41,7 @@ from fallow.views.recipe import (
     swav,
     symmetric,
     turned,
+    whole,
 )
 from fallow.views.render import (
     ArrayPack,
@@ -86,6 +89,7 @@ __all__ = [
     "render",
     "render_drawn",
     "render_torch",
+    "seen_through",
     "simclr",
     "structure_filter",
     "swav",
@@ -97,4 +101,6 @@ __all__ = [
     "unmap_map",
     "unmap_mask",
     "unmap_points",
+    "unnormalised",
+    "whole",
 ]

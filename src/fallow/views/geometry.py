@@ -9,6 +9,8 @@ geometries may carry leading dimensions (V B ...) that broadcast.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -211,6 +213,45 @@ def warped(maps: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
     share = 2 * at / sides - 1
     found = F.grid_sample(maps, share.to(maps.dtype), align_corners=True)
     return found, ((share > -1) & (share < 1)).all(-1)
+
+
+def unnormalised(theta: Tensor, height: int, width: int) -> Tensor:
+    """A map (... 2 3) of coordinates that run from -1 to 1 over either side, as one of pixels.
+
+    On anything but a square it shears what it turns; pictures and their maps, whatever their
+    sizes, are sheared alike.
+
+    >>> unnormalised(torch.tensor([[-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]), 2, 4).tolist()
+    [[-1.0, 0.0, 3.0], [0.0, 1.0, 0.0]]
+    """
+    sides = theta.new_tensor([width, height])
+    middle = (sides - 1) / 2
+    turned = theta[..., :2] * sides[:, None] / sides
+    moved = theta[..., 2] * sides / 2 + middle - (turned @ middle)
+    return torch.cat([turned, moved[..., None]], -1)
+
+
+def seen_through(maps: Tensor, geometry: Tensor, size: Sequence[int] | None = None) -> Tensor:
+    """Maps or pictures (B C H W), each through its own geometry (B 2 3), bilinear.
+
+    Beyond the rim all is 0, and the rim fades into it. `size` is height and width of what comes
+    out, that of the maps if not given. Gradients pass.
+
+    >>> right = torch.tensor([[[1.0, 0.0, 0.5], [0.0, 1.0, 0.0]]])
+    >>> seen_through(torch.tensor([[[[0.0, 2.0, 4.0]]]]), right).tolist()
+    [[[[1.0, 3.0, 2.0]]]]
+    """
+    height, width = maps.shape[2:]
+    tall, wide = size or (height, width)
+    inner, outer = maps.new_tensor([width, height]), maps.new_tensor([wide, tall])
+    geometry = geometry.to(maps)
+    turned = geometry[..., :2] * outer / inner[:, None]  # B 2 2, in coordinates from -1 to 1
+    at_middle = geometry[..., :2] @ ((outer - 1) / 2) + geometry[..., 2]
+    moved = (2 * at_middle + 1) / inner - 1
+    grid = F.affine_grid(
+        torch.cat([turned, moved[..., None]], -1), [len(maps), 1, tall, wide], align_corners=False
+    )
+    return F.grid_sample(maps, grid, align_corners=False)
 
 
 def _bilinear(heat: Tensor, geometry: Tensor, height: int, width: int) -> Tensor:

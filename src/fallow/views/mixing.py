@@ -151,3 +151,53 @@ def class_mix_masks(labels: Tensor, chosen: Sequence[Tensor]) -> Tensor:
     """
     pairs = zip(labels, chosen, strict=True)
     return torch.stack([class_mask(one, classes) for one, classes in pairs])
+
+
+def boxes_around(
+    centres: Tensor, halves: Tensor, size: Sequence[int], limits: Sequence[int] | None = None
+) -> Tensor:
+    """Where boxes about whole centres (B N 2: x, y) lie: B H W, true inside any of them.
+
+    They reach `halves` (B N 2) to either side, the last row and column not included, and are cut
+    at the rim; or at other `limits` of x and y, as published code has them exchanged.
+
+    >>> boxes_around(torch.tensor([[[1, 0]]]), torch.tensor([[[1, 1]]]), (2, 4))[0].int().tolist()
+    [[1, 1, 0, 0], [0, 0, 0, 0]]
+    """
+    height, width = size
+    far = torch.as_tensor(limits or (width, height), device=centres.device)
+    low = (centres - halves).clamp_min(0).minimum(far)[..., None]  # B N 2 1
+    high = (centres + halves).clamp_min(0).minimum(far)[..., None]
+    (left, top), (right, bottom) = low.unbind(2), high.unbind(2)
+    x = torch.arange(width, device=centres.device)
+    y = torch.arange(height, device=centres.device)
+    across, down = (x >= left) & (x < right), (y >= top) & (y < bottom)  # B N W, B N H
+    return (down[..., :, None] & across[..., None, :]).any(1)
+
+
+def cover(
+    images: Tensor, places: Tensor, donors: Tensor, their_places: Tensor, halves: Tensor
+) -> Tensor:
+    """Patches cut around places of other pictures, laid over places of these; a new tensor.
+
+    For each picture (B C H W) `donors` (B C H W) gives the other; `places` and `their_places`
+    (B N 2: x, y) are whole centres, and a patch reaches `halves` (B N 2) to either side as far as
+    both pictures go. Later patches lie over earlier ones.
+
+    >>> other = torch.arange(9.0).view(1, 1, 3, 3)
+    >>> at, there, one = (torch.tensor([[[x, x]]]) for x in (0, 1, 1))
+    >>> cover(torch.zeros(1, 1, 3, 3), at, other, there, one)[0, 0].tolist()
+    [[4.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+    made = images.clone()
+    last = places.new_tensor([images.shape[3] - 1, images.shape[2] - 1])
+    low = torch.maximum(-halves, -torch.minimum(places, their_places))  # B N 2, from the centres
+    high = torch.minimum(halves, last - torch.maximum(places, their_places))
+    rows = torch.cat([places + low, places + high, their_places + low], -1).tolist()
+    for one, donor, patches in zip(made, donors, rows, strict=True):
+        for left, top, right, bottom, x, y in patches:
+            if left < right and top < bottom:
+                one[:, top:bottom, left:right] = donor[
+                    :, y : y + bottom - top, x : x + right - left
+                ]
+    return made

@@ -9,6 +9,7 @@ from fallow.views.recipe import Recipe
 
 # where these numbers come from; the drawing kernel has those below 64
 _TURN, _WHICH, _ZOOM, _RIGHT, _DOWN = 64, 65, 66, 67, 68
+_TILT, _HOW_FAR, _SWELL = 69, 70, 71
 
 
 def place(
@@ -30,6 +31,13 @@ def place(
         def drawn(slot: int, number: int = number) -> np.ndarray:
             return uniform(seed, epoch, rows, number, slot)
 
+        if view.whole:
+            degrees = normal(drawn(_HOW_FAR), most=2.0) * view.tilt[0]
+            geometry[number] = all_of(
+                geometry[number], view.size, heights, widths,
+                np.where(drawn(_TILT) < view.tilt[1], degrees, 0.0),
+                1 + view.swell * normal(drawn(_SWELL), most=1.0),
+            )  # fmt: skip
         if view.zoom is not None:
             geometry[number] = zoomed(
                 geometry[number], view.size, view.zoom, heights, widths,
@@ -38,6 +46,45 @@ def place(
         if view.turns:
             quarters = np.where(drawn(_TURN) < view.turns, 1 + np.floor(3 * drawn(_WHICH)), 0)
             geometry[number] = quarter_turned(geometry[number], view.size, quarters)
+
+
+def normal(chance: np.ndarray, most: float) -> np.ndarray:
+    """Uniform numbers as normal ones, none further than `most` from 0.
+
+    >>> normal(np.array([0.5, 0.999]), most=2.0).tolist()
+    [0.0, 2.0]
+    """
+    from scipy.special import ndtri
+
+    return np.clip(ndtri(np.clip(chance, 1e-9, 1 - 1e-9)), -most, most)
+
+
+def all_of(
+    geometry: np.ndarray,
+    size: int,
+    heights: np.ndarray,
+    widths: np.ndarray,
+    degrees: np.ndarray,
+    scale: np.ndarray,
+) -> np.ndarray:
+    """All of each image (B) about the middle of its view, turned, and larger by a scale.
+
+    Of the old geometry only a flip, the sign of its first column, is kept.
+
+    >>> still = np.array([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+    >>> at, none = np.array([4]), np.zeros(1)
+    >>> all_of(still, 8, at, 2 * at, none, none + 1)[0].tolist()
+    [[1.0, 0.0, 0.0], [0.0, 1.0, -2.0]]
+    """
+    step = np.maximum(heights, widths) / size / scale  # pixels of the image to one of the view
+    turn = np.deg2rad(degrees)
+    flip = np.where(geometry[:, 0, 0] < 0, -1.0, 1.0)
+    cosine, sine = step * np.cos(turn), step * np.sin(turn)
+    turned = np.stack([np.stack([flip * cosine, -flip * sine], -1),
+                       np.stack([sine, cosine], -1)], -2)  # B 2 2  # fmt: skip
+    middle = np.stack([widths - 1, heights - 1], -1) / 2
+    moved = middle - turned.sum(-1) * (size - 1) / 2
+    return np.concatenate([turned, moved[..., None]], -1) + 0.0
 
 
 def zoomed(

@@ -45,6 +45,9 @@ class View:
     turns: float = 0.0  # chance of a turn by 90, 180 or 270 degrees
     zoom: Pair | None = None  # not None: how much the image is enlarged, instead of `area`
     like: int | None = None  # number of an earlier view whose crop, flip and turn it repeats
+    whole: bool = False  # all of the image, its long side as large as the view, and black beside it
+    tilt: Pair = (0.0, 0.0)  # of a whole one: spread of its turn in degrees, and chance of any
+    swell: float = 0.0  # of a whole one: spread of its size about that which fits
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.count < 1:
@@ -65,6 +68,8 @@ class View:
         for name in ("flip", "jitter_probability", "gray", "blur", "solarise", "turns"):
             if not 0 <= getattr(self, name) <= 1:
                 raise SettingProblem(f"{name} is a probability, not {getattr(self, name)}")
+        if min(self.tilt) < 0 or self.tilt[1] > 1 or not 0 <= self.swell < 1:
+            raise SettingProblem(f"tilt is degrees and a chance, swell less than 1, not {self}")
         if self.zoom is not None and not 0 < self.zoom[0] <= self.zoom[1]:
             raise SettingProblem(f"zoom is a range of positive factors, not {self.zoom}")
 
@@ -325,6 +330,16 @@ def paired(size: int = 64, strong: int = 1, smallest: float = 0.3, turns: float 
         sigma=(0.1, 2.0 if size >= SMALL else size / 40),
     )
     return replace(_recipe(size, weak, hard), side=round(size * 4 / 3))
+
+
+def whole(size: int = 128, tilt: float = 0.0, swell: float = 0.0, flip: float = 0.0) -> Recipe:
+    """All of a picture in its own colours, turned and scaled a little: what key points want.
+
+    >>> whole(128, tilt=30).views[0].tilt, whole(128).side
+    ((30, 0.6), 171)
+    """
+    view = View(size, whole=True, tilt=(tilt, 0.6 if tilt else 0.0), swell=swell, flip=flip)
+    return replace(_recipe(size, view), side=round(size * 4 / 3))
 
 
 def parameters(recipe: Recipe) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Systems behind `fallow.pose`: where key points are, from pictures of which few are marked."""
