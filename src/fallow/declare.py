@@ -47,6 +47,8 @@ Out = Annotated[Address | None, Option("folder for the report and all that was f
 Preset = Annotated[str | None, Option("paper: the authors' settings")]
 Settings = Annotated[Mapping[str, Any] | None, Given.SETTINGS]
 Seed = Annotated[int, Option("same seed, same result", int)]
+Engine = Annotated[str, Option("this machine alone, or Ray's workers", choices=("here", "ray"))]
+Workers = Annotated[int | None, Option("of engine ray at once; all there are if left out", int)]
 Tell = Annotated[Callable[[str], None], Given.TELL]
 Bar = Annotated[bool, Given.BAR]
 
@@ -172,6 +174,24 @@ def verb(
 def declared(function: Callable[..., Any]) -> Declaration:
     """The declaration of a verb."""
     return function.declaration  # type: ignore[attr-defined, no-any-return]
+
+
+def alone(engine: str, workers: int | None) -> None:
+    """Refuse an engine that is none, and workers where there is one machine.
+
+    >>> alone("here", 4)
+    Traceback (most recent call last):
+    ...
+    fallow.problems.SettingProblem: workers=4 needs engine ray
+    """
+    from fallow.problems import SettingProblem, did_you_mean
+
+    if engine != "here":
+        raise SettingProblem(
+            f"there is no engine {engine}: {did_you_mean(engine, ['here', 'ray'])}"
+        )
+    if workers is not None:
+        raise SettingProblem(f"workers={workers} needs engine ray")
 
 
 def stem(source: str) -> str:

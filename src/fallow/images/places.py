@@ -7,9 +7,13 @@ import os
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pyarrow.fs import FileSelector, FileType
+
+from fallow.files import atomic_write
 from fallow.problems import SourceProblem
 
 
@@ -78,13 +82,19 @@ class Local:
     def is_file(self) -> bool:
         return os.path.isfile(self.path)
 
+    def write(self, data: bytes) -> None:
+        """The whole file or none of it, whatever happens on the way."""
+        os.makedirs(os.path.dirname(os.path.abspath(self.path)), exist_ok=True)
+        with atomic_write(self.path) as file:
+            file.write(data)
+
     def __str__(self) -> str:
         return self.path
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A path on a file system fsspec knows: s3, gs, http, memory, …"""
+    """A path on a file system fsspec knows: gs, az, http, memory, …"""
 
     system: Any
     path: str
@@ -127,11 +137,103 @@ class Remote:
     def is_file(self) -> bool:
         return bool(self.system.isfile(self.path))
 
+    def write(self, data: bytes) -> None:
+        """An object appears when all of it has arrived."""
+        self.system.pipe_file(self.path, data)
+
     def __str__(self) -> str:
         return str(self.system.unstrip_protocol(self.path))
 
 
-Place = Local | Remote
+@dataclass(frozen=True)
+class Bucket:
+    """A path in an S3 store, through Arrow, which asks again where the store throttles or cuts."""
+
+    system: Any  # pyarrow.fs.S3FileSystem
+    path: str  # bucket/key
+
+    @property
+    def name(self) -> str:
+        return posixpath.basename(self.path.rstrip("/")) or self.path
+
+    def exists(self) -> bool:
+        return self._kind() != FileType.NotFound
+
+    def is_folder(self) -> bool:
+        return self._kind() == FileType.Directory
+
+    def is_file(self) -> bool:
+        return self._kind() == FileType.File
+
+    def _kind(self) -> FileType:
+        return self.system.get_file_info(self.path.rstrip("/")).type
+
+    def child(self, name: str) -> Bucket:
+        return Bucket(self.system, f"{self.path.rstrip('/')}/{name}")
+
+    def parent(self) -> Bucket:
+        return Bucket(self.system, posixpath.dirname(self.path.rstrip("/")))
+
+    def read(self) -> bytes:
+        with self.system.open_input_file(self.path) as file:
+            return _whole(file.read(), file.size())
+
+    def read_range(self, start: int, size: int) -> bytes:
+        with self.system.open_input_file(self.path) as file:
+            return bytes(file.read_at(size, start))
+
+    def size(self) -> int:
+        return int(self.system.get_file_info(self.path).size)
+
+    def open(self) -> BinaryIO:
+        return self.system.open_input_file(self.path)
+
+    def walk(self) -> Iterator[str]:
+        root = self.path.rstrip("/")
+        below = FileSelector(root, recursive=True)
+        files = [one for one in self.system.get_file_info(below) if one.type == FileType.File]
+        for full in sorted(one.path for one in files):
+            name = full[len(root) + 1 :]
+            if not any(is_hidden(part) for part in name.split("/")):
+                yield name
+
+    def write(self, data: bytes) -> None:
+        """An object appears when all of it has arrived."""
+        with self.system.open_output_stream(self.path) as file:
+            file.write(data)
+
+    def __str__(self) -> str:
+        return f"s3://{self.path}"
+
+
+def _whole(data: bytes, size: int) -> bytes:
+    if len(data) != size:
+        raise OSError(f"{len(data):,} of {size:,} bytes arrived")
+    return data
+
+
+@cache
+def _s3() -> Any:
+    """The store that AWS_ENDPOINT_URL names, or Amazon's; keys come from where its tools look.
+
+    >>> type(_s3()).__name__
+    'S3FileSystem'
+    """
+    from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
+
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    scheme, _, host = endpoint.rstrip("/").rpartition("://")
+    return S3FileSystem(
+        endpoint_override=host or None,
+        scheme=scheme or "https",
+        region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
+        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=10),
+        connect_timeout=10,
+        request_timeout=60,
+    )
+
+
+Place = Local | Remote | Bucket
 
 
 def place(address: str | os.PathLike[str]) -> Place:
@@ -145,6 +247,8 @@ def place(address: str | os.PathLike[str]) -> Place:
         return Local(os.path.expanduser(text))
     if text.startswith("file://"):
         return Local(text.removeprefix("file://").removeprefix("localhost"))
+    if text.startswith("s3://"):
+        return Bucket(_s3(), text.removeprefix("s3://"))
     from fsspec.core import url_to_fs
 
     try:
