@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -36,13 +37,15 @@ def spread(
         blocks = min(len(items), BLOCKS)
         asked = ray.data.from_items([{"item": item} for item in items], override_num_blocks=blocks)
         room = ray.data.TaskPoolStrategy(size=min(workers, blocks)) if workers else None
-        done = asked.map(
-            partial(_one, work, shared),
-            compute=room,
-            num_cpus=1,
-            num_gpus=gpus,
-            ray_remote_args_fn=lambda: {"max_retries": TRIES - 1},
-        )
+        with warnings.catch_warnings():  # the argument that bounds tries is about to be renamed
+            warnings.simplefilter("ignore", DeprecationWarning)
+            done = asked.map(
+                partial(_one, work, shared),
+                compute=room,
+                num_cpus=1,
+                num_gpus=gpus,
+                ray_remote_args_fn=lambda: {"max_retries": TRIES - 1},
+            )
         try:
             for row in done.iter_rows():
                 if row["problem"]:
