@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import builtins
+import io
 import os
 import posixpath
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from pyarrow.fs import FileSelector, FileType
 
@@ -166,7 +168,7 @@ class Bucket:
         return self._kind() == FileType.File
 
     def _kind(self) -> FileType:
-        return self.system.get_file_info(self.path.rstrip("/")).type
+        return _again(lambda: self.system.get_file_info(self.path.rstrip("/"))).type
 
     def child(self, name: str) -> Bucket:
         return Bucket(self.system, f"{self.path.rstrip('/')}/{name}")
@@ -175,23 +177,29 @@ class Bucket:
         return Bucket(self.system, posixpath.dirname(self.path.rstrip("/")))
 
     def read(self) -> bytes:
-        with self.system.open_input_file(self.path) as file:
-            return _whole(file.read(), file.size())
+        return self.read_range(0, self.size())
 
     def read_range(self, start: int, size: int) -> bytes:
+        return _again(lambda: self._range(start, size))
+
+    def _range(self, start: int, size: int) -> bytes:
         with self.system.open_input_file(self.path) as file:
             return bytes(file.read_at(size, start))
 
     def size(self) -> int:
-        return int(self.system.get_file_info(self.path).size)
+        found = _again(lambda: self.system.get_file_info(self.path))
+        if found.type == FileType.NotFound:
+            raise FileNotFoundError(str(self))
+        return int(found.size)
 
     def open(self) -> BinaryIO:
-        return self.system.open_input_file(self.path)
+        return io.BufferedReader(_Ranges(self), 1 << 20)  # type: ignore[return-value]
 
     def walk(self) -> Iterator[str]:
         root = self.path.rstrip("/")
         below = FileSelector(root, recursive=True)
-        files = [one for one in self.system.get_file_info(below) if one.type == FileType.File]
+        listed = _again(lambda: self.system.get_file_info(below))
+        files = [one for one in listed if one.type == FileType.File]
         for full in sorted(one.path for one in files):
             name = full[len(root) + 1 :]
             if not any(is_hidden(part) for part in name.split("/")):
@@ -206,17 +214,53 @@ class Bucket:
         return f"s3://{self.path}"
 
 
-def _whole(data: bytes, size: int) -> bytes:
-    if len(data) != size:
-        raise OSError(f"{len(data):,} of {size:,} bytes arrived")
-    return data
+class _Ranges(io.RawIOBase):
+    """An object as a file, read range by range."""
+
+    def __init__(self, where: Bucket) -> None:
+        self.where, self.at, self.end = where, 0, where.size()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self.at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: self.end}[whence]
+        return self.at
+
+    def tell(self) -> int:
+        return self.at
+
+    def readinto(self, into: Any) -> int:
+        size = min(len(into), max(0, self.end - self.at))
+        data = self.where.read_range(self.at, size) if size else b""
+        into[: len(data)] = data
+        self.at += len(data)
+        return len(data)
+
+
+Found = TypeVar("Found")
+
+
+def _again(ask: Callable[[], Found], tries: int = 8) -> Found:
+    """What a store answers; Arrow asks again where it throttles, not where an answer breaks off."""
+    for turn in range(tries - 1):
+        try:
+            return ask()
+        except OSError as error:  # noqa: PERF203 (waits anyway)
+            if isinstance(error, FileNotFoundError) or "ACCESS_DENIED" in str(error):
+                raise
+            time.sleep(min(2.0, 0.02 * 2**turn))
+    return ask()
 
 
 @cache
-def _s3() -> Any:
+def s3() -> Any:
     """The store that AWS_ENDPOINT_URL names, or Amazon's; keys come from where its tools look.
 
-    >>> type(_s3()).__name__
+    >>> type(s3()).__name__
     'S3FileSystem'
     """
     from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
@@ -248,7 +292,7 @@ def place(address: str | os.PathLike[str]) -> Place:
     if text.startswith("file://"):
         return Local(text.removeprefix("file://").removeprefix("localhost"))
     if text.startswith("s3://"):
-        return Bucket(_s3(), text.removeprefix("s3://"))
+        return Bucket(s3(), text.removeprefix("s3://"))
     from fsspec.core import url_to_fs
 
     try:
