@@ -20,12 +20,12 @@ from fallow.scale.parts import Parts
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory) -> Path:
-    """Every sixth picture of the demonstration, and those that cannot be read."""
+    """Every twelfth picture of the demonstration, and those that cannot be read."""
     folder = demo(tmp_path_factory.mktemp("photos"))
     unreadable = {one.path for one in fallow.open(folder).problems}
     for number, path in enumerate(sorted(folder.rglob("*.*"))):
         spared = path.name == "labels.csv" or path.relative_to(folder).as_posix() in unreadable
-        if path.is_file() and number % 6 and not spared:
+        if path.is_file() and number % 12 and not spared:
             path.unlink()
     return folder
 
@@ -49,8 +49,8 @@ def remote(photos):
 
 @pytest.fixture
 def faults(remote: Faulty):
-    """Every fifth read is refused, every fifth is cut short."""
-    remote.throttle = remote.cut = 0.2
+    """Some reads are refused, which Arrow waits after, and many are cut short."""
+    remote.throttle, remote.cut = 0.06, 0.3
     remote.throttled = remote.were_cut = 0
     yield remote
     remote.throttle = remote.cut = 0.0
@@ -83,7 +83,7 @@ def found_row(found, photos: Path, row: int) -> int:
 def test_a_store_that_throttles_and_cuts_reads_is_asked_again(faults, photos):
     equal(fallow.open("s3://pool/photos"), photos)
     equal(fallow.open("s3://pool/photos.tar"), photos)
-    assert faults.throttled > 5
+    assert faults.throttled > 0
     assert faults.were_cut > 5
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from fallow.inventory.statistics import MEASURES
-from fallow.problems import SourceProblem
+from fallow.problems import Problem, SourceProblem
 
 NAME = "images"
 WITH_WEIGHTS = ("tiny", "lite", "lite1", "lite2")
@@ -88,12 +88,18 @@ def write(folder: Path, table: pa.Table, measured: Measured, vectors: np.ndarray
     columns += [beside[name] for name in needed]
     whole = pa.table(columns, names=names).replace_schema_metadata({"fallow": key})
     base = lancedb.connect(str(folder))
-    if exists(folder):
-        opened = base.open_table(NAME)
-        if opened.schema.equals(whole.schema, check_metadata=True):
-            opened.add(whole, mode="overwrite")
-            return int(opened.version)
-    return int(base.create_table(NAME, whole, mode="overwrite").version)
+    try:
+        if exists(folder):
+            opened = base.open_table(NAME)
+            if opened.schema.equals(whole.schema, check_metadata=True):
+                opened.add(whole, mode="overwrite")
+                return int(opened.version)
+        return int(base.create_table(NAME, whole, mode="overwrite").version)
+    except (OSError, RuntimeError) as error:
+        raise Problem(
+            f"{folder / NAME}.lance cannot be written ({_first_line(error)}), and stays as it was: "
+            "free some space, or choose another output folder"
+        ) from error
 
 
 def encoder_of(folder: Path) -> str | None:

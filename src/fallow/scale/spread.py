@@ -94,8 +94,13 @@ def _ray(workers: int | None) -> Iterator[Any]:
         logging.getLogger(name).setLevel(logging.ERROR)
     mine = not ray.is_initialized()
     if mine:
-        alone = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": workers}
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR", **alone)
+        cores = None if os.environ.get("RAY_ADDRESS") else workers
+        ray.init(
+            num_cpus=cores,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     try:

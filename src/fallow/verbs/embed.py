@@ -47,7 +47,7 @@ def embed(
     """
     if engine == "ray":
         return _spread(source, labels, where, encoder, out, workers)
-    declare.alone(engine, workers)
+    declare.without_workers(engine, workers)
     path = None if out is None else Path(out)
     if path is not None:
         if path.suffix not in (".parquet", ".npy"):

@@ -63,7 +63,7 @@ def explore(
         raise SettingProblem(f"groups={groups} is not possible: ask for one or more")
     clock = _Clock()
     if engine != "ray":
-        declare.alone(engine, workers)
+        declare.without_workers(engine, workers)
     # the encoder loads while files are listed and decoded
     with ThreadPoolExecutor(ENCODING, thread_name_prefix="fallow-encode") as encoding:
         ready = encoding.submit(_encoder, encoder, out)
