@@ -177,7 +177,7 @@ def workers(count: int, repeats: int) -> list[Line]:
         zipped(source, count)
         turn = iter(range(10_000))
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        os.environ["RAY_worker_niceness"] = "0"  # else whatever else runs goes first
+        os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (else whatever else runs goes first)
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 
         def spread(number: int) -> float:

@@ -36,6 +36,8 @@ def indexed(
     From 5,000 rows on, an index is trained; queries drawn from the vectors measure what it
     misses beside an exact search over all parts, so that nobody has to believe it.
     """
+    from lancedb.index import IvfSq
+
     from fallow.inventory.lance import lancedb
 
     parts = Parts(folder)
@@ -56,10 +58,7 @@ def indexed(
         if rows >= ENOUGH:
             cells = max(2, round(rows**0.5 / 2))
             table.create_index(
-                metric="cosine",
-                vector_column_name="embedding",
-                index_type="IVF_SQ",
-                num_partitions=cells,
+                "embedding", config=IvfSq(distance_type="cosine", num_partitions=cells)
             )
     chosen = np.sort(np.random.default_rng(seed).choice(rows, min(queries, rows), replace=False))
     return _measured(table, parts, numbers, chosen, min(k, rows), rows)
