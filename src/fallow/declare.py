@@ -104,7 +104,7 @@ class Declaration:
         for name, one in inspect.signature(self.function).parameters.items():
             hint = one.annotation
             if isinstance(hint, str):
-                hint = eval(hint, dict(space))
+                hint = eval(hint, dict(space))  # nosec B307
             marks = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
             mark = next((m for m in marks if isinstance(m, Option | Given)), None)
             if mark is not None:

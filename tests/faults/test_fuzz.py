@@ -33,7 +33,7 @@ from fallow.files import plain_xml, plain_yaml
 from fallow.images import maps, tables
 from fallow.images.decode import Unreadable, decode, decode_mask, decode_opacity, header
 from fallow.images.sketch_files import strokes_in
-from fallow.problems import Problem
+from fallow.problems import Problem, SourceProblem
 from fallow.raw.tiff import directories, read_tiff, write_tiff
 from fallow.train.checkpoint import load_state, save_state
 
@@ -232,3 +232,18 @@ def test_text_from_strangers(data):
         plain_xml(data)
     with suppress(yaml.YAMLError, ValueError):
         plain_yaml(data.decode("latin-1"))
+
+
+# found by the tests above, and kept
+
+
+def test_a_deflated_strip_with_a_wrong_checksum():
+    whole = READERS["tiff of 16 bits"][0]
+    with pytest.raises(SourceProblem, match=r"a\.tif is damaged: Error -3"):
+        READERS["tiff of 16 bits"][1](whole[:60] + bytes([whole[60] ^ 255]) + whole[61:])
+
+
+def test_a_map_with_a_document_type():
+    hostile = b'<!DOCTYPE osm [<!ENTITY a "bbbbbbbb">]>' + OSM.replace(b'"x"', b'"&a;"')
+    with pytest.raises(SourceProblem, match="declares a document type"):
+        READERS["osm"][1](hostile)
