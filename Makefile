@@ -12,7 +12,7 @@ help:
 	@echo "make demo   build .venv and explore the generated sample collection"
 	@echo "make test   build .venv and run the default test suite"
 	@echo "make test-all   also the tests that take long"
-	@echo "make lint   build .venv, then ruff and mypy"
+	@echo "make lint   build .venv, then ruff, mypy and bandit"
 	@echo "make env    build .venv only"
 
 env: .venv/installed
@@ -48,6 +48,7 @@ lint: env
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy src
+	$(BIN)/python -m bandit -q -ll -r src
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

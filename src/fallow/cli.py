@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
@@ -183,4 +184,10 @@ def main() -> None:
         code = 2
     except (typer.Abort, KeyboardInterrupt):
         code = 130
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" of {error.filename}" if error.filename else ""
+        typer.echo(f"fallow: the disk{where} is full: free some space, and run it again", err=True)
+        code = 2
     sys.exit(code or 0)

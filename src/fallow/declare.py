@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, wraps
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, cast, get_args, get_origin
+
+from fallow.files import owned
+from fallow.problems import SettingProblem, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ Out = Annotated[Address | None, Option("folder for the report and all that was f
 Preset = Annotated[str | None, Option("paper: the authors' settings")]
 Settings = Annotated[Mapping[str, Any] | None, Given.SETTINGS]
 Seed = Annotated[int, Option("same seed, same result", int)]
+Engine = Annotated[str, Option("this machine alone, or Ray's workers", choices=("here", "ray"))]
+Workers = Annotated[int | None, Option("of engine ray at once; all there are if left out", int)]
 Tell = Annotated[Callable[[str], None], Given.TELL]
 Bar = Annotated[bool, Given.BAR]
 
@@ -80,6 +87,11 @@ class Declaration:
     def name(self) -> str:
         return self.function.__name__
 
+    @cached_property
+    def writes_a_folder(self) -> bool:
+        """Whether `out` is a folder that is filled file by file."""
+        return any(one.name == "out" and one.option == get_args(Out)[1] for one in self.parameters)
+
     @property
     def text(self) -> str:
         """The docstring without its examples."""
@@ -92,7 +104,7 @@ class Declaration:
         for name, one in inspect.signature(self.function).parameters.items():
             hint = one.annotation
             if isinstance(hint, str):
-                hint = eval(hint, dict(space))
+                hint = eval(hint, dict(space))  # nosec B307
             marks = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
             mark = next((m for m in marks if isinstance(m, Option | Given)), None)
             if mark is not None:
@@ -152,7 +164,7 @@ def verb(
     systems: str = "",
     system: str = "",
 ) -> Callable[[Function], Function]:
-    """Declare a function as a verb; it stays the function it was.
+    """Declare a function as a verb; while it writes to a folder, no other process may.
 
     >>> @verb(example="fallow greet photos/")
     ... def greet(source: Source, seed: Seed = 0) -> str:
@@ -163,8 +175,16 @@ def verb(
     """
 
     def mark(function: Function) -> Function:
-        function.declaration = Declaration(function, example, out, systems, system)  # type: ignore[attr-defined]
-        return function
+        @wraps(function)
+        def alone(*given: Any, **named: Any) -> Any:
+            folder = named.get("out") if of.writes_a_folder else None
+            first = os.environ.get("RANK", "0") == "0"  # the other ranks write nothing
+            with owned(folder) if folder is not None and first else nullcontext():
+                return function(*given, **named)
+
+        of = Declaration(alone, example, out, systems, system)
+        alone.declaration = of  # type: ignore[attr-defined]
+        return cast(Function, alone)
 
     return mark
 
@@ -172,6 +192,22 @@ def verb(
 def declared(function: Callable[..., Any]) -> Declaration:
     """The declaration of a verb."""
     return function.declaration  # type: ignore[attr-defined, no-any-return]
+
+
+def without_workers(engine: str, workers: int | None) -> None:
+    """Refuse an engine that is none, and workers where there is one machine.
+
+    >>> without_workers("here", 4)
+    Traceback (most recent call last):
+    ...
+    fallow.problems.SettingProblem: workers=4 needs engine ray
+    """
+    if engine != "here":
+        raise SettingProblem(
+            f"there is no engine {engine}: {did_you_mean(engine, ['here', 'ray'])}"
+        )
+    if workers is not None:
+        raise SettingProblem(f"workers={workers} needs engine ray")
 
 
 def stem(source: str) -> str:
@@ -189,8 +225,6 @@ def pairs(words: Sequence[str], option: str) -> dict[str, str]:
     >>> pairs(["new 1=oak"], "accept")
     {'new 1': 'oak'}
     """
-    from fallow.problems import SettingProblem
-
     found = {}
     for word in words:
         name, equals, value = word.partition("=")

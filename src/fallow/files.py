@@ -14,8 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from fallow.problems import Problem, SourceProblem
+
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
+
+
+LOCK = ".fallow.lock"  # in an output folder, while somebody writes there
 
 
 def cache_dir() -> Path:
@@ -66,7 +71,7 @@ def plain_yaml(text: str) -> Any:
             for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
         }
 
-    return yaml.load(text, Plain)
+    return yaml.load(text, Plain)  # nosec B506
 
 
 def plain_xml(data: bytes, *, largest: int = 4 << 20, deepest: int = 64) -> Element:
@@ -90,7 +95,7 @@ def plain_xml(data: bytes, *, largest: int = 4 << 20, deepest: int = 64) -> Elem
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise ValueError("it declares a document type, which may make a short text long")
     try:
-        root = ElementTree.fromstring(text)
+        root = ElementTree.fromstring(text)  # nosec B314
     except ElementTree.ParseError as error:
         raise ValueError(str(error)) from error
     level, depth = [root], 0
@@ -159,6 +164,61 @@ def locked(path: str | os.PathLike[str], *, wait: bool = True) -> Iterator[bool]
         finally:
             if had:
                 _unlock(file)
+
+
+_owned: set[str] = set()  # by this process: a verb may call another on the same folder
+
+
+@contextlib.contextmanager
+def owned(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Keep other processes from writing into an output folder meanwhile; they get a Problem.
+
+    The folder is made, and taken away again if nothing was put into it.
+
+    >>> import tempfile
+    >>> with owned(Path(tempfile.mkdtemp()) / "out"):
+    ...     pass
+    """
+    path = Path(folder)
+    if (name := os.path.realpath(path)) in _owned:
+        yield
+        return
+    missing = [one for one in (path, *path.parents) if not one.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        door = _door(path / LOCK)
+    except OSError as error:
+        raise SourceProblem(
+            f"cannot write to {path} ({error.strerror}): choose another folder with out="
+        ) from error
+    if door is None:
+        raise Problem(
+            f"another process is writing to {path}: wait for it, or choose another out folder"
+        )
+    with door:
+        _owned.add(name)
+        try:
+            yield
+        finally:
+            _owned.discard(name)
+            with contextlib.suppress(OSError):  # where something is in it, it stays
+                (path / LOCK).unlink()
+                for one in missing:
+                    one.rmdir()
+
+
+def _door(path: Path) -> BinaryIO | None:
+    """The lock's file, held; None where another process holds it."""
+    while True:
+        file = open(path, "a+b")  # noqa: SIM115 (held for as long as it is open)
+        if not _lock(file, wait=False):
+            file.close()
+            return None
+        # who held it before may have taken the file away meanwhile: then the lock is of nothing
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                return file
+        file.close()
 
 
 if sys.platform == "win32":

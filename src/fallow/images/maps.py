@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any, Literal
 from xml.etree import ElementTree
+from xml.parsers import expat
 
 import numpy as np
 
@@ -65,11 +67,33 @@ def read_map(path: str | PathLike[str]) -> list[Thing]:
     return found
 
 
+class _Begun(Exception):
+    """The root element begins: what declares a document type would have come before it."""
+
+
+def _elements(file: IO[bytes]) -> Iterator[tuple[str, Any]]:
+    """Elements as they end; a document type, which may make a short text long, is refused."""
+
+    def refuse(*words: Any) -> None:
+        raise ValueError("it declares a document type, which may make a short text long")
+
+    def begun(*words: Any) -> None:
+        raise _Begun
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler, parser.StartElementHandler = refuse, begun
+    with suppress(_Begun, expat.ExpatError):  # what is damaged is said by the next line
+        while data := file.read(1 << 16):
+            parser.Parse(data)
+    file.seek(0)
+    return ElementTree.iterparse(file)  # nosec B314
+
+
 def _of_xml(file: IO[bytes]) -> Iterator[Thing]:
     """Nodes come before the ways that use them; relations are read for outer rings."""
     nodes: dict[str, tuple[float, float]] = {}
     ways: dict[str, list[str]] = {}
-    for _, one in ElementTree.iterparse(file):
+    for _, one in _elements(file):
         if one.tag not in ("node", "way", "relation"):
             continue
         tags = {tag.get("k", ""): tag.get("v", "") for tag in one.iter("tag")}

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import builtins
+import io
 import os
 import posixpath
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
+from pyarrow.fs import FileSelector, FileType
+
+from fallow.files import atomic_write
 from fallow.problems import SourceProblem
 
 
@@ -78,13 +84,19 @@ class Local:
     def is_file(self) -> bool:
         return os.path.isfile(self.path)
 
+    def write(self, data: bytes) -> None:
+        """The whole file or none of it, whatever happens on the way."""
+        os.makedirs(os.path.dirname(os.path.abspath(self.path)), exist_ok=True)
+        with atomic_write(self.path) as file:
+            file.write(data)
+
     def __str__(self) -> str:
         return self.path
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A path on a file system fsspec knows: s3, gs, http, memory, …"""
+    """A path on a file system fsspec knows: gs, az, http, memory, …"""
 
     system: Any
     path: str
@@ -127,11 +139,145 @@ class Remote:
     def is_file(self) -> bool:
         return bool(self.system.isfile(self.path))
 
+    def write(self, data: bytes) -> None:
+        """An object appears when all of it has arrived."""
+        self.system.pipe_file(self.path, data)
+
     def __str__(self) -> str:
         return str(self.system.unstrip_protocol(self.path))
 
 
-Place = Local | Remote
+@dataclass(frozen=True)
+class Bucket:
+    """A path in an S3 store, through Arrow, which asks again where the store throttles or cuts."""
+
+    system: Any  # pyarrow.fs.S3FileSystem
+    path: str  # bucket/key
+
+    @property
+    def name(self) -> str:
+        return posixpath.basename(self.path.rstrip("/")) or self.path
+
+    def exists(self) -> bool:
+        return self._kind() != FileType.NotFound
+
+    def is_folder(self) -> bool:
+        return self._kind() == FileType.Directory
+
+    def is_file(self) -> bool:
+        return self._kind() == FileType.File
+
+    def _kind(self) -> FileType:
+        return _again(lambda: self.system.get_file_info(self.path.rstrip("/"))).type
+
+    def child(self, name: str) -> Bucket:
+        return Bucket(self.system, f"{self.path.rstrip('/')}/{name}")
+
+    def parent(self) -> Bucket:
+        return Bucket(self.system, posixpath.dirname(self.path.rstrip("/")))
+
+    def read(self) -> bytes:
+        return self.read_range(0, self.size())
+
+    def read_range(self, start: int, size: int) -> bytes:
+        return _again(lambda: self._range(start, size))
+
+    def _range(self, start: int, size: int) -> bytes:
+        with self.system.open_input_file(self.path) as file:
+            return bytes(file.read_at(size, start))
+
+    def size(self) -> int:
+        found = _again(lambda: self.system.get_file_info(self.path))
+        if found.type == FileType.NotFound:
+            raise FileNotFoundError(str(self))
+        return int(found.size)
+
+    def open(self) -> BinaryIO:
+        return io.BufferedReader(_Ranges(self), 1 << 20)  # type: ignore[return-value]
+
+    def walk(self) -> Iterator[str]:
+        root = self.path.rstrip("/")
+        below = FileSelector(root, recursive=True)
+        listed = _again(lambda: self.system.get_file_info(below))
+        files = [one for one in listed if one.type == FileType.File]
+        for full in sorted(one.path for one in files):
+            name = full[len(root) + 1 :]
+            if not any(is_hidden(part) for part in name.split("/")):
+                yield name
+
+    def write(self, data: bytes) -> None:
+        """An object appears when all of it has arrived."""
+        with self.system.open_output_stream(self.path) as file:
+            file.write(data)
+
+    def __str__(self) -> str:
+        return f"s3://{self.path}"
+
+
+class _Ranges(io.RawIOBase):
+    """An object as a file, read range by range."""
+
+    def __init__(self, where: Bucket) -> None:
+        self.where, self.at, self.end = where, 0, where.size()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self.at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: self.end}[whence]
+        return self.at
+
+    def tell(self) -> int:
+        return self.at
+
+    def readinto(self, into: Any) -> int:
+        size = min(len(into), max(0, self.end - self.at))
+        data = self.where.read_range(self.at, size) if size else b""
+        into[: len(data)] = data
+        self.at += len(data)
+        return len(data)
+
+
+Found = TypeVar("Found")
+
+
+def _again(ask: Callable[[], Found], tries: int = 8) -> Found:
+    """What a store answers; Arrow asks again where it throttles, not where an answer breaks off."""
+    for turn in range(tries - 1):
+        try:
+            return ask()
+        except OSError as error:  # noqa: PERF203 (waits anyway)
+            if isinstance(error, FileNotFoundError) or "ACCESS_DENIED" in str(error):
+                raise
+            time.sleep(min(2.0, 0.02 * 2**turn))
+    return ask()
+
+
+@cache
+def s3() -> Any:
+    """The store that AWS_ENDPOINT_URL names, or Amazon's; keys come from where its tools look.
+
+    >>> type(s3()).__name__
+    'S3FileSystem'
+    """
+    from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
+
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    scheme, _, host = endpoint.rstrip("/").rpartition("://")
+    return S3FileSystem(
+        endpoint_override=host or None,
+        scheme=scheme or "https",
+        region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
+        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=10),
+        connect_timeout=10,
+        request_timeout=60,
+    )
+
+
+Place = Local | Remote | Bucket
 
 
 def place(address: str | os.PathLike[str]) -> Place:
@@ -145,6 +291,8 @@ def place(address: str | os.PathLike[str]) -> Place:
         return Local(os.path.expanduser(text))
     if text.startswith("file://"):
         return Local(text.removeprefix("file://").removeprefix("localhost"))
+    if text.startswith("s3://"):
+        return Bucket(s3(), text.removeprefix("s3://"))
     from fsspec.core import url_to_fs
 
     try:

@@ -76,19 +76,23 @@ def open(
     if not isinstance(source, (str, os.PathLike)):
         return _open_sequence(source, labels, mask, name or "arrays")
     address = os.fspath(source)
-    try:
-        if address.startswith(wilds.PREFIX):
-            listing = wilds.listing(address, root)
-        else:
-            listing = _list(address)
-    except OSError as error:
-        raise SourceProblem(f"cannot read {address}: {error.strerror or error}") from error
+    listing = listed(address, root)
     shown = name or place(address).name.removeprefix(wilds.PREFIX)
     own = None
     if labels is None and listing.columns is None:
-        own = _own_labels(listing)
-    masks = _mask_names(listing, own, labels, mask)
+        own = own_labels(listing)
+    masks = mask_names(listing, own, labels, mask)
     return _finish(listing, labels, own, masks, shown, address)
+
+
+def listed(address: str, root: str | os.PathLike[str] | None = None) -> Listing:
+    """What is there under an address, by name; a SourceProblem where nothing can be read."""
+    try:
+        if address.startswith(wilds.PREFIX):
+            return wilds.listing(address, root)
+        return _list(address)
+    except OSError as error:
+        raise SourceProblem(f"cannot read {address}: {error.strerror or error}") from error
 
 
 def opened(source: Any, labels: Any = None, where: str | None = None) -> Images:
@@ -114,8 +118,8 @@ def _finish(
         aside = masks
     pairs = [(n, i) for n, i in zip(listing.names, listing.ids, strict=True) if n not in aside]
     if not pairs:
-        raise SourceProblem(_nothing(listing, address))
-    _refuse_duplicates([key for _, key in pairs], shown)
+        raise SourceProblem(nothing_in(listing, address))
+    refuse_duplicates([key for _, key in pairs], shown)
     table, problems = inventory(listing.store, pairs)
     everything = Problems([*listing.store.problems, *listing.problems, *problems])
     if table.num_rows == 0:
@@ -136,7 +140,7 @@ def _finish(
         table, clashes = with_columns(table, found)
         notes += [*said, *clashes]
     elif listing.columns is None and labels is None:
-        table = _folder_columns(table)
+        table = folder_columns(table)
     if isinstance(masks, dict):
         table, _ = with_columns(table, pa.table({"mask": [masks.get(key) for key in ids]}))
     images = Images(table, listing.store, name=shown, problems=everything, notes=notes)
@@ -205,7 +209,7 @@ def _folder(where: Place, address: str) -> Listing:
     return listing
 
 
-def _nothing(listing: Listing, address: str) -> str:
+def nothing_in(listing: Listing, address: str) -> str:
     others = Counter(posixpath.splitext(name)[1].lower() for name in listing.store.names)
     if listing.problems or listing.store.problems:
         first = (listing.problems or listing.store.problems)[0]
@@ -220,7 +224,7 @@ def _nothing(listing: Listing, address: str) -> str:
     )
 
 
-def _refuse_duplicates(ids: Sequence[str], shown: str) -> None:
+def refuse_duplicates(ids: Sequence[str], shown: str) -> None:
     twice = [key for key, count in Counter(ids).items() if count > 1]
     if twice:
         raise SourceProblem(f"{shown} names {twice[0]} twice: keep one row for each image")
@@ -282,7 +286,7 @@ def inventory(
 # labels a source brings along
 
 
-def _own_labels(listing: Listing) -> pa.Table | None:
+def own_labels(listing: Listing) -> pa.Table | None:
     """labels.csv or metadata.* of the source itself: at its top, or in each sub-folder."""
     found = [
         (name.count("/"), name)
@@ -330,7 +334,7 @@ def _own_labels(listing: Listing) -> pa.Table | None:
     return parts[0] if len(parts) == 1 else pa.concat_tables(parts, promote_options="permissive")
 
 
-def _mask_names(
+def mask_names(
     listing: Listing, own: pa.Table | None, labels: Any, mask: Any
 ) -> dict[str, str] | set[str]:
     """Files that are masks: {id: mask} for a folder of masks, or the names a table gives."""
@@ -368,7 +372,7 @@ def _mask_names(
     return {str(value) for value in table.column("mask").to_pylist() if value is not None}
 
 
-def _folder_columns(table: pa.Table) -> pa.Table:
+def folder_columns(table: pa.Table) -> pa.Table:
     """`split` and `label` from folder names, where they say anything."""
     parents = [posixpath.dirname(key).split("/") for key in table.column("id").to_pylist()]
     splits = [
@@ -533,7 +537,7 @@ def _open_sequence(source: Any, labels: Any, mask: Any, shown: str) -> Images:
         names = [os.path.abspath(os.fspath(item)) for item in items]
         listing = Listing(Listed(Local(os.getcwd()), names), names, list(names))
         labels = _by_row(labels, names, key="path")
-        masks = _mask_names(listing, None, labels, mask)
+        masks = mask_names(listing, None, labels, mask)
         return _finish(listing, labels, None, masks, shown, shown)
     keys = [f"{row:06d}" for row in range(len(items))]
     pixels = {key: np.asarray(item) for key, item in zip(keys, items, strict=True)}

@@ -58,6 +58,24 @@ class Seen(NamedTuple):
     pixels: np.ndarray
 
 
+def embedded(images: Images, encoder: Any, batch: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    """Readable rows, and the encoder's vector of each (N D)."""
+    rows: list[int] = []
+    parts = [np.zeros((0, encoder.dimension), np.float32)]
+    waiting: list[np.ndarray] = []
+    side = max(DECODE_SIDE, int(getattr(encoder, "size", DECODE_SIDE)))
+    for row, pixels in images.map(lambda pixels: pixels, side=side):
+        if isinstance(pixels, np.ndarray):
+            rows.append(row)
+            waiting.append(pixels)
+        if len(waiting) == batch:
+            parts.append(np.asarray(encoder.embed(waiting), np.float32))
+            waiting = []
+    if waiting:
+        parts.append(np.asarray(encoder.embed(waiting), np.float32))
+    return np.array(rows, np.int64), np.concatenate(parts)
+
+
 def measured(
     images: Images,
     encoding: Executor,

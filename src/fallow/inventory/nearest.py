@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numba
@@ -55,6 +56,33 @@ def most_similar(vectors: np.ndarray, k: int, known: np.ndarray | None = None) -
         for column in range(first + len(block), count, COLUMNS):
             found = _product(block, unit(vectors[column : column + COLUMNS]), held)
             _enter_both(found, first, column, fixed, rows, cosines, least)
+    return Similar(rows, cosines)
+
+
+def most_similar_among(
+    queries: np.ndarray, first: int, bank: Iterable[tuple[int, np.ndarray]], k: int
+) -> Similar:
+    """The k rows of a bank most like each query; the bank comes in blocks and is never held.
+
+    A block is the number of its first row, and its rows. The queries are rows `first` on of the
+    same bank, and none is its own neighbour. Where the bank holds too few, -1 fills the list.
+
+    >>> bank = np.array([[1.0, 0.0], [0.0, 1.0], [3.0, 1.0]])
+    >>> most_similar_among(bank[:1], 0, [(0, bank[:2]), (2, bank[2:])], 1).rows.tolist()
+    [[2]]
+    """
+    queries = unit(queries)
+    rows = np.full((len(queries), k), -1, np.int32)
+    cosines = np.full((len(queries), k), -np.inf, np.float32)
+    least = np.full(len(queries), -np.inf, np.float32)
+    held = np.empty(ROWS * COLUMNS, np.float32)
+    for begin, block in bank:
+        for column in range(0, len(block), COLUMNS):
+            others = unit(block[column : column + COLUMNS])
+            for row in range(0, len(queries), ROWS):
+                part = slice(row, row + ROWS)
+                found = _product(queries[part], others, held)
+                _enter_rows(found, row, begin + column, first, rows, cosines, least)
     return Similar(rows, cosines)
 
 

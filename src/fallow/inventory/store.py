@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from fallow.inventory.statistics import MEASURES
-from fallow.problems import SourceProblem
+from fallow.problems import Problem, SourceProblem
 
 NAME = "images"
 WITH_WEIGHTS = ("tiny", "lite", "lite1", "lite2")
@@ -82,22 +82,24 @@ def write(folder: Path, table: pa.Table, measured: Measured, vectors: np.ndarray
     from fallow.inventory.lance import lancedb
 
     columns = [_storable(column) for column in table.columns]
-    names = [*table.column_names, "embedding", "statistics", "vector", "thumbnail", "sketch"]
-    columns += [
-        vectors_column(measured.embedding),
-        vectors_column(measured.statistics),
-        vectors_column(vectors),
-        pa.array(measured.thumbnails, pa.binary()),
-        pa.array(measured.sketches, pa.binary()),
-    ]
+    beside = columns_of(measured) | {"vector": vectors_column(vectors)}
+    needed = ["embedding", "statistics", "vector", "thumbnail", "sketch"]
+    names = [*table.column_names, *needed]
+    columns += [beside[name] for name in needed]
     whole = pa.table(columns, names=names).replace_schema_metadata({"fallow": key})
     base = lancedb.connect(str(folder))
-    if exists(folder):
-        opened = base.open_table(NAME)
-        if opened.schema.equals(whole.schema, check_metadata=True):
-            opened.add(whole, mode="overwrite")
-            return int(opened.version)
-    return int(base.create_table(NAME, whole, mode="overwrite").version)
+    try:
+        if exists(folder):
+            opened = base.open_table(NAME)
+            if opened.schema.equals(whole.schema, check_metadata=True):
+                opened.add(whole, mode="overwrite")
+                return int(opened.version)
+        return int(base.create_table(NAME, whole, mode="overwrite").version)
+    except (OSError, RuntimeError) as error:
+        raise Problem(
+            f"{folder / NAME}.lance cannot be written ({_first_line(error)}), and stays as it was: "
+            "free some space, or choose another output folder"
+        ) from error
 
 
 def encoder_of(folder: Path) -> str | None:
@@ -140,7 +142,12 @@ def read(folder: Path, key: str) -> tuple[list[str], Measured] | None:
             f"{folder / NAME}.lance cannot be read ({_first_line(error)}): "
             "move it away, or choose another output folder"
         ) from error
-    measured = Measured(
+    return table.column("hash").to_pylist(), measured_of(table)
+
+
+def measured_of(table: pa.Table) -> Measured:
+    """What columns of a table say was read from pixels."""
+    return Measured(
         np.stack([table.column(name).to_numpy() for name in MEASURES], axis=1),
         table.column("looks").to_numpy(),
         rows_of(table.column("statistics")),
@@ -148,7 +155,18 @@ def read(folder: Path, key: str) -> tuple[list[str], Measured] | None:
         table.column("thumbnail").to_pylist(),
         table.column("sketch").to_pylist(),
     )
-    return table.column("hash").to_pylist(), measured
+
+
+def columns_of(measured: Measured) -> dict[str, pa.Array]:
+    """The columns `measured_of` reads."""
+    return {
+        **{name: pa.array(measured.measures[:, place]) for place, name in enumerate(MEASURES)},
+        "looks": pa.array(measured.hashes),
+        "embedding": vectors_column(measured.embedding),
+        "statistics": vectors_column(measured.statistics),
+        "thumbnail": pa.array(measured.thumbnails, pa.binary()),
+        "sketch": pa.array(measured.sketches, pa.binary()),
+    }
 
 
 def _storable(column: pa.ChunkedArray) -> pa.ChunkedArray:

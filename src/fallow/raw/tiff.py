@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fallow.files import atomic_write
+from fallow.images.decode import BYTES_LIMIT
 from fallow.problems import Problem, SourceProblem
 from fallow.raw.sensor import Raw
 
@@ -232,6 +233,13 @@ def read_tiff(path: str | PathLike[str]) -> tuple[np.ndarray, dict[str, bytes]]:
 
 def picture(data: bytes, tags: Mapping[int, Any], name: str) -> np.ndarray:
     """The pixels a directory describes: whole strips, 8 or 16 bits, plain or deflated."""
+    try:
+        return _picture(data, tags, name)
+    except (zlib.error, KeyError, IndexError, ValueError, TypeError, OverflowError) as error:
+        raise SourceProblem(f"{name} is damaged: {error}") from error
+
+
+def _picture(data: bytes, tags: Mapping[int, Any], name: str) -> np.ndarray:
     bits = {int(one) for one in np.ravel(tags.get(258, 1))}
     samples = int(np.ravel(tags.get(277, 1))[0])
     packing = int(np.ravel(tags.get(259, 1))[0])
@@ -245,12 +253,18 @@ def picture(data: bytes, tags: Mapping[int, Any], name: str) -> np.ndarray:
             f"{name} is compressed (TIFF compression {packing}): save it uncompressed or as zip"
         )
     height, width = int(np.ravel(tags[257])[0]), int(np.ravel(tags[256])[0])
+    left = height * width * samples * max(bits) // 8  # what strips may swell to
+    if not 0 < left <= BYTES_LIMIT:
+        raise SourceProblem(f"{name} says it has {height} x {width} pixels: it is damaged")
     parts = []
     for start, count in zip(np.ravel(tags[_STRIPS]), np.ravel(tags[_COUNTS]), strict=True):
         part = data[int(start) : int(start) + int(count)]
         if len(part) < int(count):
             raise SourceProblem(f"{name} is cut off: the end of the file is missing")
-        parts.append(part if packing == 1 else zlib.decompress(part))
+        parts.append(part if packing == 1 else zlib.decompressobj().decompress(part, left + 1))
+        left -= len(parts[-1])
+        if left < 0:
+            raise SourceProblem(f"{name} is damaged: it holds more than its size")
     order = "<" if data[:2] == b"II" else ">"
     kind = np.dtype(f"{order}u{bits.pop() // 8}")
     try:

@@ -14,9 +14,41 @@ from fallow.problems import Problem
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write tensors and plain values so that a kill leaves the old file or the new one."""
+    """Write tensors and plain values so that a kill leaves the old file or the new one.
+
+    The old one stays beside it under another name, should the new one be damaged later.
+    """
+    if path.exists():
+        spare = path.with_name(f".{path.name}.tmp")
+        spare.unlink(missing_ok=True)
+        os.link(path, spare)  # at no moment is there none
+        os.replace(spare, before(path))
     with atomic_write(path) as file:
         torch.save(state, file)
+
+
+def before(path: Path) -> Path:
+    """Where the checkpoint before the last one lies.
+
+    >>> before(Path("run/checkpoint.pt")).as_posix()
+    'run/checkpoint-before.pt'
+    """
+    return path.with_name(f"{path.stem}-before{path.suffix}")
+
+
+def last_state(path: Path) -> tuple[dict[str, Any] | None, str]:
+    """The last checkpoint, and a sentence where it is damaged and this is the one before it."""
+    if not path.exists():
+        return None, ""
+    try:
+        return load_state(path), ""
+    except Problem as damaged:
+        try:
+            return load_state(before(path)), f"{damaged}: going on from the one before"
+        except Problem:
+            raise Problem(
+                f"{damaged}, and there is none before it: choose another out folder"
+            ) from None
 
 
 def load_state(path: Path) -> dict[str, Any]:

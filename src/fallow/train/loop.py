@@ -19,7 +19,7 @@ import torch
 from lightning_fabric import Fabric
 
 from fallow import distributed
-from fallow.files import write_json
+from fallow.files import owned, write_json
 from fallow.images.captions import Texts, captions, captions_fingerprint, holds_texts
 from fallow.images.masks import masked_fingerprint, packed_masks
 from fallow.problems import Problem
@@ -180,6 +180,35 @@ def fit(
     for each thing worth knowing; `about` is written into the run's `run.json`.
     """
     fabric = fabric or launch()
+    with owned(out) if out is not None and fabric.global_rank == 0 else nullcontext():
+        return _fit(
+            kind,
+            images,
+            encoder,
+            settings,
+            out,
+            seed,
+            fabric,
+            each_epoch,
+            tell,
+            about,
+            progress_bar,
+        )
+
+
+def _fit(
+    kind: type[Method],
+    images: Images | Mapping[str, Images],
+    encoder: Encoder,
+    settings: Settings,
+    out: str | os.PathLike[str] | None,
+    seed: int,
+    fabric: Fabric,
+    each_epoch: Callable[[Method, Now], dict[str, float] | None] | None,
+    tell: Callable[[str], None],
+    about: Mapping[str, Any] | None,
+    progress_bar: bool,
+) -> Run:
     rank, world = fabric.global_rank, fabric.world_size
     named = dict(images) if isinstance(images, Mapping) else {"images": images}
     leader = next(iter(named.values()))
@@ -204,7 +233,6 @@ def fit(
         "encoder": encoder.name,
         "images": {name: _fingerprint(method, one) for name, one in named.items()},
         "seed": seed,
-        "world": world,
         "settings": settings.model_dump(),
     }
     saved = _open_folder(folder, identity, fabric) if folder else {}
@@ -221,9 +249,11 @@ def fit(
     else:
         with _repeatable(fabric.device):
             choice = choose(method, plan, fabric, say)
-        saved |= {"choice": choice.state(), "about": dict(about or {})}
+        saved |= {"choice": choice.state(), "about": dict(about or {}), "world": world}
         if folder and rank == 0:
             write_json(folder / "run.json", {**identity, **saved})
+    if saved["world"] != world:
+        say(f"{_ranks(world)} go on with what {_ranks(saved['world'])} began")
     apply_layout(method, choice)
     if choice.compile:
         encoder.compile()
@@ -399,6 +429,10 @@ def _open_folder(folder: Path, identity: dict[str, Any], fabric: Fabric) -> dict
             "folder, or repeat the command that began it"
         )
     return {key: value for key, value in saved.items() if key not in asked}
+
+
+def _ranks(ranks: int) -> str:
+    return f"{ranks} rank{'s' if ranks > 1 else ''}"
 
 
 @contextmanager

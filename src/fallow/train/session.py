@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing, nullcontext
@@ -17,7 +18,7 @@ from lightning_fabric import Fabric
 from fallow import distributed
 from fallow.problems import Problem
 from fallow.train import optimisers, schedules
-from fallow.train.checkpoint import load_state, save_state
+from fallow.train.checkpoint import before, last_state, save_state
 from fallow.train.loader import Stream, VolumeStream, batches
 from fallow.train.method import Batch, Loss, Method, Now, Settings
 from fallow.train.tune import Choice, apply_layout, choices, fastest, remember, remembered
@@ -283,10 +284,17 @@ class Session:
 
     def restore(self) -> bool:
         """Take up the folder's checkpoint, if there is one."""
-        path = self.folder / "checkpoint.pt" if self.folder else None
-        if path is None or not path.exists():
+        if self.folder is None:
             return False
-        state = load_state(path)
+        path = self.folder / "checkpoint.pt"
+        state, damaged = last_state(path)
+        if state is None:
+            return False
+        if damaged:
+            self.say(damaged)
+            self.fabric.barrier()  # every rank has read it
+            if self.fabric.global_rank == 0:
+                os.replace(before(path), path)
         self.step, self.elapsed, self.parts = state["step"], state["elapsed"], state["parts"]
         self.watch.restore(state["watch"])
         self.method.load_state_dict(state["method"])

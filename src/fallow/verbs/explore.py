@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from threadpoolctl import threadpool_limits
 
 from fallow import declare
-from fallow.images import opened
+from fallow.images import Images, opened
 from fallow.inventory import store
 from fallow.inventory.look import ENCODING, Ready, measured, ready_encoder
 from fallow.inventory.survey import survey
@@ -20,6 +20,9 @@ from fallow.outcomes import thumbnail, writable
 from fallow.outcomes.explored import Explored
 from fallow.problems import SettingProblem
 from fallow.report.explore import explore_page
+
+if TYPE_CHECKING:
+    from fallow.scale.parts import Parts
 
 
 @declare.verb(
@@ -40,13 +43,17 @@ def explore(
         declare.Address | None, declare.Option("write the list of images worth keeping here")
     ] = None,
     threads: int = 2,
+    engine: declare.Engine = "here",
+    workers: declare.Workers = None,
 ) -> Explored:
     """Map a folder: groups, duplicates, outliers, poor and broken pictures, doubtful labels.
 
     With `out`, writes `report.html`, `images.lance` (one row per image, a version per run),
     `findings.json` and `settings.json`; a second run into the same folder decodes and encodes only
     content it has not seen. `groups` asks for that many groups instead of the proposed number;
-    `export_clean` names a CSV for the keep list. Nothing of the source is changed.
+    `export_clean` names a CSV for the keep list. With engine ray pixels are read by its workers,
+    part by part below `out`/parts, and an interrupted run goes on after the last finished part.
+    Nothing of the source is changed.
 
     >>> from fallow.images.samples import shapes
     >>> explore(shapes(30, side=24)).table.num_rows
@@ -55,18 +62,24 @@ def explore(
     if groups is not None and groups < 1:
         raise SettingProblem(f"groups={groups} is not possible: ask for one or more")
     clock = _Clock()
+    if engine != "ray":
+        declare.without_workers(engine, workers)
     # the encoder loads while files are listed and decoded
     with ThreadPoolExecutor(ENCODING, thread_name_prefix="fallow-encode") as encoding:
         ready = encoding.submit(_encoder, encoder, out)
-        images = opened(source, labels, where)
+        known = before = None
+        if engine == "ray":
+            images, known, parts = _spread(source, labels, where, ready, out, workers)
+        else:
+            images = opened(source, labels, where)
         place = None if out is None else writable(out)
         clock.lap("open")
         storing = threading.Thread(target=import_module, args=("fallow.inventory.lance",))
-        known = before = None
         if place is not None:
             storing.start()
             before = store.made_with(place)
-            known = store.read(place, ready.result().key) if store.exists(place) else None
+            if known is None and store.exists(place):
+                known = store.read(place, ready.result().key)
         rows, seen, fresh = measured(images, encoding, ready, known, threads, thumbnail)
     chosen = ready.result()
     chosen.restore()
@@ -89,10 +102,32 @@ def explore(
     if place is not None:
         storing.join()
         result.save(place)
+        if engine == "ray":
+            parts.remove()
         clock.lap("save")
     if export_clean is not None:
         result.export_clean(export_clean)
     return result
+
+
+def _spread(
+    source: Any,
+    labels: Any,
+    where: str | None,
+    ready: Future[Ready],
+    out: declare.Address | None,
+    workers: int | None,
+) -> tuple[Images, tuple[list[str], store.Measured], Parts]:
+    """The collection and all that was read from its pixels, by workers of a cluster."""
+    from fallow.scale.pictures import look
+
+    if out is None:
+        raise SettingProblem("engine ray keeps its parts in the folder out=: name one")
+    encoder = ready.result().encoder
+    images, seen, made = look(
+        source, Path(out) / "parts", labels=labels, where=where, encoder=encoder, workers=workers
+    )
+    return images, seen, made.job.parts
 
 
 def _encoder(asked: Any, out: declare.Address | None) -> Ready:

@@ -1,0 +1,201 @@
+"""Beyond one machine: two workers beside one, memory beside five times the pictures, the index,
+and what `fallow.scale.cost` said beforehand beside what it took."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from benchmarks.record import Line, alternate, line
+
+ALONE = True  # no peer to install
+
+WIDTH = 128
+PART = 2000
+
+
+def run(data: Path, python: str | None, quick: bool) -> Iterator[tuple[str, list[Line]]]:
+    """Generated pictures and vectors: neither data nor peers are needed."""
+    yield "scale_join", joins(quick)
+    yield "scale_index", index(2_000 if quick else 200_000)
+    yield "scale_memory", memory(*((200, 400) if quick else (10_000, 50_000)))
+    yield "scale_workers", workers(200 if quick else 2_000, 1 if quick else 3)
+
+
+def joins(quick: bool) -> list[Line]:
+    """Core-seconds of the exact join at three sizes, said beforehand and taken."""
+    from fallow.scale import cost, join
+    from fallow.scale.parts import Parts
+
+    sizes = (2_000, 4_000, 6_000) if quick else (8_000, 16_000, 32_000)
+    lines = []
+    with tempfile.TemporaryDirectory() as folder:
+        speed = calibrated(Path(folder) / "small")
+        for rows in sizes:
+            parts = vectors(Path(folder) / str(rows), rows)
+            numbers = parts.finished()
+            starts = [PART * number for number in numbers]
+            job = join.Join(parts, numbers, starts, Parts(parts.folder.path, "near"), 10)
+            begun = time.process_time()
+            for place in range(len(numbers)):
+                join._one_row(job, place)
+            took = time.process_time() - begun
+            said = cost.join_seconds(rows, WIDTH, PART, 1, speed)
+            work = f"join of {rows:,} vectors of {WIDTH}: core-seconds said beforehand, taken"
+            lines.append(line(work, "taken", "", [(said, took)], None))
+    return lines
+
+
+def calibrated(folder: Path):  # type: ignore[no-untyped-def]
+    """What one core does, from a join of two parts and from reading them."""
+    from fallow.scale import cost, join
+    from fallow.scale.parts import Parts
+
+    parts = vectors(folder, 2 * PART)
+    job = join.Join(parts, [0, 1], [0, PART], Parts(folder, "near"), 10)
+    join._one_row(job, 0)  # compiled once
+    begun = time.process_time()
+    for _ in range(20):
+        parts.read(0, ["embedding"])
+    reading = (time.process_time() - begun) / 20
+    begun = time.process_time()
+    for _ in range(3):
+        join._one_row(job, 0)
+    both = (time.process_time() - begun) / 3 - 3 * reading
+    return cost.Measured(1, PART * 2 * PART * WIDTH / both, 4 * WIDTH * PART / reading)
+
+
+def vectors(folder: Path, rows: int):  # type: ignore[no-untyped-def]
+    """Parts of vectors around two hundred centres, with ids."""
+    from fallow.inventory.store import vectors_column
+    from fallow.scale.parts import Parts
+
+    draw = np.random.default_rng(0)
+    centres = draw.normal(size=(200, WIDTH)).astype(np.float32)
+    parts = Parts(folder)
+    for number in range(rows // PART):
+        made = draw.normal(size=(PART, WIDTH)).astype(np.float32) * 0.7
+        made += centres[draw.integers(0, len(centres), PART)]
+        ids = [f"{PART * number + k:09d}" for k in range(PART)]
+        parts.write(number, pa.table({"id": ids, "embedding": vectors_column(made)}))
+    return parts
+
+
+def index(rows: int) -> list[Line]:
+    """Searches a second and recall at 10 of LanceDB's index, beside one exact pass for each."""
+    from fallow.inventory.nearest import most_similar_among
+    from fallow.inventory.store import rows_of
+    from fallow.scale.index import indexed
+
+    with tempfile.TemporaryDirectory() as folder:
+        parts = vectors(Path(folder) / "parts", rows)
+        found = indexed(parts.folder.path, Path(folder) / "lance")
+        bank = np.concatenate([rows_of(one.column("embedding")) for one in parts.each()])
+        begun = time.perf_counter()
+        for row in range(10):
+            most_similar_among(bank[row : row + 1], row, [(0, bank)], 10)
+        exact = 10 / (time.perf_counter() - begun)
+    middle, slow = np.percentile(found.seconds, [50, 95])
+    name = f"LanceDB, {rows:,} vectors of {WIDTH}"
+    return [
+        line(f"{name}: searches/s at the median", "exact pass", "", [(1 / middle, exact)], None),
+        line(
+            f"{name}: searches/s at the 95th percentile",
+            "exact pass",
+            "",
+            [(1 / slow, exact)],
+            None,
+        ),
+        line(f"{name}: recall at 10", "exact", "", [(found.recall, 1.0)], 0.95),
+    ]
+
+
+def memory(few: int, many: int) -> list[Line]:
+    """Peak megabytes of a program that does all parts of a job itself; room left is compared."""
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = Path(folder) / "pictures.zip"
+        held = {}
+        for count in (few, many):
+            zipped(pictures, count)
+            held[count] = float(
+                subprocess.run(
+                    [sys.executable, "-c", HELD, str(pictures), f"{folder}/{count}"],
+                    capture_output=True, text=True, check=True,
+                ).stdout
+            )  # fmt: skip
+    work = f"peak MB of a worker, {few:,} beside {many:,} generated pictures"
+    return [line(work, f"{many:,} pictures", "", [(held[few], held[many])], 0.8)]
+
+
+HELD = """
+import sys
+from pathlib import Path
+from benchmarks.record import most_held
+from fallow.encoders import chosen_encoder
+from fallow.images.named import named
+from fallow.scale.parts import Parts
+from fallow.scale.pictures import Job, _embed
+job = Job(named(sys.argv[1]), None, chosen_encoder("tiny")[0], Parts(sys.argv[2]), 1024)
+for number in range(job.count):
+    _embed(job, number)
+print(most_held())
+"""
+
+
+def zipped(path: Path, count: int) -> None:
+    """So many different small JPEGs in one archive."""
+    from PIL import Image
+
+    draw = np.random.default_rng(0)
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(count):
+            coarse = Image.fromarray(draw.integers(0, 255, (6, 6, 3), np.uint8))
+            held = io.BytesIO()
+            coarse.resize((64, 64), Image.Resampling.BICUBIC).save(held, "JPEG", quality=85)
+            archive.writestr(f"{number:07d}.jpg", held.getvalue())
+
+
+def workers(count: int, repeats: int) -> list[Line]:
+    """Pictures a second through Ray with two workers and with one, its start not counted."""
+    import ray
+
+    from fallow.scale import pictures as scale
+    from fallow.verbs.embed import embed
+
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "pictures.zip"
+        zipped(source, count)
+        turn = iter(range(10_000))
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (else whatever else runs goes first)
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+
+        def spread(number: int) -> float:
+            begun = time.perf_counter()
+            scale.embed(source, f"{folder}/{next(turn)}", encoder="tiny", workers=number, size=100)
+            return count / (time.perf_counter() - begun)
+
+        def here() -> float:
+            begun = time.perf_counter()
+            embed(source, encoder="tiny")
+            return count / (time.perf_counter() - begun)
+
+        spread(2)  # workers have loaded what they need
+        two = alternate(lambda: spread(2), lambda: spread(1), repeats)
+        one = alternate(lambda: spread(2), here, repeats)
+        ray.shutdown()
+    work = f"embed of {count:,} generated pictures, images/s"
+    return [
+        line(f"{work}: two workers beside one", "one worker", "", two, 1.5),
+        line(f"{work}: two workers beside engine here", "engine here", "", one, None),
+    ]

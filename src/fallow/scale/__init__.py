@@ -1,0 +1,1 @@
+"""Work on more machines than one: parts of a collection through Ray Data, and what joins them."""
