@@ -1,8 +1,8 @@
 """What claims about pictures with words share: made captions, wrong ones, and dual encoders.
 
-Small pictures of written digits get a caption each from what can be measured: how much ink there is,
-how wide it lies, and which digit it is. A wrong caption is that of another picture, drawn by the
-seed. Networks are small and begin alike for the same seed.
+Small pictures of written digits get a caption each from what can be measured: how much ink there
+is, how wide it lies, and which digit it is. A wrong caption is that of another picture, drawn by
+the seed. Networks are small and begin alike for the same seed.
 """
 
 from __future__ import annotations
