@@ -3,8 +3,8 @@
 Photos are spoilt in six ways; the built-in enhancers, and no enhancement, are judged by three
 recognisers that learnt from clean photos. On half of the spoilt photos, drawn by the seed, two
 enhancers are chosen for each way: the one of highest PSNR, and the one recognisers rank highest.
-On the other half only, what the recognisers make of the two, and of no enhancement, is compared: the
-mean over ways of the label ranking precision (LRAP).
+On the other half only, what the recognisers make of the two, and of no enhancement, is compared:
+the mean over ways of the label ranking precision (LRAP).
 """
 
 from __future__ import annotations
