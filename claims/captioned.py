@@ -56,6 +56,11 @@ def said(images: Any) -> Any:
     return images.join(pa.table({"id": images.column("id"), "caption": texts}), on="id")
 
 
+def enlarged(digit: np.ndarray) -> np.ndarray:
+    """16 pixels a side."""
+    return digit.repeat(2, 0).repeat(2, 1)
+
+
 def measured(pixels: np.ndarray) -> tuple[str, str]:
     """How much ink a digit has, and how wide it is; by fixed steps."""
     grey = pixels.mean(2) / 255

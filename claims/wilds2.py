@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from claims.captioned import enlarged
 from claims.record import Entry, budget, entry
 
 OTHERS = ("coral", "dann", "afn", "pseudo", "fixmatch", "noisy_student", "swav")
@@ -118,11 +119,6 @@ def places(plan: Plan, seed: int) -> tuple[Any, Any, Any]:
     plain = fallow.images.open(large, labels={"label": source.column("label").tolist(),
                                               "photo": ["plain"] * len(large)})  # fmt: skip
     return plain, made.select(np.arange(plan.bare)), made.select(np.arange(plan.bare, len(made)))
-
-
-def enlarged(digit: np.ndarray) -> np.ndarray:
-    """16 pixels a side."""
-    return digit.repeat(2, 0).repeat(2, 1)
 
 
 def on_photo(digit: np.ndarray, photo: np.ndarray, draw: np.random.Generator) -> np.ndarray:
