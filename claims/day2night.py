@@ -43,10 +43,10 @@ class Plan:
     encoder: str = "tiny"
     side: int = 256  # long side of the photos whose histograms are compared
     days: int = 30
-    frames: int = 60  # of the road scenes by day
+    frames: int = 40  # of the road scenes by day
     patches: int = 2000  # that a probe learns from
     size: int = 192  # of the frames as the encoder sees them
-    seeds: int = 5
+    seeds: int = 4
 
 
 def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
@@ -108,7 +108,7 @@ def like_nights(data: Path, minutes: float, plan: Plan) -> list[Entry]:
         "observed": {"distance": near, "told apart": hidden, "settings": chosen},
     }
     return [
-        entry(claim, *SIDES, seeds=list(zip(*(table[side] for side in SIDES), strict=True)), **about)
+        entry(claim, *SIDES, seeds=list(zip(*map(table.get, SIDES), strict=True)), **about)
         for claim, table in (
             ("the brightness of made nights is nearer to that of real nights than by gamma", near),
             ("made nights are told from real ones less often than darkened days", hidden),

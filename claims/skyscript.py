@@ -38,8 +38,8 @@ class Plan:
     resolutions: tuple[float, ...] = (0.1, 0.6, 2.0, 10.0)  # metres a pixel
     wrong: float = 0.3
     keep: float = 0.5
-    epochs: int = 50
-    seeds: int = 5
+    epochs: int = 40
+    seeds: int = 3
 
 
 def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:

@@ -121,8 +121,8 @@ def writer(teach: Any, seed: int, plan: Plan) -> Any:
             "batch": 64, "epochs": plan.pattern_epochs, "precision": "32", "compose": "shuffled",
             "learning_rate": 8e-3,
         }  # fmt: skip
-        learnt: Any = fit(T2UE, teach, encoder=method.encoder,
-                          settings=make_settings(T2UE.Settings, settings), seed=seed).method  # fmt: skip
+        told = make_settings(T2UE.Settings, settings)
+        learnt: Any = fit(T2UE, teach, encoder=method.encoder, settings=told, seed=seed).method
     return learnt.writer(seed)
 
 
