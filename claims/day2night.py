@@ -1,10 +1,11 @@
 """Day2night: are made nights like real ones, and do they teach more than darkening by gamma?
 
 *Histograms*: nights made from day photos are brought to the darkness of some real night photos, and
-compared with others of them by brightness, beside gamma darkening of the same mean brightness. *Told
-apart*: how often a probe on an encoder that saw neither tells made nights from real ones; less is
-better. *Taught*: a probe on patches learns the classes of road scenes by day, and with dusk made of
-them; it is asked about real dusk, beside gamma darkening, the day alone, and real dusk.
+compared with others of them by brightness, beside gamma darkening of the same mean brightness.
+*Told apart*: how often a probe on an encoder that saw neither tells made nights from real ones;
+less is better. *Taught*: a probe on patches learns the classes of road scenes by day, and with dusk
+made of them; it is asked about real dusk, beside gamma darkening, the day alone, and real dusk,
+which is of the same drive as what is asked.
 """
 
 from __future__ import annotations
