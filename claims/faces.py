@@ -37,7 +37,7 @@ class Plan:
     encoder: str = "resnet8/16"
     size: int = 32
     batch: int = 128
-    epochs: int = 40
+    epochs: int = 30
     other: str = "tiny_imagenet50"
     budgets: tuple[int, ...] = (10, 50, 100)
     photos: int = 400  # that bursts are made of

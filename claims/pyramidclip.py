@@ -25,12 +25,10 @@ ROWS: Mapping[str, Row] = {
     "clip": ("clip", {}, False),
     "levels": ("pyramidclip", {"softness": 0.0}, False),
     "levels, softened": ("pyramidclip", {}, False),
-    "levels and tags": ("pyramidclip", {"softness": 0.0, **ACROSS}, True),
     "levels and tags, softened": ("pyramidclip", ACROSS, True),
 }
 COMPARED = (
     ("softened targets help two levels", "levels, softened", "levels"),
-    ("softened targets help levels with tags", "levels and tags, softened", "levels and tags"),
     ("two levels help", "levels", "clip"),
     ("two levels with softened targets help", "levels, softened", "clip"),
     ("tags from the picture help", "levels and tags, softened", "levels, softened"),

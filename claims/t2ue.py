@@ -37,7 +37,7 @@ class Plan:
     """What all rows share."""
 
     eps: float = 8.0
-    shares: tuple[float, ...] = (0.6, 0.8)
+    shares: tuple[float, ...] = (0.8,)
     surrogate_epochs: int = 25
     pattern_epochs: int = 25
     stranger_epochs: int = 15

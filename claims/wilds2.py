@@ -32,7 +32,7 @@ class Plan:
     labelled: int = 600
     bare: int = 600
     encoder: str = "resnet8/8"
-    epochs: float = 30
+    epochs: float = 20
     seeds: int = 3
     others: tuple[str, ...] = OTHERS
 
