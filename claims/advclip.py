@@ -8,9 +8,9 @@ the loss and both, by the generator of the paper, and for squares nobody had to 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from benchmarks.photos import archive
 
-from claims.record import Entry, budget, entry
+from claims.kept import Kept
+from claims.record import Entry, entry
 from fallow.methods.shared.withstanding import Bench, withstood
 from fallow.methods.stress.advclip import Bounds, Found, Settings, descended, generated, plain
 
@@ -46,27 +47,19 @@ class Plan:
 
 
 def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
-    import fallow
-
     plan = plan or Plan()
-    begin = time.monotonic()
-    encoder = fallow.encoder(plan.encoder).eval().requires_grad_(False)
-    bare = fallow.open(archive(data, plan.bare)).where("split = 'train'")
+    kept = Kept("advclip", asdict(plan))
+    seen = [kept(f"seed {seed}", partial(one_seed, data, seed, plan))
+            for seed in range(plan.seeds)]  # fmt: skip
     values: dict[str, list[float]] = {}
-    seen: list[dict[str, Any]] = []
-    for seed in range(plan.seeds):
-        pictures = pixels(encoder, bare.sample(plan.images, seed=seed))
-        found = patches(encoder, pictures, seed, plan)
-        told = {name: withstood(encoder, bench(data, name, encoder, seed, plan), places(found))
-                ["patches"] for name in plan.sets}  # fmt: skip
-        seen.append(told)
-        for place, patch in enumerate(found, 1):
-            changed = [rows[place]["changed"] for rows in told.values()]
-            values.setdefault(patch, []).append(float(np.mean(changed)))
-        print({name: round(each[-1], 3) for name, each in values.items()}, flush=True)
+    for told in seen:
+        for rows in zip(*told.values(), strict=True):
+            if (patch := rows[0]["patch"]) != "none":
+                changed = float(np.mean([row["changed"] for row in rows]))
+                values.setdefault(patch, []).append(changed)
     about = {
         "data": {"name": ", ".join(plan.sets), "images": plan.images, "learnt from": plan.bare},
-        "budget": budget(minutes, begin, steps=plan.steps),
+        "budget": kept.budget(minutes, steps=plan.steps),
         "settings": asdict(plan),
         "observed": {"changed": values, "by set": seen},
     }
@@ -79,6 +72,19 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
               seeds=list(zip(values[ours], values[theirs], strict=True)), **about)
         for ours, theirs in compared
     ]  # fmt: skip
+
+
+def one_seed(data: Path, seed: int, plan: Plan) -> dict[str, list[dict[str, Any]]]:
+    """What every patch does to the tasks of every set."""
+    import fallow
+
+    encoder = fallow.encoder(plan.encoder).eval().requires_grad_(False)
+    bare = fallow.open(archive(data, plan.bare)).where("split = 'train'")
+    found = patches(encoder, pixels(encoder, bare.sample(plan.images, seed=seed)), seed, plan)
+    return {
+        name: withstood(encoder, bench(data, name, encoder, seed, plan), places(found))["patches"]
+        for name in plan.sets
+    }
 
 
 def patches(

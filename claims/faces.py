@@ -10,16 +10,17 @@ lie as far apart as can be.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from benchmarks.photos import archive
 
-from claims.record import Entry, budget, entry
+from claims.kept import Kept
+from claims.record import Entry, entry
 from fallow.measure.redundancy import spread_out
 from fallow.methods.probe.faces import Seen, Settings, Task, ask, nested, task, verified
 from fallow.train import make_settings
@@ -56,26 +57,20 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
 def pretrained(data: Path, minutes: float, plan: Plan) -> list[Entry]:
     import fallow
 
-    begin = time.monotonic()
+    kept = Kept("faces", asdict(plan))
     faces = fallow.open(archive(data, "faces_lfw")).where("split != 'single'")
     bank = faces.where("split = 'train'")
     others = fallow.open(archive(data, plan.other)).where("split = 'train'")
-    expressed, who = task(faces, "emotion"), task(faces, "label")
-    teach = faces.column("split") == "train"
     values: dict[str, dict[str, list[float]]] = {}
     for seed in range(plan.seeds):
         generic = others.sample(len(bank), seed=seed)
         for name, images in (("faces", bank), ("other photos", generic), ("untrained", None)):
-            vectors = learnt(images, seed, plan).embed(faces)
-            found = asked(vectors, expressed, who, teach, seed, plan)
+            found = kept(f"{name} {seed}", partial(one_start, images, faces, seed, plan))
             for measure, value in found.items():
                 values.setdefault(measure, {}).setdefault(name, []).append(value)
-        print(
-            {m: {n: round(v[-1], 3) for n, v in t.items()} for m, t in values.items()}, flush=True
-        )
     about = {
         "data": {"name": "faces_lfw", "images": len(faces), "fingerprint": faces.fingerprint},
-        "budget": budget(minutes, begin, epochs=plan.epochs),
+        "budget": kept.budget(minutes, epochs=plan.epochs),
         "settings": asdict(plan),
         "observed": values,
     }
@@ -86,6 +81,13 @@ def pretrained(data: Path, minutes: float, plan: Plan) -> list[Entry]:
         for theirs, words in (("untrained", "no training"),
                               ("other photos", "learning from other photos"))
     ]  # fmt: skip
+
+
+def one_start(images: Any, faces: Any, seed: int, plan: Plan) -> dict[str, float]:
+    """Everything that is asked of the network after learning from some pictures."""
+    expressed, who = task(faces, "emotion"), task(faces, "label")
+    vectors = learnt(images, seed, plan).embed(faces)
+    return asked(vectors, expressed, who, faces.column("split") == "train", seed, plan)
 
 
 def learnt(images: Any, seed: int, plan: Plan) -> Any:
@@ -128,17 +130,17 @@ def asked(
 def bursts(data: Path, minutes: float, plan: Plan) -> list[Entry]:
     import fallow
 
-    begin = time.monotonic()
+    kept = Kept("faces", asdict(plan))
     faces = fallow.open(archive(data, "faces_lfw")).where("split = 'train'")
     encoder = fallow.encoder(plan.burst_encoder)
     values: dict[str, list[float]] = {}
     for seed in range(plan.seeds):
-        for name, value in one_burst(faces, encoder, seed, plan).items():
+        found = kept(f"bursts {seed}", partial(one_burst, faces, encoder, seed, plan))
+        for name, value in found.items():
             values.setdefault(name, []).append(value)
-        print({name: round(each[-1], 3) for name, each in values.items()}, flush=True)
     about = {
         "data": {"name": "faces_lfw", "images": plan.photos, "crops of each": BURST},
-        "budget": budget(minutes, begin),
+        "budget": kept.budget(minutes),
         "settings": asdict(plan),
         "observed": {"accuracy": values},
     }

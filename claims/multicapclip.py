@@ -9,16 +9,17 @@ texts themselves, said again, are beside: every variant can do that.
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from claims import captioned
-from claims.record import Entry, budget, entry
+from claims.kept import Kept
+from claims.record import Entry, entry
 from fallow.encoders import dual
 from fallow.images.captions import open_texts
 from fallow.methods.caption.multicapclip import TEXTS, MultiCapCLIP, gap
@@ -53,21 +54,14 @@ class Plan:
 
 def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
     plan = plan or Plan()
-    begin = time.monotonic()
+    kept = Kept("multicapclip", asdict(plan) | captioned.SMALL)
     values: dict[str, list[dict[str, float]]] = {name: [] for name in ROWS}
     for seed in range(plan.seeds):
-        teach, ask = captioned.pictures(seed)
-        pairs, others = teach.split(0.5, seed=seed)
-        texts = others.column("caption").tolist()
-        with tempfile.TemporaryDirectory() as folder:
-            made: Any = captioned.aligned("clip", pairs, seed, {"epochs": plan.dual_epochs}).method
-            dual.save(made.dual(), folder)
-            for name, settings in ROWS.items():
-                values[name].append(written(folder, texts, ask, settings, seed, plan))
-                print(f"{name}, seed {seed}: {values[name][-1]}", flush=True)
+        for name, found in kept(f"seed {seed}", partial(one_seed, seed, plan)).items():
+            values[name].append(found)
     about = {
         "data": {"name": "digits", "images": captioned.TEACH},
-        "budget": budget(minutes, begin, epochs=plan.epochs),
+        "budget": kept.budget(minutes, epochs=plan.epochs),
         "settings": asdict(plan) | {"dual": captioned.SMALL},
         "observed": {"right": values},
     }
@@ -78,6 +72,20 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
         for claim, ours, theirs in COMPARED
         for measure, words in MEASURES.items()
     ]  # fmt: skip
+
+
+def one_seed(seed: int, plan: Plan) -> dict[str, dict[str, float]]:
+    """Every row, in the space of the same dual encoder."""
+    teach, ask = captioned.pictures(seed)
+    pairs, others = teach.split(0.5, seed=seed)
+    texts = others.column("caption").tolist()
+    with tempfile.TemporaryDirectory() as folder:
+        made: Any = captioned.aligned("clip", pairs, seed, {"epochs": plan.dual_epochs}).method
+        dual.save(made.dual(), folder)
+        return {
+            name: written(folder, texts, ask, settings, seed, plan)
+            for name, settings in ROWS.items()
+        }
 
 
 def written(

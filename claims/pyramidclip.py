@@ -8,16 +8,17 @@ At 128 pictures of ten digits a batch, many of a picture's "others" fit it as we
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from claims import captioned
-from claims.record import Entry, budget, entry
+from claims.kept import Kept
+from claims.record import Entry, entry
 
 Row = tuple[str, dict[str, Any], bool]  # method, settings, whether pictures have tags
 ACROSS = {"across_global": 0.5, "across_local": 0.0}
@@ -50,28 +51,37 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
 
 
 def one_share(share: float, minutes: float, plan: Plan) -> list[Entry]:
-    begin = time.monotonic()
-    scores: dict[str, list[float]] = {name: [] for name in ROWS}
-    for seed in range(plan.seeds):
-        teach, ask = captioned.pictures(seed)
-        bank, _ = captioned.exchanged(teach, share, seed)
-        for name, (method, settings, tags) in ROWS.items():
-            source = with_tags(bank) if tags else bank
-            fitted = captioned.aligned(method, source, seed, {**settings, "epochs": plan.epochs})
-            scores[name].append(captioned.sorted_by_words(fitted.method.dual(), ask))
-            print(f"{share:.0%} wrong, {name}, seed {seed}: {scores[name][-1]:.4f}", flush=True)
+    kept = Kept("pyramidclip", asdict(plan) | captioned.SMALL)
+    scores: dict[str, list[float]] = {
+        name: [
+            kept(f"{share:g} wrong {name} {seed}", partial(accuracy, name, share, seed, plan))
+            for seed in range(plan.seeds)
+        ]
+        for name in ROWS
+    }
     words = "where four captions in ten are wrong" if share else "where all captions are right"
     return [
         entry(
             f"{claim} {words}", ours, theirs,
-            data={"name": "digits", "images": len(teach), "wrong": share},
-            budget=budget(minutes, begin, epochs=plan.epochs),
+            data={"name": "digits", "images": captioned.TEACH, "wrong": share},
+            budget=kept.budget(minutes, epochs=plan.epochs),
             seeds=list(zip(scores[ours], scores[theirs], strict=True)),
             settings=asdict(plan) | captioned.SMALL,
             observed={"accuracy": scores, "chance": 0.1},
         )
         for claim, ours, theirs in COMPARED
     ]  # fmt: skip
+
+
+def accuracy(name: str, share: float, seed: int, plan: Plan) -> float:
+    """How often a picture nobody learnt from is nearest to the sentences of its own digit."""
+    method, settings, tags = ROWS[name]
+    teach, ask = captioned.pictures(seed)
+    bank, _ = captioned.exchanged(teach, share, seed)
+    source = with_tags(bank) if tags else bank
+    fitted = captioned.aligned(method, source, seed, {**settings, "epochs": plan.epochs})
+    learnt: Any = fitted.method
+    return captioned.sorted_by_words(learnt.dual(), ask)
 
 
 def with_tags(images: Any) -> Any:

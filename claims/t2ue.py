@@ -11,8 +11,8 @@ protected, while the others are not.
 from __future__ import annotations
 
 import tempfile
-import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from torch import Tensor
 
 from claims import captioned
 from claims.captioned import NAMES, enlarged
-from claims.record import Entry, budget, entry
+from claims.kept import Kept
+from claims.record import Entry, entry
 from fallow.encoders import dual
 from fallow.measure.stranger import trained_by_stranger
 from fallow.methods.protect.t2ue import T2UE, protected
@@ -46,15 +47,14 @@ class Plan:
 
 def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
     plan = plan or Plan()
-    begin = time.monotonic()
+    kept = Kept("t2ue", asdict(plan) | captioned.SMALL)
     values: dict[str, list[float]] = {}
     for seed in range(plan.seeds):
-        for name, accuracy in one_seed(seed, plan).items():
+        for name, accuracy in kept(f"seed {seed}", partial(one_seed, seed, plan)).items():
             values.setdefault(name, []).append(accuracy)
-        print({name: round(each[-1], 3) for name, each in values.items()}, flush=True)
     about = {
         "data": {"name": "digits", "images": captioned.TEACH},
-        "budget": budget(minutes, begin),
+        "budget": kept.budget(minutes),
         "settings": asdict(plan) | captioned.SMALL,
         "observed": {"accuracy": values, "chance": 0.1},
     }

@@ -5,8 +5,7 @@ judged by. Rank correlation of each tier beside the deviation of the Laplacian, 
 sharpness. *Damaged*: photos of which a seed holds some back are spoilt in all 24 ways and five
 grades; rank correlation with the grade, over each photo and way, and over all together. A ridge
 learns from a hundred spoilt photos of other content; what is natural, from clean ones. The encoder
-is trained on the clean photos that teach, for as many minutes as are left, beside the same network
-before training.
+is trained on the clean photos that teach, and asked beside the same network before training.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from __future__ import annotations
 import io
 import time
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import numpy as np
 from benchmarks.photos import archive
 from PIL import Image
 
+from claims.kept import Kept
 from claims.record import Entry, budget, entry
 from fallow.inventory.naturalness import niqe
 from fallow.measure.opinion import agreement
@@ -41,15 +42,14 @@ class Plan:
     encoder: str = "resnet8/16"
     size: int = 96
     batch: int = 32
+    epochs: float = 40  # of the encoder
     ways: tuple[str, ...] = tuple(DAMAGES)
     seeds: int = 3
 
 
 def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
     plan = plan or Plan()
-    begin = time.monotonic()
-    entries = rated(data, minutes, plan)
-    return entries + spoilt(data, minutes - (time.monotonic() - begin) / 60, plan)
+    return rated(data, minutes, plan) + spoilt(data, minutes, plan)
 
 
 # --- ratings ---
@@ -110,22 +110,18 @@ def of_rows(seen: Looked, rows: np.ndarray) -> Looked:
 def spoilt(data: Path, minutes: float, plan: Plan) -> list[Entry]:
     import fallow
 
-    begin = time.monotonic()
-    photos = fallow.open(archive(data, "natural_photos")).where("set = 'bsds'")
+    kept = Kept("uhdiqa", asdict(plan))
+    photos = fallow.open(archive(data, "natural_photos")).where("\"set\" = 'bsds'")
     within: dict[str, list[float]] = {}
     overall: dict[str, list[float]] = {}
-    steps = []
     for seed in range(plan.seeds):
-        left = minutes - (time.monotonic() - begin) / 60
-        found, done = one_seed(photos, 0.5 * left / (plan.seeds - seed), seed, plan)
-        steps.append(done)
+        found = kept(f"damage {seed}", partial(one_seed, photos, seed, plan))
         for name, (each, whole) in found.items():
             within.setdefault(name, []).append(each)
             overall.setdefault(name, []).append(whole)
-        print({name: values[-1] for name, values in overall.items()}, flush=True)
     about = {
         "data": {"name": "natural_photos", "images": len(photos)},
-        "budget": budget(minutes, begin, steps=steps),
+        "budget": kept.budget(minutes, epochs=plan.epochs),
         "settings": asdict(plan),
         "observed": {"of each photo and way": within, "of all": overall},
     }
@@ -145,9 +141,7 @@ def spoilt(data: Path, minutes: float, plan: Plan) -> list[Entry]:
     ]  # fmt: skip
 
 
-def one_seed(
-    photos: Any, minutes: float, seed: int, plan: Plan
-) -> tuple[dict[str, tuple[float, float]], int]:
+def one_seed(photos: Any, seed: int, plan: Plan) -> dict[str, tuple[float, float]]:
     """Rank correlation of each scorer with the grade: within a photo and way, and over all."""
     import fallow
 
@@ -170,7 +164,7 @@ def one_seed(
     }
     untrained = fallow.encoder(plan.encoder, seed=seed, size=plan.size)
     start = fallow.encoder(plan.encoder, seed=seed, size=plan.size)
-    told = {"size": plan.size, "batch": plan.batch, "side": 320, "minutes": max(minutes, 0.02)}
+    told = {"size": plan.size, "batch": plan.batch, "side": 320, "epochs": plan.epochs}
     run = fit(ARNIQA, teach, encoder=start, settings=make_settings(ARNIQA.Settings, told),
               seed=seed)  # fmt: skip
     for name, encoder in (("untrained", untrained), ("trained", run.encoder)):
@@ -181,7 +175,7 @@ def one_seed(
     both = [np.concatenate([one.natural, one.plain], 1) for one in (learnt, seen)]
     scores["statistics"] = fitted(both[0], grades, both[1])
     truth = np.array([grade for *_, grade in asked], float)
-    return {name: ranked(np.nan_to_num(one), truth) for name, one in scores.items()}, run.steps
+    return {name: ranked(np.nan_to_num(one), truth) for name, one in scores.items()}
 
 
 def made(pixels: np.ndarray, way: str, grade: int, draw: np.random.Generator) -> np.ndarray:

@@ -8,20 +8,21 @@ on the worse of the two photographs. What labels of the new place would give is 
 
 from __future__ import annotations
 
-import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from claims.captioned import enlarged
-from claims.record import Entry, budget, entry
+from claims.kept import Kept
+from claims.record import Entry, entry
 
 OTHERS = ("coral", "dann", "afn", "pseudo", "fixmatch", "noisy_student", "swav")
 SHARED = {"size": 16, "batch": 60, "precision": "32", "learning_rate": 0.1, "flip": 0.0}
+BOUND = "labels of the new place"
 MEASURES = {"acc_avg": "on average", "acc_wg": "in the worse place"}
 
 
@@ -39,25 +40,22 @@ class Plan:
 
 def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
     plan = plan or Plan()
-    begin = time.monotonic()
+    kept = Kept("wilds2", asdict(plan) | SHARED)
     values: dict[str, list[dict[str, Any]]] = {}
     for seed in range(plan.seeds):
         source, target, asked = places(plan, seed)
         streams = {"source": source, "target": target}
-        with tempfile.TemporaryDirectory() as folder:
-            values.setdefault("erm", []).append(
-                trained("erm", streams, asked, seed, plan, out=f"{folder}/erm")
-            )
-            for name in plan.others:
-                more = {"start": f"{folder}/erm"} if name == "noisy_student" else {}
-                found = trained(name, streams, asked, seed, plan, **more)
-                values.setdefault(name, []).append(found)
-        bound = trained("erm", {"source": target, "target": target}, asked, seed, plan)
-        values.setdefault("labels of the new place", []).append(bound)
-        print({name: round(each[-1]["acc_avg"], 3) for name, each in values.items()}, flush=True)
+        bound = {"source": target, "target": target}
+        first = str(kept.place / f"erm-{seed}")
+        for name in ("erm", *plan.others, BOUND):
+            given: dict[str, Any] = {"out": first} if name == "erm" else {}
+            given = {"start": first} if name == "noisy_student" else given
+            slug, seen = ("erm", bound) if name == BOUND else (name, streams)
+            make = partial(trained, slug, seen, asked, seed, plan, **given)
+            values.setdefault(name, []).append(kept(f"{name} {seed}", make))
     about = {
         "data": {"name": "digits on photographs", "images": plan.labelled + plan.bare},
-        "budget": budget(minutes, begin, epochs=plan.epochs),
+        "budget": kept.budget(minutes, epochs=plan.epochs),
         "settings": asdict(plan) | SHARED,
         "observed": {"accuracy": values},
     }
@@ -68,7 +66,7 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
                    for a, b in zip(values[name], values["erm"], strict=True)],
             **about,
         )
-        for name in (*plan.others, "labels of the new place")
+        for name in (*plan.others, BOUND)
         for measure, words in MEASURES.items()
     ]  # fmt: skip
 
