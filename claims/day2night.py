@@ -10,9 +10,9 @@ which is of the same drive as what is asked.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ import numpy as np
 from benchmarks.photos import archive
 from PIL import Image
 
-from claims.record import Entry, budget, entry
+from claims.kept import Kept
+from claims.record import Entry, entry
 from fallow.methods.develop.day2night import (
     PRESETS,
     Settings,
@@ -61,10 +62,11 @@ def by_gamma(pixels: Picture, mean: float) -> Picture:
     >>> round(float(brightness(by_gamma(np.full((4, 4, 3), 128, np.uint8), 0.2)).mean()), 2)
     0.2
     """
-    light, low, high = brightness(pixels).clip(1e-3), 0.1, 12.0
-    for _ in range(30):
+    some, low, high = pixels[::2, ::2] / 255.0, 0.1, 12.0
+    for _ in range(20):
         middle = (low + high) / 2
-        low, high = (middle, high) if (light**middle).mean() > mean else (low, middle)
+        shown = brightness(some**middle * 255).mean()
+        low, high = (middle, high) if shown > mean else (low, middle)
     return np.rint((pixels / 255.0) ** low * 255).astype(np.uint8)
 
 
@@ -74,37 +76,20 @@ def by_gamma(pixels: Picture, mean: float) -> Picture:
 def like_nights(data: Path, minutes: float, plan: Plan) -> list[Entry]:
     import fallow
 
-    begin = time.monotonic()
-    encoder = fallow.encoder(plan.encoder)
+    kept = Kept("day2night", asdict(plan))
     nights = fallow.open(archive(data, "night_lowlight")).where(
         "\"set\" = 'llvip' and modality = 'visible'"
     )
     real = [shrunk(pixels, plan.side) for _, pixels in nights.map(np.asarray)]
     scenes = fallow.open(archive(data, "camvid")).where("time = 'day'")
-    near: dict[str, list[float]] = {side: [] for side in SIDES}
-    hidden: dict[str, list[float]] = {side: [] for side in SIDES}
-    chosen = []
-    for seed in range(plan.seeds):
-        draw = np.random.default_rng([seed, 59])
-        order = draw.permutation(len(real))
-        known, other = ([real[row] for row in part] for part in np.array_split(order, 2))
-        drawn = scenes.sample(plan.days, seed=seed)
-        days = [shrunk(pixels, plan.side) for _, pixels in drawn.map(np.asarray)]
-        settings, _ = matched(days[:6], known, seed=seed, steps=4)
-        chosen.append({"dim": settings.dim, "ambient": settings.ambient})
-        mean = float(np.mean([brightness(one).mean() for one in known]))
-        made = {
-            "made nights": [night_of_photo(p, settings, 100 * seed + k).noisy
-                            for k, p in enumerate(days)],
-            "gamma": [by_gamma(p, mean) for p in days],
-        }  # fmt: skip
-        for side, pictures in made.items():
-            near[side].append(-apart(histogram(pictures), histogram(other)))
-            hidden[side].append(-told_apart(encoder, pictures, real, seed))
-        print({side: (near[side][-1], hidden[side][-1]) for side in SIDES}, flush=True)
+    found = [kept(f"nights {seed}", partial(one_night, real, scenes, seed, plan))
+             for seed in range(plan.seeds)]  # fmt: skip
+    near = {side: [one["near"][side] for one in found] for side in SIDES}
+    hidden = {side: [one["hidden"][side] for one in found] for side in SIDES}
+    chosen = [one["settings"] for one in found]
     about = {
         "data": {"name": "night_lowlight", "images": len(real), "by day": "camvid"},
-        "budget": budget(minutes, begin),
+        "budget": kept.budget(minutes),
         "settings": asdict(plan),
         "observed": {"distance": near, "told apart": hidden, "settings": chosen},
     }
@@ -115,6 +100,30 @@ def like_nights(data: Path, minutes: float, plan: Plan) -> list[Entry]:
             ("made nights are told from real ones less often than darkened days", hidden),
         )
     ]  # fmt: skip
+
+
+def one_night(real: Sequence[Picture], scenes: Any, seed: int, plan: Plan) -> dict[str, Any]:
+    """How near made nights come to real ones, by brightness and to a probe; less apart is more."""
+    import fallow
+
+    draw = np.random.default_rng([seed, 59])
+    order = draw.permutation(len(real))
+    known, other = ([real[row] for row in part] for part in np.array_split(order, 2))
+    drawn = scenes.sample(plan.days, seed=seed)
+    days = [shrunk(pixels, plan.side) for _, pixels in drawn.map(np.asarray)]
+    settings, _ = matched(days[:6], known, seed=seed, steps=4)
+    mean = float(np.mean([brightness(one).mean() for one in known]))
+    made = {
+        "made nights": [night_of_photo(one, settings, 100 * seed + number).noisy
+                        for number, one in enumerate(days)],
+        "gamma": [by_gamma(one, mean) for one in days],
+    }  # fmt: skip
+    encoder = fallow.encoder(plan.encoder)
+    return {
+        "near": {name: -apart(histogram(some), histogram(other)) for name, some in made.items()},
+        "hidden": {name: -told_apart(encoder, some, real, seed) for name, some in made.items()},
+        "settings": {"dim": settings.dim, "ambient": settings.ambient},
+    }
 
 
 def shrunk(pixels: Picture, side: int) -> Picture:
@@ -139,32 +148,18 @@ def told_apart(encoder: Any, made: Sequence[Picture], real: Sequence[Picture], s
 def taught(data: Path, minutes: float, plan: Plan) -> list[Entry]:
     import fallow
 
-    begin = time.monotonic()
-    encoder = fallow.encoder(plan.encoder)
+    kept = Kept("day2night", asdict(plan))
     scenes = fallow.open(archive(data, "camvid"))
     day, dusk = (scenes.where(f"time = '{when}'") for when in ("day", "dusk"))
     asked, other = (dusk.where(f"split = '{split}'") for split in ("test", "train"))
-    mean = float(np.mean([brightness(one).mean() for _, one in other.map(np.asarray)]))
-    truth = patches(encoder, asked, plan)
-    real = patches(encoder, other, plan)
-    dim = make_settings(Settings, PRESETS["dusk"])
     values: dict[str, list[float]] = {}
     for seed in range(plan.seeds):
-        draw = np.random.default_rng([seed, 67])
-        some = day.sample(plan.frames, seed=seed)
-        ways: dict[str, Callable[[Picture, int], Picture]] = {
-            "made dusk": lambda p, k: night_of_photo(p, dim, 1000 * seed + k).noisy,  # noqa: B023
-            "gamma": lambda p, k: by_gamma(p, mean),
-        }
-        bright = patches(encoder, some, plan)
-        rows = {"day alone": [bright], "real dusk": [real]}
-        rows |= {name: [bright, patches(encoder, some, plan, way)] for name, way in ways.items()}
-        for name, parts in rows.items():
-            values.setdefault(name, []).append(learnt(parts, truth, draw, plan))
-        print({name: round(each[-1], 3) for name, each in values.items()}, flush=True)
+        for name, value in kept(f"dusk {seed}", partial(one_dusk, day, other, asked, seed, plan)
+                                ).items():  # fmt: skip
+            values.setdefault(name, []).append(value)
     about = {
         "data": {"name": "camvid", "images": len(day) + len(dusk), "asked": len(asked)},
-        "budget": budget(minutes, begin),
+        "budget": kept.budget(minutes),
         "settings": asdict(plan) | {"preset": PRESETS["dusk"]},
         "observed": {"mean accuracy of a class": values},
     }
@@ -175,6 +170,27 @@ def taught(data: Path, minutes: float, plan: Plan) -> list[Entry]:
               ours, theirs, seeds=list(zip(values[ours], values[theirs], strict=True)), **about)
         for ours, theirs in compared
     ]  # fmt: skip
+
+
+def one_dusk(day: Any, other: Any, asked: Any, seed: int, plan: Plan) -> dict[str, float]:
+    """What a probe on patches makes of real dusk, after each thing it may learn from."""
+    import fallow
+
+    encoder = fallow.encoder(plan.encoder)
+    draw = np.random.default_rng([seed, 67])
+    some = day.sample(plan.frames, seed=seed)
+    mean = float(np.mean([brightness(one).mean() for _, one in other.map(np.asarray)]))
+    dim = make_settings(Settings, PRESETS["dusk"])
+    truth, bright = patches(encoder, asked, plan), patches(encoder, some, plan)
+    made = patches(encoder, some, plan, lambda p, k: night_of_photo(p, dim, 1000 * seed + k).noisy)
+    darker = patches(encoder, some, plan, lambda p, k: by_gamma(p, mean))
+    rows = {
+        "day alone": [bright],
+        "real dusk": [patches(encoder, other, plan)],
+        "made dusk": [bright, made],
+        "gamma": [bright, darker],
+    }
+    return {name: learnt(parts, truth, draw, plan) for name, parts in rows.items()}
 
 
 def patches(
