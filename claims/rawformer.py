@@ -1,11 +1,11 @@
 """Rawformer: do unpaired frames of two cameras teach a translation, beside matching statistics?
 
-Photos are un-processed to two made-up sensors whose filters answer differently, so that the truth is
-known place by place. One camera is known by some scenes, the other by other scenes. Frames of scenes
-nobody learnt from are translated, and compared with what the other sensor would have recorded, in
-decibels: by the trained translator, by no translation, by matching the means of the planes, their
-means and spreads, or all covariances (the linear optimal transport), and by the best linear map that
-pairs allow, which is the bound.
+Photos are un-processed to two made-up sensors whose filters answer differently, so that the truth
+is known place by place. One camera is known by some scenes, the other by other scenes. Frames of
+scenes nobody learnt from are translated, and compared with what the other sensor would have
+recorded, in decibels: by the trained translator, by no translation, by matching the means of the
+planes, their means and spreads, or all covariances (the linear optimal transport), and by the best
+linear map that pairs allow, which is the bound.
 """
 
 from __future__ import annotations
