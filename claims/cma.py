@@ -2,8 +2,8 @@
 
 A small segmenter learns road scenes by day; then it is given away without them. It is carried over
 to a made night, of which nothing but pictures is known, each with the same scene by day a few
-pixels apart. Rows: its own labels alone; with contrast of places that are not brought together, that
-are, and that count as their match is certain; and with pictures of the day in the queue, which
+pixels apart. Rows: its own labels alone; with contrast of places that are not brought together,
+that are, and that count as their match is certain; and with pictures of the day in the queue, which
 should hurt. Mean IoU on made nights of other scenes, and on real dusk.
 """
 
