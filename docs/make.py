@@ -436,19 +436,11 @@ def entries_of(slug: str, claims: dict[str, list[dict[str, Any]]]) -> list[dict[
     own = claims.get(NAMED_FOR.get(slug, slug), [])
     among = [one for one in claims.get("mechanisms", []) if one["baseline"] == "random"]
     found = [*own, *(one for one in among if one["method"] == slug)]
-    adapting = {f"adapt-{name}" if name in LEARNT_FIRST else name: name for name in adapters()}
-    if slug in adapting:
-        name = adapting[slug].replace("-", "_")
-        found += [
-            one for one in claims.get("wilds2", []) if name in (one["method"], one["baseline"])
-        ]
+    for one in claims.get("wilds2", []):
+        sides = (name.replace("_", "-") for name in (one["method"], one["baseline"]))
+        if slug in (f"adapt-{side}" if side in LEARNT_FIRST else side for side in sides):
+            found.append(one)
     return found
-
-
-def adapters() -> list[str]:
-    from fallow.methods import slugs
-
-    return [slug.replace("_", "-") for slug in slugs("adapt")]
 
 
 def which(claims: dict[str, list[dict[str, Any]]], learning: list[dict[str, Any]]) -> str:
