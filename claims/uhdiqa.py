@@ -4,8 +4,8 @@
 judged by. Rank correlation of each tier beside the deviation of the Laplacian, which is nothing but
 sharpness. *Damaged*: photos of which a seed holds some back are spoilt in all 24 ways and five
 grades; rank correlation with the grade, over each photo and way, and over all together. A ridge
-learns from a hundred spoilt photos of other content; what is natural, from clean ones. The encoder
-is trained on the clean photos that teach, and asked beside the same network before training.
+learns from a hundred spoilt photos of other content; what is natural, from clean ones. What an
+encoder that learnt damage adds is asked in arniqa.py.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ from claims.record import Entry, budget, entry
 from fallow.inventory.naturalness import niqe
 from fallow.measure.opinion import agreement
 from fallow.measure.ridge import ridge
-from fallow.methods.spot.uhdiqa import ARNIQA, Looked, Settings, judge, look, natural_of
-from fallow.train import fit, make_settings
+from fallow.methods.spot.uhdiqa import Looked, Settings, judge, look, natural_of
 from fallow.views.damage import DAMAGES, GRADES, damaged
 
 
@@ -38,11 +37,7 @@ class Plan:
     share: float = 0.8  # of the rated photos
     rated_seeds: int = 5
     labelled: int = 100  # spoilt photos a ridge learns from
-    held: int = 5  # photos that are asked, in all ways and grades
-    encoder: str = "resnet8/16"
-    size: int = 96
-    batch: int = 32
-    epochs: float = 40  # of the encoder
+    held: int = 4  # photos that are asked, in all ways and grades
     ways: tuple[str, ...] = tuple(DAMAGES)
     seeds: int = 3
 
@@ -121,7 +116,7 @@ def spoilt(data: Path, minutes: float, plan: Plan) -> list[Entry]:
             overall.setdefault(name, []).append(whole)
     about = {
         "data": {"name": "natural_photos", "images": len(photos)},
-        "budget": kept.budget(minutes, epochs=plan.epochs),
+        "budget": kept.budget(minutes),
         "settings": asdict(plan),
         "observed": {"of each photo and way": within, "of all": overall},
     }
@@ -130,8 +125,6 @@ def spoilt(data: Path, minutes: float, plan: Plan) -> list[Entry]:
         ("niqe", "file size"),
         ("brisque", "niqe"),
         ("statistics", "brisque"),
-        ("trained", "untrained"),
-        ("trained", "brisque"),
     ]
     return [
         entry(f"{ours} ranks damage better than {theirs}, {words}", ours, theirs,
@@ -141,41 +134,50 @@ def spoilt(data: Path, minutes: float, plan: Plan) -> list[Entry]:
     ]  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Spoilt:
+    """Clean photos, some spoilt with their grade known, and others whose grade is asked."""
+
+    clean: Any
+    ones: list[np.ndarray]
+    grades: np.ndarray
+    others: list[np.ndarray]
+    truth: np.ndarray
+
+    @classmethod
+    def drawn(cls, photos: Any, seed: int, plan: Plan) -> Spoilt:
+        draw = np.random.default_rng([seed, 29])
+        order = draw.permutation(len(photos))
+        held, clean = order[: plan.held], photos.select(np.sort(order[plan.held :]))
+        known = [(int(draw.integers(len(clean))), str(draw.choice(plan.ways)),
+                  int(draw.integers(1, GRADES + 1))) for _ in range(plan.labelled)]  # fmt: skip
+        asked = [(int(row), way, grade) for row in held for way in plan.ways
+                 for grade in range(1, GRADES + 1)]  # fmt: skip
+        return cls(
+            clean,
+            [made(clean[row], way, grade, draw) for row, way, grade in known],
+            np.array([grade for *_, grade in known], float),
+            [made(photos[row], way, grade, draw) for row, way, grade in asked],
+            np.array([grade for *_, grade in asked], float),
+        )
+
+
 def one_seed(photos: Any, seed: int, plan: Plan) -> dict[str, tuple[float, float]]:
     """Rank correlation of each scorer with the grade: within a photo and way, and over all."""
     import fallow
 
-    draw = np.random.default_rng([seed, 29])
-    order = draw.permutation(len(photos))
-    held, teach = order[: plan.held], photos.select(np.sort(order[plan.held :]))
-    labelled = [(int(draw.integers(len(teach))), str(draw.choice(plan.ways)),
-                 int(draw.integers(1, GRADES + 1))) for _ in range(plan.labelled)]  # fmt: skip
-    asked = [(int(row), way, grade) for row in held for way in plan.ways
-             for grade in range(1, GRADES + 1)]  # fmt: skip
-    ones = [made(teach[row], way, grade, draw) for row, way, grade in labelled]
-    others = [made(photos[row], way, grade, draw) for row, way, grade in asked]
-    grades = np.array([grade for *_, grade in labelled], float)
-    clean = look(teach)
-    natural = natural_of(clean, range(len(teach)))
-    how = Settings(crops="five", crop=plan.size)
-    scores: dict[str, np.ndarray] = {
-        "random": draw.random(len(asked)),
-        "file size": -np.array([stored(pixels) for pixels in others], float),
-    }
-    untrained = fallow.encoder(plan.encoder, seed=seed, size=plan.size)
-    start = fallow.encoder(plan.encoder, seed=seed, size=plan.size)
-    told = {"size": plan.size, "batch": plan.batch, "side": 320, "epochs": plan.epochs}
-    run = fit(ARNIQA, teach, encoder=start, settings=make_settings(ARNIQA.Settings, told),
-              seed=seed)  # fmt: skip
-    for name, encoder in (("untrained", untrained), ("trained", run.encoder)):
-        learnt, seen = (look(fallow.images.open(p), encoder, how) for p in (ones, others))
-        scores[name] = fitted(learnt.learned, grades, seen.learned)
-    scores["niqe"] = np.array([niqe(one, natural) for one in seen.blocks])
-    scores["brisque"] = fitted(learnt.natural, grades, seen.natural)
+    some = Spoilt.drawn(photos, seed, plan)
+    natural = natural_of(look(some.clean), range(len(some.clean)))
+    learnt, seen = (look(fallow.images.open(pixels)) for pixels in (some.ones, some.others))
     both = [np.concatenate([one.natural, one.plain], 1) for one in (learnt, seen)]
-    scores["statistics"] = fitted(both[0], grades, both[1])
-    truth = np.array([grade for *_, grade in asked], float)
-    return {name: ranked(np.nan_to_num(one), truth) for name, one in scores.items()}
+    scores = {
+        "random": np.random.default_rng([seed, 31]).random(len(some.others)),
+        "file size": -np.array([stored(pixels) for pixels in some.others], float),
+        "niqe": np.array([niqe(one, natural) for one in seen.blocks]),
+        "brisque": ridge(learnt.natural, some.grades)(seen.natural),
+        "statistics": ridge(both[0], some.grades)(both[1]),
+    }
+    return {name: ranked(np.nan_to_num(one), some.truth) for name, one in scores.items()}
 
 
 def made(pixels: np.ndarray, way: str, grade: int, draw: np.random.Generator) -> np.ndarray:
@@ -187,10 +189,6 @@ def stored(pixels: np.ndarray) -> int:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=90)
     return file.tell()
-
-
-def fitted(features: Any, grades: np.ndarray, asked: Any) -> np.ndarray:
-    return ridge(features, grades)(asked)
 
 
 def ranked(scores: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
