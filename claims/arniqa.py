@@ -69,7 +69,8 @@ def one_seed(photos: Any, seed: int, plan: Plan) -> dict[str, tuple[float, float
     scores: dict[str, np.ndarray] = {}
     for name, encoder in (("untrained", starts[0]), ("trained", learnt)):
         known, seen = (look(fallow.images.open(p), encoder, how) for p in (some.ones, some.others))
-        assert known.learned is not None and seen.learned is not None
+        assert known.learned is not None
+        assert seen.learned is not None
         scores[name] = ridge(known.learned, some.grades)(seen.learned)
     scores["brisque"] = ridge(known.natural, some.grades)(seen.natural)
     both = [np.concatenate([one.natural, one.learned], 1) for one in (known, seen)]
