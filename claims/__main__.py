@@ -10,7 +10,7 @@ from pathlib import Path
 from claims import record
 from fallow.problems import Problem, did_you_mean
 
-HELPERS = {"__init__", "__main__", "arms", "masks", "record"}
+HELPERS = {"__init__", "__main__", "arms", "captioned", "carried", "kept", "masks", "record"}
 
 
 def slugs() -> list[str]:

@@ -1,0 +1,136 @@
+"""FG-SBIR: do photos that nobody drew help to find the photo a sketch shows?
+
+Shoes and chairs: sketches, and edge maps of the photos they depict (there are no photographs). One
+in five photos that teach comes with its sketch; of the others the machine makes its own. Rows, for
+as many steps: drawn photos alone; the others as well, each drawing counting alike; counting as far
+as it passes for real; held to a teacher as well; and rewarded for being found. Sketches of photos
+nobody learnt from are looked for among those photos: how often the right one is the nearest, or
+among ten. Beside it what oriented gradients reach without learning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from benchmarks.photos import archive
+
+from claims.kept import Kept
+from claims.record import Entry, entry
+from fallow.measure.ranking import accuracy_at, tied_ranks
+from fallow.methods.match.fgsbir import FGSBIR, STROKES, read_cell, sketch_pixels
+from fallow.methods.shared.sketching import Finder, asked, with_sketches
+from fallow.train import fit, make_settings
+
+ALONE = {"bare": 0.0, "distil": 0.0, "reward": 0.0}
+ROWS: Mapping[str, dict[str, Any]] = {
+    "drawn photos alone": ALONE,
+    "others, alike": ALONE | {"bare": 1.0, "certainty": "equal"},
+    "others, by certainty": ALONE | {"bare": 1.0},
+    "and a teacher": {"reward": 0.0},
+    "and rewards": {},
+}
+FLOOR = "oriented gradients"
+COMPARED = (
+    ("photos nobody drew help", "others, by certainty", "drawn photos alone"),
+    ("all of it helps", "and rewards", "drawn photos alone"),
+    ("certainty helps", "others, by certainty", "others, alike"),
+    ("a teacher helps", "and a teacher", "others, by certainty"),
+    ("rewards help", "and rewards", "and a teacher"),
+    ("all of it beats gradients that nobody taught", "and rewards", FLOOR),
+)
+MEASURES = {"acc@1": "nearest", "acc@10": "among ten"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all rows share."""
+
+    sets: tuple[str, ...] = ("shoes", "chairs")
+    encoder: str = "resnet8/32"
+    size: int = 64
+    drawn: float = 0.2
+    epochs: float = 60
+    seeds: int = 3
+
+
+def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
+    plan = plan or Plan()
+    return [one for name in plan.sets for one in one_set(data, name, minutes, plan)]
+
+
+def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
+    kept = Kept("fgsbir", asdict(plan) | {"rows": ROWS})
+    teach, ask = photos(data, name)
+    values: dict[str, list[dict[str, float]]] = {
+        row: [
+            kept(f"{name} {row} {seed}", partial(learnt, teach, ask, told, seed, plan))
+            for seed in range(plan.seeds)
+        ]
+        for row, told in ROWS.items()
+    }
+    values[FLOOR] = [gradients(ask)] * plan.seeds
+    return [
+        entry(f"{name}: {claim}, {words}", ours, theirs,
+              data={"name": "sketch_pairs", "images": len(teach) + len(ask)},
+              budget=kept.budget(minutes, epochs=plan.epochs),
+              seeds=[(a[measure], b[measure])
+                     for a, b in zip(values[ours], values[theirs], strict=True)],
+              settings=asdict(plan) | {"rows": ROWS}, observed=values)
+        for claim, ours, theirs in COMPARED
+        for measure, words in MEASURES.items()
+    ]  # fmt: skip
+
+
+def photos(data: Path, name: str) -> tuple[Any, Any]:
+    """The edge maps that teach and those that are asked, each with the name of its sketch."""
+    import pyarrow as pa
+
+    import fallow
+
+    images = fallow.open(archive(data, "sketch_pairs"))
+    images = images.where(f"label = '{name}' and modality = 'edge'")
+    table = {"path": images.column("path"), "sketch": images.column("pair")}
+    images = images.join(pa.table(table))
+    return images.where("split = 'train'"), images.where("split = 'test'")
+
+
+def learnt(
+    teach: Any, ask: Any, told: Mapping[str, Any], seed: int, plan: Plan
+) -> dict[str, float]:
+    """One training, and how often the photo of an unseen sketch is found."""
+    import fallow
+
+    known, _ = teach.split(plan.drawn, seed=seed)
+    settings = {"size": plan.size, "epochs": plan.epochs, "precision": "32", **told}
+    method: Any = fit(
+        FGSBIR, {"unlabelled": teach, "labelled": with_sketches(known)},
+        encoder=fallow.encoder(plan.encoder, seed=seed, size=plan.size),
+        settings=make_settings(FGSBIR.Settings, settings), seed=seed,
+    ).method  # fmt: skip
+    found = asked(Finder.of(method), with_sketches(ask), ask)
+    return {measure: found[measure] for measure in MEASURES}
+
+
+def gradients(ask: Any, side: int = 64) -> dict[str, float]:
+    """By histograms of oriented gradients of sketch and edge map."""
+    from PIL import Image
+    from skimage.feature import hog
+
+    def of(grey: np.ndarray) -> np.ndarray:
+        small = np.asarray(Image.fromarray(grey).resize((side, side), Image.Resampling.BOX))
+        found = hog(small, pixels_per_cell=(8, 8))
+        return found / max(float(np.linalg.norm(found)), 1e-9)
+
+    bank = np.stack([of(pixels.mean(2).astype(np.uint8)) for _, pixels in ask.map(np.asarray)])
+    pairs = with_sketches(ask)
+    drawn = [read_cell(cell) for cell in pairs.table.column(STROKES).to_pylist()]
+    queries = np.stack([of(sketch_pixels(one, "whole", 256)) for one in drawn])
+    rows = {key: row for row, key in enumerate(ask.column("id").tolist())}
+    own = np.array([rows[key] for key in pairs.column("id").tolist()])
+    share = accuracy_at(tied_ranks(1 - queries @ bank.T, own), (1, 10))
+    return {"acc@1": share[1], "acc@10": share[10]}

@@ -1,0 +1,56 @@
+"""A claim that is cut off goes on where it was: what each of its runs found is kept in build/."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.record import write_json
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "build" / "claims"
+
+
+class Kept:
+    """What the runs of one claim found, as long as neither the claim nor the library changes.
+
+    >>> import tempfile
+    >>> kept = Kept("some", {"steps": 3}, Path(tempfile.mkdtemp()))
+    >>> kept("seed 0", lambda: 0.5), kept("seed 0", lambda: 0.7)
+    (0.5, 0.5)
+    """
+
+    def __init__(self, slug: str, plan: Mapping[str, Any], folder: Path = FOLDER) -> None:
+        words = Path(__file__).with_name(f"{slug}.py")
+        said = [json.dumps(plan, sort_keys=True, default=str), library(), slug]
+        said += [words.read_text()] if words.is_file() else []
+        self.place = folder / f"{slug}-{hashlib.sha256(''.join(said).encode()).hexdigest()[:12]}"
+        self.seconds = 0.0  # of all runs, whenever they were
+
+    def __call__(self, name: str, make: Callable[[], Any]) -> Any:
+        """What `make` found, now or earlier: numbers, or a table of them."""
+        file = self.place / f"{name.replace(' ', '-')}.json"
+        if not file.is_file():
+            begin = time.monotonic()
+            found = make()
+            self.place.mkdir(parents=True, exist_ok=True)
+            write_json(file, {"found": found, "seconds": time.monotonic() - begin})
+            print(f"{name}: {found}", flush=True)
+        kept = json.loads(file.read_text())
+        self.seconds += kept["seconds"]
+        return kept["found"]
+
+    def budget(self, minutes: float, **more: Any) -> dict[str, Any]:
+        """What was asked for, and what all runs together took."""
+        return {"minutes_asked": minutes, "minutes_spent": self.seconds / 60, **more}
+
+
+def library() -> str:
+    """The tree of the library, as it was last committed."""
+    words = ["git", "-C", str(ROOT), "rev-parse", "HEAD:src"]
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
