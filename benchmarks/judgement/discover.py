@@ -29,8 +29,8 @@ from fallow.methods.discover import gcd, gpc
 from fallow.vectors.space import leading, unit
 
 ENCODERS = ("lite", "tiny")
-PICTURES = 500
-SEEDS = (1, 2)
+PICTURES = 300
+SEEDS = (1,)
 ROOM = 4  # prototypes for each known class
 DIRECTIONS = 256  # of vectors, the main ones: what lies beyond changes no judgement
 TRIES = 50  # numbers of classes that GCD's search may look at; it ends by itself before
@@ -194,7 +194,7 @@ def main_part(looks: np.ndarray) -> np.ndarray:
 
 
 def used_prototypes(
-    vectors: np.ndarray, codes: np.ndarray, count: int, seed: int, steps: int = 150
+    vectors: np.ndarray, codes: np.ndarray, count: int, seed: int, steps: int = 100
 ) -> int:
     """Prototypes that hold an image after SimGCD's losses; two views are two dropouts."""
     import torch
@@ -213,7 +213,7 @@ def used_prototypes(
     for step in range(steps):
         views = F.normalize(F.dropout(seen.repeat(2, 1), 0.2), dim=1)
         scores = views @ F.normalize(weights, dim=1).T
-        own = taught_by_itself(scores, teacher_temperature(step // 5, 0.07, 0.04, 30))
+        own = taught_by_itself(scores, teacher_temperature(step // 3, 0.07, 0.04, 30))
         told = F.cross_entropy(scores / 0.1, names.repeat(2), ignore_index=-1)
         loss = 0.65 * (own + neglect(scores, 0.1)) + 0.35 * told
         learner.zero_grad()
