@@ -1,13 +1,14 @@
-"""Sets with odd pictures whose truth is known: archives of parts, and pictures with planted faults.
+"""Sets with odd pictures whose truth is known: archives of parts, pictures of another class among
+those of one, and planted faults.
 
-Every set has about four good pictures to one odd one; of a planted set no picture is there twice.
+Two to seven good pictures to one odd one; of a planted set no picture is there twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from benchmarks.photos import archive
@@ -17,7 +18,8 @@ import fallow
 from fallow.images import samples
 
 FINE = 4  # pixels of a drawn fault to one of the picture
-GOOD, SHARE = 42, 0.25
+GOOD, BAD = 140, 60  # pictures of a set, at most
+SHARE = 0.3  # of pictures that get a fault
 
 
 class Odd(NamedTuple):
@@ -63,25 +65,35 @@ def planted(pixels: np.ndarray, seed: int) -> np.ndarray:
 
 
 def with_planted(pictures: list[np.ndarray], seed: int = 0) -> Odd:
-    """A quarter of the pictures gets a fault."""
-    order = np.random.default_rng(seed).permutation(len(pictures))[: round(GOOD / (1 - SHARE))]
+    """Some of the pictures get a fault."""
+    order = np.random.default_rng(seed).permutation(len(pictures))
     count = round(SHARE * len(order))
     faulty = [planted(pictures[row], int(row)) for row in order[:count]]
     return Odd([*faulty, *(pictures[row] for row in order[count:])],
                np.arange(len(order)) < count)  # fmt: skip
 
 
-def archived(data: Path, name: str, where: str | None = None, seed: int = 0) -> Odd:
-    """Good and odd parts of an archive."""
+def archived(
+    data: Path,
+    name: str,
+    where: str | None = None,
+    *,
+    column: str = "anomaly",
+    good: str = "0",
+    odd: tuple[str, ...] = ("1",),
+    most: int = GOOD,
+    seed: int = 0,
+) -> Odd:
+    """Good and odd pictures of an archive, by what is in a column."""
     images = fallow.open(archive(data, name))
     if where:
         images = images.where(where)
-    odd = images.column("anomaly").astype(int)
+    said = np.array([str(value) for value in images.column(column)])
     random = np.random.default_rng(seed)
-    bad, good = (random.permutation(np.flatnonzero(odd == flag)) for flag in (1, 0))
-    count = min(len(bad), round(SHARE / (1 - SHARE) * GOOD))
-    rows = [*bad[:count].tolist(), *good[:GOOD].tolist()]
-    return Odd([images[row] for row in rows], np.arange(len(rows)) < count)
+    sound = random.permutation(np.flatnonzero(said == good))[:most]
+    bad = random.permutation(np.flatnonzero(np.isin(said, odd)))[: min(BAD, most // 2)]
+    rows = [*bad.tolist(), *sound.tolist()]
+    return Odd([images[row] for row in rows], np.arange(len(rows)) < len(bad))
 
 
 def texture(name: str) -> list[np.ndarray]:
@@ -97,24 +109,75 @@ def texture(name: str) -> list[np.ndarray]:
 
 
 def drawn_parts(_: Path) -> Odd:
-    images = samples.parts(96, seed=3)
+    images = samples.parts(120, seed=3)
     odd = images.column("anomaly").astype(bool)
-    rows = [*np.flatnonzero(odd)[:14].tolist(), *np.flatnonzero(~odd)[:GOOD].tolist()]
+    rows = [*np.flatnonzero(odd)[:30].tolist(), *np.flatnonzero(~odd).tolist()]
     return Odd([images[row] for row in rows], odd[rows])
 
 
 def faces(data: Path) -> Odd:
-    images = fallow.open(archive(data, "faces_lfw")).sample(56, seed=0)
+    images = fallow.open(archive(data, "faces_lfw")).sample(100, seed=0)
     return with_planted([images[row] for row in range(len(images))])
 
 
-ODD_SETS: dict[str, Callable[[Path], Any]] = {
+def membrane(data: Path) -> Odd:
+    """Quarters of slices."""
+    images = fallow.open(archive(data, "membrane_em"))
+    corners = [(row, y, x) for row in range(len(images)) for y in (0, 256) for x in (0, 256)]
+    return with_planted([images[row][y : y + 256, x : x + 256].copy() for row, y, x in corners])
+
+
+def digits(_: Path) -> Odd:
+    """Written threes, and eights among them."""
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    random = np.random.default_rng(0)
+    good = random.permutation(np.flatnonzero(found.target == 3))[:60]
+    odd = random.permutation(np.flatnonzero(found.target == 8))[:26]
+    pictures = [
+        Image.fromarray((255 - found.images[row] * 255 / 16).astype(np.uint8))
+        for row in (*odd, *good)
+    ]
+    large = [each.resize((64, 64), Image.Resampling.BICUBIC).convert("RGB") for each in pictures]
+    return Odd([np.asarray(each) for each in large], np.arange(len(large)) < len(odd))
+
+
+def paper(grade: str) -> Callable[[Path], Odd]:
+    return lambda data: archived(data, "paper_piped", f"grade = 'PA_{grade}'")
+
+
+def white_cells(*odd: str) -> Callable[[Path], Odd]:
+    """Neutrophils, and other cells among them."""
+    return lambda data: archived(
+        data, "white_blood_cells", column="label", good="neutrophil", odd=odd, most=60
+    )
+
+
+def kin(name: str) -> str:
+    """What sets of one source share: they are left out together.
+
+    >>> kin("paper FVN01"), kin("brick")
+    ('paper', 'brick')
+    """
+    return name.split()[0]
+
+
+ODD_SETS: dict[str, Callable[[Path], Odd]] = {
     "commutators": lambda data: archived(data, "kolektor"),
     "magnetic tiles": lambda data: archived(data, "magnetic_tile"),
-    "paper FVN01": lambda data: archived(data, "paper_piped", "grade = 'PA_FVN01_TL'"),
-    "paper BRG02": lambda data: archived(data, "paper_piped", "grade = 'PA_BRG02_RL'"),
+    "paper FVN01": paper("FVN01_TL"),
+    "paper BRG02": paper("BRG02_RL"),
+    "paper FVN02": paper("FVN02_RL"),
+    "paper GLA01": paper("GLA01_TL"),
+    "paper BRG01": paper("BRG01_RL"),
     "brick": lambda _: with_planted(texture("brick")),
     "grass": lambda _: with_planted(texture("grass")),
+    "gravel": lambda _: with_planted(texture("gravel")),
     "drawn parts": drawn_parts,
     "faces": faces,
+    "membrane": membrane,
+    "white cells, lymphocytes": white_cells("lymphocyte", "monocyte"),
+    "white cells, eosinophils": white_cells("eosinophil"),
+    "digits": digits,
 }

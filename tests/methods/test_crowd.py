@@ -12,7 +12,7 @@ from fallow.images import samples
 from fallow.measure import auroc
 from fallow.methods.shared import crowd
 from fallow.methods.shared.alike import alike
-from fallow.methods.shared.crowd import Crowd, described
+from fallow.methods.shared.crowd import Crowd, described, usual_at
 from fallow.methods.shared.oddness import Bank
 from fallow.methods.shared.paired import Paired, by_name
 from fallow.methods.spot.musc import MuSc, Settings
@@ -131,3 +131,30 @@ def test_one_readable_picture_is_a_sentence():
     quick, _ = judges()
     with pytest.raises(SourceProblem, match="only one image"):
         quick.among(samples.parts(1, side=32), 0, lambda _: None)
+
+
+def test_what_is_usual_at_a_place_is_taken_off_and_a_fault_stays():
+    generator = np.random.default_rng(0)
+    patches = (generator.random((20, 6, 6)) * 0.1).astype(np.float32)
+    patches[:, 0] += 2  # an edge that is never quite the same
+    patches[7, 3, 3] += 1
+    quick, _ = judges(top=0.03)
+    assert quick.image_scores(patches).argmax() != 7
+    bank = seen(20)
+    settled = quick.settled(patches, bank)
+    assert quick.image_scores(settled).argmax() == 7
+    assert float(settled.mean()) == pytest.approx(float(patches.mean()), abs=0.05)
+
+
+def test_few_pictures_do_not_say_what_is_usual():
+    assert not usual_at(np.ones((3, 2, 2), np.float32) * [[1, 5], [2, 9]]).any()
+
+
+def test_new_pictures_are_judged_without_what_was_usual_among_the_old_ones():
+    quick, _ = judges(references=None)
+    bank, new = seen(12), seen(3, seed=1)
+    before = quick.asked(bank)(new)
+    quick.settled(quick.scores(bank, None).numpy(), bank)
+    again = Bank.of(bank.tensors())
+    torch.testing.assert_close(quick.asked(again)(new), before - bank.usual)
+    assert bool(bank.usual.abs().max() > 0)

@@ -2,7 +2,8 @@
 
 Patches are compared as MuSc does, but the maps of all layers are joined and turned to their main
 directions, so that one product per degree and pair of pictures is enough; and a picture's score is
-the mean of its oddest patches, which one stray patch does not make.
+the mean of its oddest patches, which one stray patch does not make. What is usual at a place is
+taken off first.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from fallow.problems import SourceProblem
 WIDTH = 64  # directions patches are compared in
 ASKABLE = 6  # pictures from which on it can be said whether they show the same thing
 COARSE = 16
+PLACE = 1.0  # of what is usual at a place that is taken off; chosen by recipes.judgement.spot
+PLACED = 10  # pictures from which on it can be said what is usual
 FITTED = 20_000  # patches that say which directions are the main ones
 
 
@@ -61,6 +64,21 @@ def main_directions(features: Tensor, width: int) -> Tensor:
     some = flat[:: max(1, len(flat) // FITTED)].double()
     some = some - some.mean(0)
     return torch.linalg.eigh(some.T @ some).eigenvectors[:, -width:].flip(1).float().contiguous()
+
+
+def usual_at(patches: np.ndarray, share: float = PLACE) -> np.ndarray:
+    """What patch scores (N h w) are above the mean at each place in most pictures.  h w
+
+    An edge or a seam that is never quite the same is no fault. Few pictures do not say.
+
+    >>> rim = np.array([[0.0, 2.0]]) + np.zeros((20, 1, 2))
+    >>> usual_at(rim, 1.0)
+    array([[-1.,  1.]], dtype=float32)
+    """
+    if len(patches) < PLACED:
+        return np.zeros(patches.shape[1:], np.float32)
+    middle = np.median(patches, axis=0)
+    return (share * (middle - middle.mean())).astype(np.float32)
 
 
 def _coarse(maps: Tensor) -> Tensor:
@@ -104,17 +122,25 @@ class Crowd(Judge):
             asked = alike(described(coarse, 3), (coarse[0].shape[1], coarse[0].shape[2]))
         own = Found(first[rows], self.scores(bank, None).numpy(), bank.vectors, asked)
         rest = np.setdiff1d(np.arange(len(images)), first)
-        if not len(rest):
-            return own, bank
-        others = self.against(images.select(rest), bank, tell)
-        return together([own, others._replace(rows=rest[others.rows])]), bank
+        found = own
+        if len(rest):
+            others = self.against(images.select(rest), bank, tell)
+            found = together([own, others._replace(rows=rest[others.rows])])
+        return found._replace(patches=self.settled(found.patches, bank)), bank
 
     def scores(self, seen: Bank, known: Bank | None) -> Tensor:
         return self.judging(known or seen)(seen, known is None)
 
     def asked(self, bank: Bank) -> Callable[[Bank], Tensor]:
         judge = self.judging(bank)
-        return lambda seen: judge(seen, False)
+        usual = 0.0 if bank.usual is None else bank.usual
+        return lambda seen: judge(seen, False) - usual
+
+    def settled(self, patches: np.ndarray, bank: Bank) -> np.ndarray:
+        """Without what is usual at each place."""
+        usual = usual_at(patches)
+        bank.usual = torch.from_numpy(usual)
+        return patches - usual
 
     def judging(self, bank: Bank) -> Callable[[Bank, bool], Tensor]:
         """What scores pictures by those of a bank, prepared once; its own each without itself."""

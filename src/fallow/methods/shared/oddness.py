@@ -36,6 +36,7 @@ class Bank:
 
     maps: list[Tensor]  # each M h w C, float16
     vectors: Tensor  # M D
+    usual: Tensor | None = None  # h w, what patch scores are everywhere at a place
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -44,11 +45,12 @@ class Bank:
         """At most `count` of them, drawn by `seed`."""
         drawn = np.random.default_rng(seed).permutation(len(self))[:count]
         rows = torch.from_numpy(np.sort(drawn))
-        return Bank([each[rows] for each in self.maps], self.vectors[rows])
+        return Bank([each[rows] for each in self.maps], self.vectors[rows], self.usual)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything by name, as it is saved."""
-        return {f"layer{n}": each for n, each in enumerate(self.maps)} | {"vectors": self.vectors}
+        held = {f"layer{n}": each for n, each in enumerate(self.maps)} | {"vectors": self.vectors}
+        return held if self.usual is None else held | {"usual": self.usual}
 
     @classmethod
     def of(cls, tensors: dict[str, Tensor]) -> Bank:
@@ -59,7 +61,8 @@ class Bank:
         2
         """
         count = sum(name.startswith("layer") for name in tensors)
-        return cls([tensors[f"layer{n}"] for n in range(count)], tensors["vectors"])
+        maps = [tensors[f"layer{n}"] for n in range(count)]
+        return cls(maps, tensors["vectors"], tensors.get("usual"))
 
 
 class Found(NamedTuple):
@@ -120,6 +123,10 @@ class Judge:
         """What scores new images by those of a bank."""
         return partial(self.scores, known=bank)
 
+    def settled(self, patches: np.ndarray, bank: Bank) -> np.ndarray:
+        """Patch scores (N h w) of all, as they count; the bank keeps what later ones need."""
+        return patches
+
     # what they share
 
     def maps(self, patches: np.ndarray, size: Sequence[int]) -> np.ndarray:
@@ -170,7 +177,7 @@ class Judge:
         _, bank = self._looked(pool)
         if len(bank) < ENOUGH:
             return bank, None
-        patches = self.scores(bank, None).numpy()
+        patches = self.settled(self.scores(bank, None).numpy(), bank)
         scores = self.image_scores(patches)
         # none of them is odd, and the next good one may lie a little beyond
         end = max(
