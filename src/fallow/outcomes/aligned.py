@@ -181,7 +181,8 @@ def _weighed(
     dual: DualEncoder, seen: np.ndarray, rows: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """The same rows with what each word adds: the likeness with it, less the likeness without."""
-    texts, spans = [], []
+    texts: list[str] = []
+    spans: list[tuple[int, list[str]]] = []
     for row in rows:
         words = row["caption"].split()
         few = range(min(len(words), WORDS))
