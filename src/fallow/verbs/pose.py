@@ -118,7 +118,8 @@ def pose(
         place = None  # the first rank writes for all
     shown = None if place is None else place / "tracks"
     names, bones = known.held.names, known.held.bones
-    tracks = [followed(run.method, film, names, bones, shown, tell) for film in films]
+    pointing: Any = run.method
+    tracks = [followed(pointing, film, names, bones, shown, tell) for film in films]
     known.notes.extend(note for track in tracks for note in track.notes)
     tell("looking at the pictures")
     return posed(run, known, slug, pose_page, tracks, form).saved(place)
