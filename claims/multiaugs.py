@@ -55,7 +55,7 @@ class Plan:
     rows: tuple[str, ...] = ("supervised", "one turned view", "multiaugs")
     encoder: str = "tiny"  # as the verb chooses
     size: int = 64
-    batch: int = 8
+    batch: int = 4
     seeds: int = 3
     steps: int = 2000  # at most; fewer where the minutes are short
 

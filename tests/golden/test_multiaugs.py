@@ -11,7 +11,8 @@ from tests.golden.cases import DOUBLE, close, golden
 
 from fallow.losses.heatmaps import heat_consistency, heat_loss, sure_joints
 from fallow.measure.landmarks import pck
-from fallow.methods.pose.multiaugs import mixed_up, random_turns
+from fallow.methods.pose.multiaugs import mixed_up
+from fallow.methods.shared.pose import random_turns
 from fallow.views import seen_through, turning, unnormalised
 from fallow.views.heatmaps import drawn, gaussians, peaks, refined, shifted
 from fallow.views.mixing import boxes_around, cover, paste

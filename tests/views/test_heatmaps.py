@@ -69,6 +69,13 @@ def test_a_warp_may_change_the_size_and_passes_gradients():
     torch.testing.assert_close(maps.grad, torch.full_like(maps, 0.25))
 
 
+def test_fewer_digits_elsewhere_do_not_move_a_view():
+    maps, turns = torch.rand(2, 1, 64, 64), turning(33.0, 64).expand(2, 2, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        few = seen_through(maps, turns)
+    torch.testing.assert_close(few, seen_through(maps, turns))
+
+
 def test_normalised_turns_move_points_as_pictures():
     theta = turning(25.0, 1)[None]
     at = torch.tensor([[9.0, 14.0]])

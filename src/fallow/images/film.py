@@ -96,12 +96,11 @@ class FilmWriter:
         self.path, self.part = path, path.with_name(f".{path.stem}.part.mp4")
         self.container = av.open(str(self.part), "w")
         kind = "libx264" if "libx264" in av.codecs_available else "mpeg4"
-        self.stream: Any = self.container.add_stream(
-            kind, rate=Fraction(rate).limit_denominator(1001)
-        )
+        stream: Any = self.container.add_stream(kind, rate=Fraction(rate).limit_denominator(1001))
         # the usual colour format halves both sides: odd ones lose their last line
-        self.stream.width, self.stream.height = (max(2, side // 2 * 2) for side in size)
-        self.stream.pix_fmt = "yuv420p"
+        stream.width, stream.height = (max(2, side // 2 * 2) for side in size)
+        stream.pix_fmt = "yuv420p"
+        self.stream = stream
 
     def add(self, pixels: np.ndarray) -> None:
         """One more frame, uint8 H W 3."""

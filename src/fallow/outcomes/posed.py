@@ -41,8 +41,14 @@ class Seen(NamedTuple):
     heights: np.ndarray  # J
     doubt: float  # mean distance points move when the picture is turned, percent of its diagonal
     apart: np.ndarray  # J, the same by point, in pixels
-    marked: np.ndarray | None  # J 2, the user's; NaN where unmarked
-    pictures: list[bytes]  # the picture, and with its points, as JPEG
+    marked: np.ndarray | None  # J 3, the user's
+    pictures: list[bytes]  # with its points, and the same close up, as JPEG
+
+    @property
+    def truth(self) -> np.ndarray:
+        """The user's points (J 2); NaN where unmarked."""
+        assert self.marked is not None
+        return np.where(self.marked[:, 2:] > 0, self.marked[:, :2], np.nan)
 
 
 class Posed(Result):
@@ -73,11 +79,12 @@ class Posed(Result):
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """Write points in the form asked for, drawings, the network, tables and the report."""
         place = writable(folder)
-        bones = self.points.bones
+        rows = {key: row for row, key in enumerate(self.points.files)}
         for images in (self.known.labelled, self.known.bare):
-            for row, seen in images.map(np.asarray):
-                if isinstance(seen, np.ndarray):
-                    self._draw(place, str(images.column("id")[row]), seen, bones)
+            keys = images.column("id")
+            for row, pixels in images.map(np.asarray):
+                if isinstance(pixels, np.ndarray) and keys[row] in rows:
+                    self._draw(place, rows[keys[row]], pixels)
         write(self.points, place, self.form)
         held = self.known.held
         about = {"names": list(held.names), "bones": held.bones, "size": self.run.settings.size}
@@ -87,17 +94,13 @@ class Posed(Result):
         save_csv(place / "points.csv", self.table)
         return place
 
-    def _draw(self, place: Path, key: str, pixels: np.ndarray, bones: Any) -> None:
-        row = self.points.files.index(key)
-        drawn = skeleton_over(
-            pixels, self.points.values[row, :, :2], _heights(self.points, row), bones
-        )
-        save_picture(place / "drawings" / f"{without_ending(key)}.jpg", shrunk(drawn, SHOWN))
-
-
-def _heights(points: KeyPoints, row: int) -> np.ndarray:
-    assert points.scores is not None
-    return points.scores[row]
+    def _draw(self, place: Path, row: int, pixels: np.ndarray) -> None:
+        held = self.points
+        assert held.scores is not None
+        at = np.where(held.values[row, :, 2:] > 0, held.values[row, :, :2], np.nan)
+        drawn = skeleton_over(pixels, at, held.scores[row], held.bones)
+        name = f"{without_ending(held.files[row])}.jpg"
+        save_picture(place / "drawings" / name, shrunk(drawn, SHOWN))
 
 
 def posed(
@@ -131,11 +134,16 @@ def posed(
         "off": pa.array([None if np.isnan(value) else value for value in off], pa.float64()),
     }
     table = pa.table(columns | point_columns(points, heights, known.held.names))
+    values = np.concatenate([points, np.full((*points.shape[:2], 1), 2.0)], -1)
+    scores = heights.astype(np.float64).clip(0, 1)
+    for row, one in enumerate(seen):
+        if one.marked is not None:  # the user's own marks stay as they are
+            values[row], scores[row] = one.marked, one.marked[:, 2] > 0
     held = known.held.with_(
         files=tuple(columns["id"]),
-        values=np.concatenate([points, np.full((*points.shape[:2], 1), 2.0)], -1),
+        values=values,
         sizes=np.array([one.size for one in seen], float),
-        scores=heights.astype(np.float64).clip(0, 1),
+        scores=scores,
     )
     found = findings_of(run, known, slug, seen, tracks)
     return Posed(
@@ -173,8 +181,7 @@ def _of_some(
         )
         marked = None
         if given:
-            flat = np.array(images.table.column(MARKED)[row].as_py()).reshape(-1, 3)
-            marked = np.where(flat[:, 2:] > 0, flat[:, :2], np.nan)
+            marked = np.array(images.table.column(MARKED)[row].as_py()).reshape(-1, 3)
         yield Seen(
             str(images.column("id")[row]),
             given,
@@ -213,7 +220,7 @@ def _off(one: Seen) -> float:
     """Mean distance of the network's points from the user's, in pixels; NaN: none are known."""
     if one.marked is None:
         return float("nan")
-    return float(np.nanmean(np.linalg.norm(one.points - one.marked, axis=1)))
+    return float(np.nanmean(np.linalg.norm(one.points - one.truth, axis=1)))
 
 
 def findings_of(
@@ -279,7 +286,7 @@ def _by_point(known: Marked, seen: Sequence[Seen]) -> list[dict[str, Any]]:
     """Of every point: how often it was marked, and how sure the network is of it."""
     given = [one for one in seen if one.marked is not None]
     rest = [one for one in seen if one.marked is None] or seen
-    truth = np.stack([one.marked for one in given if one.marked is not None])
+    truth = np.stack([one.truth for one in given])
     own = np.stack([one.points for one in given])
     reach = 0.1 * sizes(truth, "diagonal")
     hits = pck(own, truth, reach)

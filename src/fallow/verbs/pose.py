@@ -67,10 +67,11 @@ def pose(
     Points called left and right change places in a mirrored view; without such names no view is
     mirrored.
 
-    With `out`, the points of all pictures are written in the `form` asked for, with drawings and
-    a report that says which pictures to mark next; of `videos`, tables with a row a frame and
-    copies with the points drawn over them. A run that was killed goes on there, and a finished one
-    only answers: with other `videos` it follows these.
+    With `out`, the points of all pictures (your own where there are some, the network's elsewhere)
+    are written in the `form` asked for, with drawings and a report that says which pictures to
+    mark next; of `videos`, tables with a row a frame and copies with the points drawn over them.
+    A run that was killed goes on there, and a finished one only answers: with other `videos` it
+    follows these.
 
     >>> from fallow.annotations.points import KeyPoints
     >>> from fallow.images.samples import shapes
@@ -118,7 +119,8 @@ def pose(
         place = None  # the first rank writes for all
     shown = None if place is None else place / "tracks"
     names, bones = known.held.names, known.held.bones
-    tracks = [followed(run.method, film, names, bones, shown, tell) for film in films]
+    pointing: Any = run.method
+    tracks = [followed(pointing, film, names, bones, shown, tell) for film in films]
     known.notes.extend(note for track in tracks for note in track.notes)
     tell("looking at the pictures")
     return posed(run, known, slug, pose_page, tracks, form).saved(place)

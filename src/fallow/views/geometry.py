@@ -241,17 +241,18 @@ def seen_through(maps: Tensor, geometry: Tensor, size: Sequence[int] | None = No
     >>> seen_through(torch.tensor([[[[0.0, 2.0, 4.0]]]]), right).tolist()
     [[[[1.0, 3.0, 2.0]]]]
     """
+    maps = maps if maps.dtype == torch.float64 else maps.float()
     height, width = maps.shape[2:]
     tall, wide = size or (height, width)
     inner, outer = maps.new_tensor([width, height]), maps.new_tensor([wide, tall])
     geometry = geometry.to(maps)
-    turned = geometry[..., :2] * outer / inner[:, None]  # B 2 2, in coordinates from -1 to 1
-    at_middle = geometry[..., :2] @ ((outer - 1) / 2) + geometry[..., 2]
-    moved = (2 * at_middle + 1) / inner - 1
-    grid = F.affine_grid(
-        torch.cat([turned, moved[..., None]], -1), [len(maps), 1, tall, wide], align_corners=False
-    )
-    return F.grid_sample(maps, grid, align_corners=False)
+    with torch.autocast(maps.device.type, enabled=False):  # places need all their digits
+        turned = geometry[..., :2] * outer / inner[:, None]  # B 2 2, in coordinates from -1 to 1
+        at_middle = geometry[..., :2] @ ((outer - 1) / 2) + geometry[..., 2]
+        moved = (2 * at_middle + 1) / inner - 1
+        theta = torch.cat([turned, moved[..., None]], -1)
+        grid = F.affine_grid(theta, [len(maps), 1, tall, wide], align_corners=False)
+        return F.grid_sample(maps, grid, align_corners=False)
 
 
 def _bilinear(heat: Tensor, geometry: Tensor, height: int, width: int) -> Tensor:

@@ -126,9 +126,8 @@ def with_points(images: Images, held: KeyPoints, name: str) -> tuple[Images, lis
     bare = len(found) - sum(cell is not None for cell in cells)
     if bare:
         notes.append(f"{bare:,} pictures are listed without any point, and count as not marked")
-    never = [
-        n for n, seen in zip(held.names, (held.values[..., 2] > 0).any(0), strict=True) if not seen
-    ]
+    often = np.count_nonzero(held.values[..., 2] > 0, axis=0)
+    never = [name for name, count in zip(held.names, often, strict=True) if not count]
     if never:
         notes.append(f"marked nowhere, and so not to be learnt: {', '.join(never[:5])}")
     column = pa.array(cells, pa.list_(pa.float32()))

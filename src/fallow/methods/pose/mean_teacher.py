@@ -38,7 +38,7 @@ class MeanTeacher(PoseMethod):
         truth = self.supervised(self.network, batch["labelled"])
         images = batch["unlabelled"].views[0]
         with torch.no_grad(), in_mode(self.teacher, training=True):
-            maps = self.teacher(images)
+            maps = self.teacher(images).float()
         (hard,), target = turned_alike([images], maps)
         weights = maps.new_ones(maps.shape[:2])
         own = heat_consistency([self.network(hard)], target, weights)

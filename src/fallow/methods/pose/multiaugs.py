@@ -14,12 +14,10 @@ from fallow.encoders.pointer import STRIDE, Together
 from fallow.encoders.segmenter import sibling
 from fallow.losses.heatmaps import heat_consistency
 from fallow.methods.pose.supervised import Supervised
-from fallow.methods.shared.pose import PoseMethod, PoseSettings, random_turns, turned_alike
+from fallow.methods.shared.pose import PoseMethod, PoseSettings, turned_alike
 from fallow.train import Batch, Loss, Now
 from fallow.views.heatmaps import peaks
 from fallow.views.mixing import boxes_around, cover, paste
-
-__all__ = ["MultiAugs", "mixed_up", "random_turns"]
 
 KINDS = {
     "jc": "joint cut: boxes over joints are emptied",
@@ -93,7 +91,7 @@ class MultiAugs(PoseMethod):
         if now.progress < self.settings.pretrain:  # empty maps teach nothing but emptiness
             return Loss(truth, {"truth": truth.detach()})
         with torch.no_grad():  # in training mode: their batch statistics see the easy views, too
-            said = [network(images) for network in networks]
+            said = [network(images).float() for network in networks]
         own = []
         for number, network in enumerate(networks):
             maps = said[-1 - number]  # of two, what the other one says

@@ -20,7 +20,7 @@ from fallow.images import Images, Pack
 from fallow.losses.heatmaps import heat_loss
 from fallow.measure.landmarks import sizes
 from fallow.problems import SettingProblem, SourceProblem
-from fallow.train.method import Batch, Beside, Method
+from fallow.train.method import Batch, Beside, Method, Optimiser
 from fallow.train.method import Settings as BaseSettings
 from fallow.views import (
     Recipe,
@@ -68,7 +68,7 @@ class PoseSettings(BaseSettings):
     tilt: float = Field(30.0, ge=0, description="spread of random turns in degrees")
     swell: float = Field(0.25, ge=0, lt=1, description="spread of random sizes about the whole")
     batch: int = Field(16, ge=2, description="images a step of each stream, over all ranks")
-    optimiser: str = "adam"  # type: ignore[assignment]
+    optimiser: Optimiser = "adam"
     learning_rate: float = Field(0.016, gt=0, description="at batch 256: 0.001 at batch 16")
     weight_decay: float = Field(0.0, ge=0)
 
@@ -132,8 +132,8 @@ class PoseMethod(Method):
 
     def asked(self) -> Recipe:
         """How a picture is looked at that points are wanted of."""
-        encoder = self.encoder
-        return replace(whole(self.settings.size), mean=encoder.mean, std=encoder.std)
+        own: Any = {"mean": self.encoder.mean, "std": self.encoder.std}
+        return replace(whole(self.settings.size), **own)
 
     def predictor(self) -> nn.Module:
         """The network that answers."""
