@@ -183,14 +183,18 @@ class Desk(Opened):
         if side not in SIDES:
             raise SettingProblem(f"thumbnails have a side of {', '.join(map(str, SIDES))}")
         chosen = [self.row(row) for row in rows]
+        keys = [self.keys[row] for row in chosen]
+        return self.shelf.many(keys, side, lambda place: self._small(chosen[place], side))
 
-        def make(place: int) -> bytes:
-            try:
-                return webp(self.pixels(chosen[place], side), side)
-            except Problem:
-                return b""
+    def prepare(self) -> None:
+        """Make the small pictures of the page's own size while nobody asks for anything."""
+        self.shelf.ahead(self.keys, SIDES[1], lambda row: self._small(row, SIDES[1]))
 
-        return self.shelf.many([self.keys[row] for row in chosen], side, make)
+    def _small(self, row: int, side: int) -> bytes:
+        try:
+            return webp(self.pixels(row, side), side)
+        except Problem:
+            return b""
 
     def picture(self, row: int) -> bytes:
         """A whole picture as WebP, upright, its long side at most `LARGE`."""
