@@ -147,18 +147,23 @@ class Desk(Opened):
         rows = [self.row(row) for row in values]
         if not rows:
             raise SettingProblem("no pictures were chosen")
-        table = self.table
-        now = table.column(column) if column in table.column_names else None
-        before = {self.ids[r]: None if now is None else now[r].as_py() for r in rows}
-        before = {key: None if value is None else str(value) for key, value in before.items()}
-        told = {self.ids[row]: _said(value) for row, value in values.items()}
-        return self.changes.add(column, told, before)
+        with self._lock:
+            table = self.table
+            now = table.column(column) if column in table.column_names else None
+            before = {self.ids[r]: None if now is None else now[r].as_py() for r in rows}
+            before = {key: None if value is None else str(value) for key, value in before.items()}
+            told = {self.ids[row]: _said(value) for row, value in values.items()}
+            return self.changes.add(column, told, before)
 
     def undo(self) -> Change:
-        return self.changes.undo()
+        """Take the last change back, as a new version."""
+        with self._lock:
+            return self.changes.undo()
 
     def redo(self) -> Change:
-        return self.changes.redo()
+        """Do again what was undone last, as a new version."""
+        with self._lock:
+            return self.changes.redo()
 
     # pictures
 
