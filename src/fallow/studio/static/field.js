@@ -8,7 +8,7 @@ const STEADY = 30; // milliseconds a frame may take while something moves
 const SETTLED = 140; // milliseconds without a movement after which everything is drawn again
 
 export class Field {
-  // `on` may hold: thumbnail(row) -> address, pointed(row, x, y), opened(row), enclosed(rows, more), moved()
+  // `on` may hold: thumbnail(row) -> promise of an address, pointed(row, x, y), opened(row), enclosed(rows, more), moved()
   constructor(frame, on) {
     Object.assign(this, { frame, on, view: new View(), lasso: false, chosen: -1, pointed: -1, share: 1 });
     this.plot = frame.appendChild(document.createElement("canvas"));
@@ -178,7 +178,7 @@ export class Field {
     if (!picture) {
       picture = new Image();
       picture.onload = () => { if (this.waiting !== -1) this.redraw(); };
-      picture.src = this.on.thumbnail(row);
+      this.on.thumbnail(row).then(address => { if (address) picture.src = address; });
     }
     this.pictures.delete(row); // the ones not looked at for longest go first
     this.pictures.set(row, picture);
