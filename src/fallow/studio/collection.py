@@ -5,17 +5,17 @@ from __future__ import annotations
 import struct
 from typing import Annotated, Any
 
-import numpy as np
 import pyarrow as pa
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
 from fallow.files import fingerprint
 from fallow.problems import SettingProblem
-from fallow.studio import selection
+from fallow.studio import labelling, searching, selection
 from fallow.studio.desk import Desk
 
 PAGE = "collection"
+BINARY = "application/octet-stream"
 MOST = 240  # pictures of a page
 Side = Annotated[int, Query(description="96, 160 or 320")]
 Rows = Annotated[str, Query(description="rows of the table, such as 0,5,7", max_length=2400)]
@@ -39,6 +39,8 @@ class Facts(BaseModel):
 def router(desk: Desk) -> APIRouter:
     """The addresses of the part."""
     routes = APIRouter()
+    routes.include_router(searching.router(desk))
+    routes.include_router(labelling.router(desk))
 
     @routes.get("/columns")
     def columns() -> Columns:
@@ -92,9 +94,6 @@ def router(desk: Desk) -> APIRouter:
         return Response(desk.picture(row), media_type="image/webp")
 
     return routes
-
-
-BINARY = "application/octet-stream"
 
 
 def listed(desk: Desk, rows: str) -> list[int]:
