@@ -12,7 +12,6 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from fallow.colours import palette, ramp
-from fallow.outcomes.sentences import counted
 from fallow.outcomes.tables import spelled
 from fallow.problems import SettingProblem, did_you_mean
 from fallow.studio.desk import Desk
@@ -51,21 +50,6 @@ class Legend(BaseModel):
     other: int = 0  # pictures of values without a name here
 
 
-class Change(BaseModel):
-    """What to say of some pictures."""
-
-    rows: list[int] = Field(max_length=5_000_000)
-    column: Literal["label", "excluded"]
-    value: str | None = Field(max_length=200)
-
-
-class Said(BaseModel):
-    """What was done, in words."""
-
-    said: str
-    version: int
-
-
 class Chosen(BaseModel):
     """Pictures to export; none means all that are not excluded."""
 
@@ -101,19 +85,6 @@ def router(desk: Desk) -> APIRouter:
         """A code for every row as uint16; 65535 where the column says nothing."""
         found = coloured(desk.table, column, desk.base).codes
         return Response(found.astype("<u2").tobytes(), media_type="application/octet-stream")
-
-    @routes.post("/change")
-    def change(asked: Change) -> Said:
-        """Label or exclude pictures, as one version that can be undone."""
-        desk.change(asked.column, dict.fromkeys(asked.rows, asked.value))
-        return Said(said=counted(len(asked.rows), "picture"), version=desk.version)
-
-    @routes.post("/undo")
-    def undo() -> Said:
-        """Take the last change back, whichever page made it."""
-        last = desk.undo()
-        what = f"{last.column.replace('_', ' ')} of {counted(len(last.values), 'picture')}"
-        return Said(said=f"{what} as before", version=desk.version)
 
     @routes.post("/export", response_class=Response)
     def export(chosen: Chosen) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Body, Query, Response
@@ -30,6 +30,7 @@ class Section(BaseModel):
     title: str
     count: int
     open: int
+    decides: bool  # whether its items wait for decisions
     said: str
 
 
@@ -59,6 +60,12 @@ class Kept(BaseModel):
     kind: found.Kind
     number: int = Field(ge=0)
     keep: list[int] = Field(max_length=100_000)
+
+
+class All(BaseModel):
+    """A kind of copies of which the proposed ones are kept, in every set that is left."""
+
+    kind: Literal["exact", "changed"]
 
 
 class Judged(BaseModel):
@@ -115,6 +122,10 @@ def router(desk: Desk) -> APIRouter:
     def overview() -> Overview:
         """What was found, and how much of it waits for a decision."""
         sections = listed(desk, findings, facts)
+        if len(desk):
+            hands = len({*drawn.rows(MASK), *drawn.rows(POINTS)})
+            sections.append(Section(key="draw", title="Masks and key points", count=hands,
+                                    open=hands, decides=False, said=DRAW))  # fmt: skip
         said = "" if sections else NOTHING
         return Overview(sections=sections, said=said, version=desk.version)
 
@@ -147,6 +158,17 @@ def router(desk: Desk) -> APIRouter:
         # in one version: what was excluded before and is kept now comes back
         desk.change(EXCLUDED, {**dict.fromkeys(asked.keep), **rest})
         return Said(said=f"excluded {counted(len(rest), 'picture')}", version=desk.version)
+
+    @routes.post("/copies/all")
+    def keep_proposed(asked: All) -> Said:
+        """Keep the proposed picture of every set nobody decided on, as one version."""
+        sets = [one for one in found.copies(findings, desk.table, asked.kind) if not one.decided]
+        rest = [row for one in sets for row in one.rows if row != one.keep]
+        if not rest:
+            raise SettingProblem("every set is decided")
+        desk.change(EXCLUDED, dict.fromkeys(rest, YES))
+        said = f"kept one of each of {counted(len(sets), 'set')}"
+        return Said(said=said, version=desk.version)
 
     @routes.post("/suspects")
     def judge(asked: Judged) -> Said:
@@ -247,6 +269,7 @@ def router(desk: Desk) -> APIRouter:
 
 
 NOTHING = "Nothing was found yet: run explore on these pictures, and open what it leaves."
+DRAW = "Drawn and corrected on the picture; every version is a new file beside the run."
 TITLES = {
     "copies:exact": ("Exact duplicates", "Byte for byte the same file."),
     "copies:changed": ("Changed copies", "The same picture, changed; what was done is said."),
@@ -260,18 +283,18 @@ TITLES = {
 
 
 def listed(desk: Desk, findings: dict[str, Any], facts: dict[str, Any]) -> list[Section]:
-    """The sections that have something in them, and the drawings, which every picture may have."""
+    """The sections that have something in them."""
     sections = []
     for key in (*TITLES, *(f"poor:{kind}" for kind in found.POOR)):
         items = _items(desk, findings, facts, key)
         if not items:
             continue
-        title, said = TITLES.get(key) or (
-            found.POOR[key[5:]][0].split(",")[0],
-            found.POOR[key[5:]][0],
+        title, said = TITLES[key] if key in TITLES else found.POOR[key.removeprefix("poor:")][:2]
+        decides = hasattr(items[0], "decided")
+        left = sum(not one.decided for one in items) if decides else len(items)
+        sections.append(
+            Section(key=key, title=title, count=len(items), open=left, decides=decides, said=said)
         )
-        waiting = sum(not getattr(one, "decided", False) for one in items)
-        sections.append(Section(key=key, title=title, count=len(items), open=waiting, said=said))
     return sections
 
 

@@ -39,6 +39,8 @@ class Copies(BaseModel):
     rows: list[int]
     keep: int | None  # the one that is proposed
     said: list[str]  # what was done to each
+    names: list[str]
+    sizes: list[str]
     decided: bool
 
 
@@ -92,13 +94,37 @@ def copies(found: Findings, table: pa.Table, kind: Kind) -> list[Copies]:
     ['', 'the same file']
     """
     gone, seen = column(table, EXCLUDED), column(table, COPIES_SEEN)
+    names, sizes = column(table, "path"), _sizes(table)
+    names = [str(name or row) for row, name in enumerate(names)]
     made = []
     for number, one in enumerate(found.get(KINDS[kind], [])):
         rows, keep, said = _set(one, kind)
         left = [row for row in rows if not gone[row]]
         done = len(left) <= 1 or all(seen[row] for row in left)
-        made.append(Copies(number=number, kind=kind, rows=rows, keep=keep, said=said, decided=done))
+        made.append(
+            Copies(
+                number=number,
+                kind=kind,
+                rows=rows,
+                keep=keep,
+                said=said,
+                names=[names[row] for row in rows],
+                sizes=[sizes[row] for row in rows],
+                decided=done,
+            )
+        )
     return made
+
+
+def _sizes(table: pa.Table) -> list[str]:
+    """Width, height and weight of every picture, as people write them."""
+    wide, high, heavy = (column(table, name) for name in ("width", "height", "bytes"))
+    said = []
+    for row in range(table.num_rows):
+        parts = [f"{wide[row]} × {high[row]}"] if wide[row] is not None else []
+        parts += [f"{heavy[row] / 1000:,.3g} KB"] if heavy[row] is not None else []
+        said.append(", ".join(parts))
+    return said
 
 
 def _set(one: Any, kind: Kind) -> tuple[list[int], int | None, list[str]]:
@@ -285,12 +311,12 @@ def poor(found: Findings, table: pa.Table, kind: str) -> list[Noted]:
     """Pictures with one fault, with the measure that says so."""
     measure = POOR[kind][2]
     said = column(table, measure)
-    size = list(zip(column(table, "width"), column(table, "height"), strict=True))
+    sizes = _sizes(table)
     return [
         Noted(
             row=row,
             said=f"{measure} {said[row]:.3g}" if measure and said[row] is not None
-            else f"{size[row][0]} × {size[row][1]}",
+            else sizes[row],
         )
         for row in found.get("quality", {}).get(kind, [])
     ]  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel
 
+from fallow.colours import ramp
 from fallow.files import inside
 from fallow.images.decode import reduced_size
 from fallow.outcomes.spotted import FARTHEST
@@ -31,6 +32,7 @@ class Spotted(BaseModel):
     heat_high: float
     cut: float  # of heat, above which the run marks places
     known: bool  # whether it is known which pictures are odd
+    ramp: list[str]  # colours of heat, from low to high
     headlines: list[str]
 
 
@@ -50,6 +52,7 @@ def spotted(desk: Desk, facts: dict[str, Any]) -> Spotted:
         heat_low=facts["heat"][0],
         heat_high=facts["heat"][1],
         cut=facts["mask_threshold"],
+        ramp=ramp(256),
         known=bool((odd(desk) >= 0).any()),
         headlines=[str(line) for line in facts.get("headlines", [])],
     )

@@ -23,8 +23,8 @@ void main() {
   painted = vec4(ink.rgb, 1.0) * ink.a * cover;          // colour is laid on already weighted
 }`;
 
-// of the faint, the plain and the chosen
-const STRENGTHS = [0.16, 0.85, 1], SIZES = [0.85, 1, 1.3];
+// of the faint, the plain and the chosen; of the plain where others are chosen
+const STRENGTHS = [0.16, 0.85, 1], SIZES = [0.85, 1, 1.3], ASIDE = 0.4;
 
 export class Dots {
   static on(canvas) { // null where a browser has no WebGL
@@ -99,7 +99,7 @@ export class Dots {
   }
 
   // radius in pixels of the page; a share of the dots is enough while something moves
-  draw(view, radius, share = 1) {
+  draw(view, radius, share = 1, picking = false) {
     const { gl, canvas } = this, ratio = window.devicePixelRatio || 1;
     const width = Math.round(view.width * ratio), height = Math.round(view.height * ratio);
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
@@ -113,7 +113,7 @@ export class Dots {
       const some = Math.ceil(count * share); // in no order, so a fair sample
       if (!some) continue;
       gl.uniform1f(this.told.size, 2 * ratio * radius * SIZES[rank - 1] + 1);
-      gl.uniform1f(this.told.strength, STRENGTHS[rank - 1]);
+      gl.uniform1f(this.told.strength, rank === 2 && picking ? ASIDE : STRENGTHS[rank - 1]);
       gl.drawElements(gl.POINTS, some, gl.UNSIGNED_INT, 4 * from);
     }
   }

@@ -49,6 +49,7 @@ export class Field {
 
   rank(ranks) { // 0 is not there, 1 is faint, 2 is plain, 3 is chosen
     this.ranks = ranks;
+    this.picking = ranks.includes(3);
     this.dots?.sorted(ranks);
     this.redraw();
   }
@@ -95,7 +96,7 @@ export class Field {
       this.before = now;
     }
     this.frames += 1;
-    this.dots?.draw(this.view, this.radius, this.busy ? this.share : 1);
+    this.dots?.draw(this.view, this.radius, this.busy ? this.share : 1, this.picking);
     this.over();
   }
 
@@ -114,9 +115,9 @@ export class Field {
       const [x, y] = this.at(row), scale = side / Math.max(picture.naturalWidth, picture.naturalHeight);
       const [w, h] = [picture.naturalWidth * scale, picture.naturalHeight * scale];
       const [red, green, blue] = this.colours.subarray(4 * row, 4 * row + 3);
-      ink.globalAlpha = this.ranks[row] === 1 ? 0.25 : 1;
-      ink.fillStyle = this.ranks[row] === 3 ? accent : `rgb(${red} ${green} ${blue})`;
-      const edge = this.ranks[row] === 3 ? 4 : 2;
+      const rank = this.ranks[row], edge = rank === 3 ? 3 : 2;
+      ink.globalAlpha = rank === 1 ? 0.25 : rank === 2 && this.picking ? 0.55 : 1;
+      ink.fillStyle = rank === 3 ? style.color : `rgb(${red} ${green} ${blue})`;
       ink.fillRect(x - w / 2 - edge, y - h / 2 - edge, w + 2 * edge, h + 2 * edge);
       ink.drawImage(picture, x - w / 2, y - h / 2, w, h);
     }

@@ -7,7 +7,7 @@ import { drawing } from "./drawing.js";
 const PAGE = 24; // cards at once
 const number = value => value.toLocaleString("en");
 const some = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
-const percent = share => `${Math.round(100 * share)} %`;
+const percent = share => `${Math.min(99, Math.round(100 * share))} %`; // nothing is certain
 
 export async function show(root, words) {
   const page = new Findings(root);
@@ -63,7 +63,7 @@ class Findings {
     this.done?.();
     this.done = null;
     const { part, body } = this, kind = part.key.split(":")[0];
-    const head = h("div", { class: "head" }, h("div", {}, h("h2", { text: part.title }), h("p", { class: "intro", text: part.said })), h("div", { class: "together tools" }));
+    const head = h("div", { class: "head" }, h("div", {}, h("h2", { text: part.title }), h("p", { class: "intro", text: part.said })), h("div", { class: "together acts" }));
     const stage = h("div", { class: "stage" });
     body.replaceChildren(head, stage);
     body.scrollTop = 0;
@@ -95,8 +95,8 @@ class Findings {
 
   async undo() {
     try {
-      const { said } = await post("/api/map/undo");
-      toast(said[0].toUpperCase() + said.slice(1));
+      const last = await post("/api/collection/undo");
+      toast(`As before: ${last.column.replaceAll("_", " ")} of ${some(last.pictures, "picture")}`);
       await this.renew();
       await this.draw();
     } catch (error) { failed(error); }
@@ -105,7 +105,7 @@ class Findings {
   // --- cards, a page at a time; those decided on are quiet, and last when the list is opened anew ---
 
   async cards(stage, tools, make) {
-    const list = h("div", { class: "cards" }), more = h("button", { type: "button", text: "Show more" });
+    const list = h("div", { class: `cards of-${this.part.key.split(":")[0]}` }), more = h("button", { type: "button", text: "Show more" });
     stage.append(list, more);
     let start = 0;
     const load = async () => {
@@ -217,7 +217,7 @@ class Findings {
       const wanted = value ?? input.value.trim();
       if (!wanted) { input.focus(); return; }
       try {
-        await post("/api/map/change", { rows, column, value: wanted });
+        await post("/api/collection/label", { rows, column, value: wanted });
         toast(`${some(rows.length, "picture")} ${done(wanted)} · Ctrl+Z takes it back`);
         await this.renew();
         pictures.refresh();

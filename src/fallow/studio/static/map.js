@@ -41,7 +41,7 @@ class MapPage {
     this.names = h("datalist", { id: "map-labels" });
     this.root.append(
       h("div", { class: "bar" },
-        h("div", { class: "tools", role: "group", "aria-label": "What dragging does" }, ...this.tools),
+        h("div", { class: "drags", role: "group", "aria-label": "What dragging does" }, ...this.tools),
         h("label", {}, "Colour by ", this.colour), h("label", {}, "Find ", this.find),
         h("span", { class: "space" }),
         button("+", "Zoom in (+)", () => this.field.zoom(1.6), { "aria-label": "Zoom in" }),
@@ -246,7 +246,7 @@ class MapPage {
     const shown = this.rows().slice(0, STRIP);
     this.panel.replaceChildren(
       h("h2", { text: `${number(this.count)} chosen` }),
-      h("form", { class: "labelling", onsubmit: event => { event.preventDefault(); this.label(input.value); } },
+      h("form", { class: "saying", onsubmit: event => { event.preventDefault(); this.label(input.value); } },
         h("label", { for: "label", text: "Label" }), h("div", { class: "together" }, input, h("button", { class: "main", type: "submit", text: "Set" }))),
       h("div", { class: "together" },
         this.meaning?.column === "excluded"
@@ -254,8 +254,8 @@ class MapPage {
           : h("button", { type: "button", text: "Exclude", title: "X", onclick: () => this.exclude() }),
         this.exporting("Export", "These as CSV"),
         h("button", { type: "button", class: "quiet", text: "Clear", title: "Escape", onclick: () => this.clear() })),
-      h("div", { class: "strip" }, ...shown.map(row => h("button", { type: "button", class: "one", "aria-label": `Open picture ${row}`, onclick: () => this.open(row) }, picture(row, 96)))),
-      this.count > STRIP ? h("p", { class: "note", text: `and ${number(this.count - STRIP)} more` }) : null);
+      h("div", { class: "strip" }, ...shown.map(row => h("button", { type: "button", class: "pick", "aria-label": `Open picture ${row}`, onclick: () => this.open(row) }, picture(row, 96)))),
+      this.count > STRIP ? h("p", { class: "note", text: `and ${number(this.count - STRIP)} more` }) : "");
   }
 
   exporting(text, title) { return h("button", { type: "button", text, title, onclick: () => this.export().catch(failed) }); }
@@ -297,7 +297,7 @@ class MapPage {
 
   async change(column, value, done) {
     try {
-      await post("/api/map/change", { rows: this.rows(), column, value });
+      await post("/api/collection/label", { rows: this.rows(), column, value });
       toast(`${plural(this.count)} ${done} · Ctrl+Z takes it back`);
       if (column === "excluded") { this.chosen.fill(0); this.count = 0; }
       await this.renew();
@@ -306,8 +306,8 @@ class MapPage {
 
   async undo() {
     try {
-      const { said } = await post("/api/map/undo");
-      toast(said);
+      const last = await post("/api/collection/undo");
+      toast(`As before: ${last.column.replaceAll("_", " ")} of ${plural(last.pictures)}`);
       await this.renew();
     } catch (error) { failed(error); }
   }

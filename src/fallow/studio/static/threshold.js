@@ -91,7 +91,7 @@ export async function threshold(stage, page) {
     if (!value) { name.focus(); return; }
     if (!rows.length) { toast("Nothing lies above the threshold.", true); return; }
     try {
-      await post("/api/map/change", { rows, column: "label", value });
+      await post("/api/collection/label", { rows, column: "label", value });
       toast(`${number(rows.length)} labelled ${value} · Ctrl+Z takes it back`);
       await page.renew();
     } catch (error) { failed(error); }
