@@ -39,6 +39,7 @@ class Overview(BaseModel):
 
     sections: list[Section]
     said: str  # what to do where nothing was found
+    masks: bool  # whether pictures are labelled by a mask
     version: int
 
 
@@ -127,7 +128,8 @@ def router(desk: Desk) -> APIRouter:
             sections.append(Section(key="draw", title="Masks and key points", count=hands,
                                     open=hands, decides=False, said=DRAW))  # fmt: skip
         said = "" if sections else NOTHING
-        return Overview(sections=sections, said=said, version=desk.version)
+        return Overview(sections=sections, said=said, masks="classes" in facts,
+                        version=desk.version)  # fmt: skip
 
     @routes.get("/list")
     def part(

@@ -265,7 +265,7 @@ def to_label(found: Findings, table: pa.Table, count: int = 60) -> list[Noted]:
     if "disagreement" in table.column_names:  # of segment: its rows come in that order
         differ, given = column(table, "disagreement"), column(table, "given")
         return [
-            Noted(row=row, said=f"the networks disagree on {differ[row]:.1%}")
+            Noted(row=row, said=f"{differ[row]:.1%} in doubt")
             for row in range(table.num_rows)
             if not given[row] and not gone[row]
         ][:count]

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from fallow.colours import ramp
 from fallow.files import inside
 from fallow.images.decode import reduced_size
+from fallow.measure.truth import GOOD_NAMES
 from fallow.outcomes.spotted import FARTHEST
 from fallow.problems import SourceProblem
 from fallow.studio.desk import Desk
@@ -64,9 +65,17 @@ def scores(desk: Desk) -> np.ndarray:
 
 
 def odd(desk: Desk) -> np.ndarray:
-    """1 where a picture is known to be odd, 0 where it is not, -1 where nobody said.  N int8"""
-    told = column(desk.base, "anomaly")
-    return np.array([-1 if one is None else int(one) for one in told], np.int8)
+    """1 where a picture is known to be odd, 0 where it is good, -1 where nobody said.  N int8
+
+    Column `anomaly` says so, else the labels, also those given since, if any is called good.
+    """
+    told, labels = column(desk.base, "anomaly"), column(desk.table, "label")
+    if any(one is not None for one in told):
+        return np.array([-1 if one is None else int(one) for one in told], np.int8)
+    good = [None if one is None else str(one).strip().lower() in GOOD_NAMES for one in labels]
+    if not any(good):
+        return np.full(len(labels), -1, np.int8)
+    return np.array([-1 if one is None else 1 - int(one) for one in good], np.int8)
 
 
 def heat(desk: Desk, row: int, facts: dict[str, Any]) -> bytes:

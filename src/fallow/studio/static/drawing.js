@@ -2,7 +2,7 @@
 import { bytes, failed, get, grid, h, keys, post, toast } from "./parts.js";
 import { View } from "./plane.js";
 
-const TINT = 120, IGNORED = [150, 150, 150], STEPS = 30; // strength of the mask; unjudged places; undo
+const TINT = 95, EDGE = 255, IGNORED = [150, 150, 150], STEPS = 30; // of the mask; of its borders; unjudged places; undo
 const hexes = text => [1, 3, 5].map(at => parseInt(text.slice(at, at + 2), 16));
 
 // All pictures to choose from, or one on the easel.
@@ -114,17 +114,20 @@ class Easel {
 
   paintAll() { this.paint(0, 0, this.width, this.height); }
 
-  paint(left, top, right, bottom) { // the mask's colours in a box
+  paint(left, top, right, bottom) { // the mask's colours in a box, and around it, where borders may have changed
     if (!this.codes) return;
-    const width = right - left, height = bottom - top;
+    [left, top] = [Math.max(0, left - 1), Math.max(0, top - 1)];
+    const width = Math.min(this.width, right + 1) - left, height = Math.min(this.height, bottom + 1) - top;
     if (width < 1 || height < 1) return;
+    const at = (x, y) => this.codes[Math.max(0, Math.min(this.height - 1, y)) * this.width + Math.max(0, Math.min(this.width - 1, x))];
     const laid = new ImageData(width, height), colours = this.classes.colours.map(hexes);
     for (let y = 0; y < height; y++) {
       for (let x = 0; x < width; x++) {
-        const code = this.codes[(top + y) * this.width + left + x];
+        const [px, py] = [left + x, top + y], code = at(px, py);
         if (!code) continue;
+        const edge = at(px - 1, py) !== code || at(px + 1, py) !== code || at(px, py - 1) !== code || at(px, py + 1) !== code;
         laid.data.set(colours[code] ?? IGNORED, 4 * (y * width + x));
-        laid.data[4 * (y * width + x) + 3] = TINT;
+        laid.data[4 * (y * width + x) + 3] = edge ? EDGE : TINT;
       }
     }
     this.layer.getContext("2d").putImageData(laid, left, top);

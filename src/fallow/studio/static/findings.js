@@ -224,7 +224,9 @@ class Findings {
       } catch (error) { failed(error); }
     };
     const label = act("label", null, text => `labelled ${text}`);
-    tools.append(chosen, h("form", { class: "together", onsubmit: event => { event.preventDefault(); label(); } }, input, h("button", { type: "submit", class: "main", text: "Label" })),
+    const draws = this.about.masks && this.part.key === "next"; // its label is a mask
+    if (draws) tools.append(h("span", { class: "note", text: "open one to draw its mask" }));
+    else tools.append(chosen, h("form", { class: "together", onsubmit: event => { event.preventDefault(); label(); } }, input, h("button", { type: "submit", class: "main", text: "Label" })),
       h("button", { type: "button", text: "Exclude", onclick: act("excluded", "yes", () => "excluded") }));
     const pictures = grid({
       rows: noted.map(one => one.row), side: 160, name: this.part.title,
@@ -233,7 +235,7 @@ class Findings {
         return new Map(cells.map(cell => [cell.row, [cell.excluded ? "excluded" : cell.label ?? "", words.get(cell.row) ?? ""]]));
       },
       onselect: rows => { chosen.textContent = rows.length ? `${number(rows.length)} chosen` : "choose pictures: click, Shift, Ctrl+A"; },
-      onopen: row => { location.hash = `#/map?row=${row}`; },
+      onopen: row => { location.hash = draws ? `#/findings?draw=${row}` : `#/map?row=${row}`; },
     });
     stage.classList.add("whole");
     stage.append(pictures.element);

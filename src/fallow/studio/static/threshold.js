@@ -21,7 +21,7 @@ export async function threshold(stage, page) {
   const warm = Math.round(255 * Math.max(0, Math.min(1, (about.cut - about.heat_low) / (about.heat_high - about.heat_low || 1))));
   const heat = h("input", { type: "range", id: "heat", min: 0, max: 255, step: 1, value: warm, "aria-label": "Heat that is shown", oninput: () => cards.forEach(lay) });
   const counted = h("output", { for: "threshold", "aria-live": "polite" });
-  const name = h("input", { placeholder: "label, such as defect", maxlength: "200", "aria-label": "Label for those above", autocomplete: "off" });
+  const name = h("input", { placeholder: "defect", maxlength: "200", "aria-label": "Label for those above", autocomplete: "off" });
   const list = h("div", { class: "odd" }), more = h("button", { type: "button", onclick: () => load() });
   const { svg, cut } = histogram(scores, odd, low - step, high);
   stage.append(
@@ -44,7 +44,7 @@ export async function threshold(stage, page) {
     let text = `${number(found)} of ${number(count)} above ${(+score.value).toFixed(3)}`;
     if (about.known) {
       const hits = odd.subarray(0, found).filter(one => one === 1).length, all = odd.filter(one => one === 1).length;
-      text += `; ${number(hits)} of the ${number(all)} known to be odd are among them`;
+      text += `, among them ${number(hits)} of ${number(all)} known odd`;
     }
     counted.textContent = text;
     page.root.dataset.above = found;
@@ -64,14 +64,18 @@ export async function threshold(stage, page) {
     more.hidden = cards.length >= count;
     more.textContent = `Show ${number(Math.min(PAGE, count - cards.length))} more of ${number(count - cards.length)}`;
     judge();
-    for (const card of cards.slice(start)) {
-      bytes(`/api/findings/heat/${card.row}`).then(body => {
-        const [height, width] = new Uint32Array(body, 0, 2);
-        Object.assign(card, { levels: new Uint8Array(body, 8), width, height });
-        lay(card);
-        page.root.dataset.heat = cards.filter(one => one.levels).length;
-      }).catch(failed);
-    }
+    const fresh = cards.slice(start);
+    Promise.all(fresh.map(async card => {
+      const body = await bytes(`/api/findings/heat/${card.row}`), [height, width] = new Uint32Array(body, 0, 2);
+      Object.assign(card, { levels: new Uint8Array(body, 8), width, height });
+      lay(card);
+    })).then(() => {
+      page.root.dataset.heat = cards.length;
+      const hottest = fresh.reduce((most, { levels }) => levels.reduce((a, b) => Math.max(a, b), most), 0);
+      if (start || hottest >= +heat.value) return;
+      heat.value = Math.round(0.85 * hottest); // nothing reaches the run's own mark: show the hottest places
+      cards.forEach(lay);
+    }).catch(failed);
   }
 
   function lay({ layer, levels, width, height }) { // what is at least so hot, in its colour
