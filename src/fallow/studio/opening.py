@@ -16,7 +16,7 @@ from fallow.problems import Problem, SettingProblem
 from fallow.studio import runs_read
 
 
-@dataclass
+@dataclass(repr=False)
 class Opened:
     """Pictures are addressed by their row in `base`, and by nothing else."""
 
