@@ -110,3 +110,9 @@ def page(browser: Any, studio: Studio) -> Iterator[Any]:
     yield shown
     context.close()
     assert errors == []
+
+
+@pytest.fixture(scope="session")
+def start() -> Any:
+    """`started`, for tests that put a desk of their own in place of `studio`."""
+    return started

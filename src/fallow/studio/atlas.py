@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from fallow.colours import palette, ramp
 from fallow.outcomes.tables import spelled
 from fallow.problems import SettingProblem, did_you_mean
+from fallow.studio.collection import BINARY, holds
 from fallow.studio.desk import Desk
 
 PAGE = "map"
@@ -70,23 +71,23 @@ def router(desk: Desk) -> APIRouter:
             columns=colourable(table),
         )
 
-    @routes.get("/points", response_class=Response)
+    @routes.get("/points", response_class=Response, responses=holds(BINARY))
     def points() -> Response:
         """Places 0 to 1 as float32: x y x y ..., a pair for every row."""
-        return Response(places(desk.table).tobytes(), media_type="application/octet-stream")
+        return Response(places(desk.table).tobytes(), media_type=BINARY)
 
     @routes.get("/legend")
     def legend(column: Column) -> Legend:
         """What the codes of a column mean."""
         return coloured(desk.table, column, desk.base).legend
 
-    @routes.get("/codes", response_class=Response)
+    @routes.get("/codes", response_class=Response, responses=holds(BINARY))
     def codes(column: Column) -> Response:
         """A code for every row as uint16; 65535 where the column says nothing."""
         found = coloured(desk.table, column, desk.base).codes
-        return Response(found.astype("<u2").tobytes(), media_type="application/octet-stream")
+        return Response(found.astype("<u2").tobytes(), media_type=BINARY)
 
-    @routes.post("/export", response_class=Response)
+    @routes.post("/export", response_class=Response, responses=holds("text/csv"))
     def export(chosen: Chosen) -> Response:
         """The chosen pictures as CSV, with what is said of them now."""
         rows = [desk.row(row) for row in chosen.rows] or kept(desk.table)

@@ -180,9 +180,9 @@ class Drawn:
         return [str(name) for name in self.facts.get("joints", [])]
 
     @property
-    def limbs(self) -> list[tuple[int, int]]:
+    def limbs(self) -> list[list[int]]:
         """Which points are joined by a line."""
-        return [(int(a), int(b)) for a, b in self.facts.get("limbs", [])]
+        return [[int(a), int(b)] for a, b in self.facts.get("limbs", [])]
 
     def save_points(self, row: int, points: list[Point]) -> int:
         """Key points as a new version; returns its number."""

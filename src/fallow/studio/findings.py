@@ -12,12 +12,12 @@ from pydantic import BaseModel, Field
 from fallow.outcomes.sentences import counted
 from fallow.problems import SettingProblem, did_you_mean
 from fallow.studio import found, spotted
+from fallow.studio.collection import BINARY, holds
 from fallow.studio.desk import Desk
 from fallow.studio.drawn import MASK, MOST, POINTS, Drawn, Point, colours
 from fallow.studio.found import COPIES_SEEN, EXCLUDED, LABEL_SEEN, YES
 
 PAGE = "findings"
-BINARY = "application/octet-stream"
 Start = Annotated[int, Query(ge=0)]
 Count = Annotated[int, Query(ge=1, le=200)]
 Key = Annotated[str, Query(max_length=40, description="of a section, such as copies:exact")]
@@ -99,7 +99,7 @@ class Classes(BaseModel):
     fixed: bool  # a run says so
     masks: list[int]  # rows with a mask drawn by hand
     points: list[int]
-    limbs: list[tuple[int, int]]
+    limbs: list[list[int]]  # pairs of points with a line between them
 
 
 class Names(BaseModel):
@@ -208,14 +208,14 @@ def router(desk: Desk) -> APIRouter:
         """Where a run of spot drew its lines."""
         return spotted.spotted(desk, _spot(facts))
 
-    @routes.get("/scores", response_class=Response)
+    @routes.get("/scores", response_class=Response, responses=holds(BINARY))
     def scores() -> Response:
         """Scores as float32 from the oddest on, then for each what is known of it (int8)."""
         _spot(facts)
         body = spotted.scores(desk).astype("<f4").tobytes() + spotted.odd(desk).tobytes()
         return Response(body, media_type=BINARY)
 
-    @routes.get("/heat/{row}", response_class=Response)
+    @routes.get("/heat/{row}", response_class=Response, responses=holds(BINARY))
     def heat(row: int) -> Response:
         """A heat map: height, width (uint32), then a byte for every place."""
         return Response(spotted.heat(desk, row, _spot(facts)), media_type=BINARY)
@@ -234,7 +234,7 @@ def router(desk: Desk) -> APIRouter:
         drawn.name_classes(asked.names)
         return classes()
 
-    @routes.get("/mask/{row}", response_class=Response)
+    @routes.get("/mask/{row}", response_class=Response, responses=holds(BINARY))
     def mask(row: int) -> Response:
         """A mask: height, width (uint32), then a class for every pixel, 255 for none."""
         codes = drawn.mask(desk.row(row))
