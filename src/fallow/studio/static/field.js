@@ -6,11 +6,13 @@ const NEAR = 26; // pixels between neighbours from which pictures appear
 const MOST = 260; // pictures drawn at once
 const STEADY = 30; // milliseconds a frame may take while something moves
 const SETTLED = 140; // milliseconds without a movement after which everything is drawn again
+const LEAST = 0.02; // share of the dots that is always drawn
+const AT_ONCE = 25000; // dots a first movement draws, before it is known how fast this machine is
 
 export class Field {
   // `on` may hold: thumbnail(row) -> promise of an address, pointed(row, x, y), opened(row), enclosed(rows, more), moved()
   constructor(frame, on) {
-    Object.assign(this, { frame, on, view: new View(), lasso: false, chosen: -1, pointed: -1, share: 1 });
+    Object.assign(this, { frame, on, view: new View(), lasso: false, chosen: -1, pointed: -1, share: 1, before: 0 });
     this.plot = frame.appendChild(document.createElement("canvas"));
     this.canvas = frame.appendChild(document.createElement("canvas")); // what lies above the dots
     this.canvas.tabIndex = 0;
@@ -18,7 +20,7 @@ export class Field {
     this.ink = this.canvas.getContext("2d");
     this.dots = Dots.on(this.plot);
     if (this.dots) this.dots.restored = () => this.redraw();
-    Object.assign(this, { pictures: new Map(), placed: [], line: null, fingers: new Map(), frames: 0, off: new AbortController() });
+    Object.assign(this, { pictures: new Map(), placed: [], line: null, fingers: new Map(), off: new AbortController() });
     this.resized = new ResizeObserver(() => this.measure());
     this.resized.observe(frame);
     this.listen();
@@ -36,6 +38,7 @@ export class Field {
   load(places, label) {
     this.plane = new Plane(places);
     this.ranks = new Uint8Array(this.plane.count).fill(2);
+    this.share = Math.min(1, AT_ONCE / this.plane.count);
     this.dots?.places(places);
     this.canvas.setAttribute("aria-label", label);
     this.measure();
@@ -73,14 +76,13 @@ export class Field {
   get radius() { return Math.min(5, Math.max(1.6, this.spacing() / 4)); }
   at(row) { return this.view.toPixel(this.plane.places[2 * row], this.plane.places[2 * row + 1]); }
 
-  redraw() {
+  redraw(dots = true) { // the dots too, or only what lies above them
+    this.stale ||= dots;
     if (!this.waiting) this.waiting = requestAnimationFrame(now => this.draw(now));
   }
 
   moving() { // draw soon, and as many dots as a steady movement leaves time for
     this.busy = true;
-    clearTimeout(this.later);
-    this.later = setTimeout(() => { this.busy = false; this.before = null; this.redraw(); }, SETTLED);
     this.on.moved?.();
     this.redraw();
   }
@@ -88,16 +90,18 @@ export class Field {
   draw(now) {
     this.waiting = 0;
     if (!this.plane || !this.view.width) return;
-    if (this.busy) {
-      if (this.before) {
-        const took = now - this.before;
-        this.share = Math.min(1, Math.max(0.02, this.share * Math.min(1.15, Math.max(0.5, STEADY / took))));
-      }
-      this.before = now;
-    }
-    this.frames += 1;
-    this.dots?.draw(this.view, this.radius, this.busy ? this.share : 1, this.picking);
+    if (this.busy) this.pace(now);
+    if (this.stale) this.dots?.draw(this.view, this.radius, this.busy ? this.share : 1, this.picking);
+    this.stale = false;
     this.over();
+  }
+
+  pace(now) { // fewer dots where frames are slow, more where they are quick; all of them at rest
+    const took = this.before ? now - this.before : STEADY;
+    this.share = Math.min(1, Math.max(LEAST, this.share * Math.min(1.15, Math.max(0.4, STEADY / took))));
+    this.before = now;
+    clearTimeout(this.later);
+    this.later = setTimeout(() => { this.busy = false; this.before = 0; this.redraw(); }, Math.max(SETTLED, 2.5 * took));
   }
 
   over() { // pictures, rings and the line that is being drawn
@@ -178,7 +182,7 @@ export class Field {
     let picture = this.pictures.get(row);
     if (!picture) {
       picture = new Image();
-      picture.onload = () => { if (this.waiting !== -1) this.redraw(); };
+      picture.onload = () => { if (this.waiting !== -1) this.redraw(false); };
       this.on.thumbnail(row).then(address => { if (address) picture.src = address; });
     }
     this.pictures.delete(row); // the ones not looked at for longest go first
@@ -209,7 +213,7 @@ export class Field {
   }
 
   point(row) {
-    if (row !== this.pointed) { this.pointed = row; this.redraw(); }
+    if (row !== this.pointed) { this.pointed = row; this.redraw(false); }
     this.canvas.classList.toggle("pointing", row >= 0);
     this.on.pointed?.(row, ...(row >= 0 ? this.at(row) : []));
   }
@@ -260,7 +264,7 @@ export class Field {
       } else if (this.line) {
         if (Math.hypot(now[0] - before[0], now[1] - before[1]) < 3) return; // keep the older place
         this.line.push(this.view.toPlace(...now));
-        this.redraw();
+        this.redraw(false);
       } else if (far > 4) {
         this.point(-1);
         this.canvas.classList.add("moving");
@@ -281,7 +285,7 @@ export class Field {
         const row = this.under(event.offsetX, event.offsetY);
         if (row >= 0) this.on.opened?.(row);
       }
-      this.redraw();
+      this.redraw(false);
     };
     hear("pointerup", release);
     hear("pointercancel", release);
