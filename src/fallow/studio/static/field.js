@@ -12,7 +12,7 @@ const AT_ONCE = 25000; // dots a first movement draws, before it is known how fa
 export class Field {
   // `on` may hold: thumbnail(row) -> promise of an address, pointed(row, x, y), opened(row), enclosed(rows, more), moved()
   constructor(frame, on) {
-    Object.assign(this, { frame, on, view: new View(), lasso: false, chosen: -1, pointed: -1, share: 1, before: 0 });
+    Object.assign(this, { frame, on, view: new View(), lasso: false, chosen: -1, pointed: -1, share: 1, slow: STEADY, before: 0 });
     this.plot = frame.appendChild(document.createElement("canvas"));
     this.canvas = frame.appendChild(document.createElement("canvas")); // what lies above the dots
     this.canvas.tabIndex = 0;
@@ -97,11 +97,13 @@ export class Field {
   }
 
   pace(now) { // fewer dots where frames are slow, more where they are quick; all of them at rest
-    const took = this.before ? now - this.before : STEADY;
-    this.share = Math.min(1, Math.max(LEAST, this.share * Math.min(1.15, Math.max(0.4, STEADY / took))));
+    const took = this.before ? Math.min(1000, now - this.before) : this.slow;
+    this.slow += 0.3 * (took - this.slow); // frames come in bursts: one quick one says little
+    this.share = Math.min(1, Math.max(LEAST, this.share * Math.min(1.1, Math.max(0.6, STEADY / this.slow))));
     this.before = now;
     clearTimeout(this.later);
-    this.later = setTimeout(() => { this.busy = false; this.before = 0; this.redraw(); }, Math.max(SETTLED, 2.5 * took));
+    const rest = this.fingers.size ? 5 * SETTLED : SETTLED; // a hand that holds on will move again
+    this.later = setTimeout(() => { this.busy = false; this.before = 0; this.redraw(); }, Math.max(rest, 2.5 * this.slow));
   }
 
   over() { // pictures, rings and the line that is being drawn
