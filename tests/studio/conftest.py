@@ -44,7 +44,9 @@ def pictures(folder: Path, count: int = 48) -> Path:
     labels = made.column("label").tolist()
     lines = ["path,label"]
     for row in range(count):
-        name = f"{labels[row]}/{row:03d}.png" if row else "<b>bold</b> & 'quoted'.png"
+        name = (
+            f"{labels[row]}/{row:03d}.png" if row else "<img src=x onerror=alert(1)> & 'quoted'.png"
+        )
         save_picture(folder / name, made[row])
         if row % 2:
             lines.append(f"{name},{labels[row]}")
@@ -106,6 +108,7 @@ def page(browser: Any, studio: Studio) -> Iterator[Any]:
     errors: list[str] = []
     shown.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
     shown.on("pageerror", lambda error: errors.append(str(error)))
+    shown.errors = errors  # a test that asks for a refusal takes it out
     shown.goto(studio.address)
     yield shown
     context.close()
@@ -116,3 +119,23 @@ def page(browser: Any, studio: Studio) -> Iterator[Any]:
 def start() -> Any:
     """`started`, for tests that put a desk of their own in place of `studio`."""
     return started
+
+
+@pytest.fixture
+def findings_of_axe() -> Any:
+    """What axe-core finds wrong on a page that is shown, in both colour schemes."""
+    from importlib.resources import files
+
+    axe = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+
+    def find(shown: Any) -> list[str]:
+        found = []
+        shown.evaluate(axe)
+        for scheme, asked in (("light", ""), ("dark", "{runOnly: ['color-contrast']}")):
+            shown.emulate_media(color_scheme=scheme)
+            for one in shown.evaluate(f"axe.run({asked})")["violations"]:
+                places = [" ".join(node["target"]) for node in one["nodes"][:4]]
+                found.append(f"{scheme}: {one['id']}: {one['help']} at {places}")
+        return found
+
+    return find

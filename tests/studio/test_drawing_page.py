@@ -118,3 +118,9 @@ def test_all_drawings_are_written_for_the_next_run(easel: Any, studio: Any) -> N
     assert (studio.desk.run / "corrected" / "masks" / "a.png").is_file()
     easel.locator('.grid .cell[data-row="1"]').click()
     easel.wait_for_selector('.page-findings[data-easel="1"]', timeout=WAIT)
+
+
+def test_axe_finds_nothing(easel: Any, findings_of_axe: Any) -> None:
+    assert findings_of_axe(easel) == []
+    easel.get_by_role("radio", name="Key points").check()
+    assert findings_of_axe(easel) == []

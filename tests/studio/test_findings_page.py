@@ -149,3 +149,8 @@ def test_every_section_opens_on_a_tablet_in_the_dark(part: Any) -> None:
     for key in keys:
         part(key)
         assert page.evaluate("document.querySelector('.body').scrollWidth") <= 820
+
+
+@pytest.mark.parametrize("key", ["copies:exact", "suspects", "groups", "outliers", "draw"])
+def test_axe_finds_nothing(part: Any, findings_of_axe: Any, key: str) -> None:
+    assert findings_of_axe(part(key)) == []

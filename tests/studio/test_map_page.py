@@ -108,7 +108,7 @@ def test_pictures_are_chosen_without_a_mouse(atlas: Any, studio: Any) -> None:
     atlas.wait_for_selector('.page-map[data-chosen="1"]')
     canvas.focus()
     atlas.keyboard.press("Enter")
-    assert atlas.locator(".panel .facts dt").count() > 3
+    atlas.wait_for_selector(".panel .facts dt:nth-child(1)", timeout=WAIT)
 
 
 def test_a_colour_is_chosen_by_its_legend(atlas: Any, studio: Any) -> None:
@@ -128,3 +128,11 @@ def test_a_dot_shows_its_picture_and_opens(atlas: Any, studio: Any) -> None:
     name = str(studio.desk.base.column("path")[row].as_py()).split("/")[-1]
     atlas.wait_for_selector(".panel .large img[src]", timeout=WAIT)
     assert atlas.locator(".panel h2").inner_text() == name
+
+
+def test_axe_finds_nothing(atlas: Any, findings_of_axe: Any) -> None:
+    assert findings_of_axe(atlas) == []
+    atlas.locator(".field canvas").nth(1).focus()
+    atlas.keyboard.press("a")
+    atlas.wait_for_selector(".strip .pick img", timeout=WAIT)
+    assert findings_of_axe(atlas) == []

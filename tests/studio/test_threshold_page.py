@@ -94,3 +94,7 @@ def test_those_above_are_labelled_together(anomalies: Any, studio: Any) -> None:
     anomalies.wait_for_selector(f'.page-findings[data-version="{version + 1}"]', timeout=WAIT)
     labels = studio.desk.table.column("label").to_pylist()
     assert [label == "defect" for label in labels] == [True] * above + [False] * (9 - above)
+
+
+def test_axe_finds_nothing(anomalies: Any, findings_of_axe: Any) -> None:
+    assert findings_of_axe(anomalies) == []

@@ -4,9 +4,9 @@ import { Dots } from "./dots.js";
 
 const NEAR = 26; // pixels between neighbours from which pictures appear
 const MOST = 260; // pictures drawn at once
-const STEADY = 30; // milliseconds a frame may take while something moves
+const STEADY = 40; // milliseconds a frame may take while something moves
 const SETTLED = 140; // milliseconds without a movement after which everything is drawn again
-const LEAST = 0.02; // share of the dots that is always drawn
+const LEAST = 10000; // dots that are always drawn
 const AT_ONCE = 25000; // dots a first movement draws, before it is known how fast this machine is
 
 export class Field {
@@ -99,7 +99,7 @@ export class Field {
   pace(now) { // fewer dots where frames are slow, more where they are quick; all of them at rest
     const took = this.before ? Math.min(1000, now - this.before) : this.slow;
     this.slow += 0.3 * (took - this.slow); // frames come in bursts: one quick one says little
-    this.share = Math.min(1, Math.max(LEAST, this.share * Math.min(1.1, Math.max(0.6, STEADY / this.slow))));
+    this.share = Math.min(1, Math.max(LEAST / this.plane.count, this.share * Math.min(1.1, Math.max(0.6, STEADY / this.slow))));
     this.before = now;
     clearTimeout(this.later);
     const rest = this.fingers.size ? 5 * SETTLED : SETTLED; // a hand that holds on will move again
