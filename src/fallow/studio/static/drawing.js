@@ -46,7 +46,7 @@ class Easel {
     stage.append(h("div", { class: "drawing" }, this.frame, this.kit));
     this.watch = new ResizeObserver(() => this.measure());
     this.free = keys({
-      "ctrl+z": ["undo on the easel, then the last decision", () => this.past.length ? this.back(this.past, this.coming) : page.undo()],
+      "ctrl+z": ["undo on the easel, then the last decision", () => this.past.length ? this.back(this.past, this.coming) : page.back("undo")],
       "ctrl+y": ["do again", () => this.back(this.coming, this.past)],
       "ctrl+s": ["save", () => this.save()],
       "[": ["smaller brush", () => this.size(this.brush / 1.3)],

@@ -89,7 +89,7 @@ export class Field {
 
   draw(now) {
     this.waiting = 0;
-    if (!this.plane || !this.view.width) return;
+    if (!this.colours || !this.view.width) return; // nothing to draw yet
     if (this.busy) this.pace(now);
     if (this.stale) this.dots?.draw(this.view, this.radius, this.busy ? this.share : 1, this.picking);
     this.stale = false;
@@ -123,8 +123,9 @@ export class Field {
       const [red, green, blue] = this.colours.subarray(4 * row, 4 * row + 3);
       const rank = this.ranks[row], edge = rank === 3 ? 3 : 2;
       ink.globalAlpha = rank === 1 ? 0.25 : rank === 2 && this.picking ? 0.55 : 1;
-      ink.fillStyle = rank === 3 ? style.color : `rgb(${red} ${green} ${blue})`;
-      ink.fillRect(x - w / 2 - edge, y - h / 2 - edge, w + 2 * edge, h + 2 * edge);
+      Object.assign(ink, { strokeStyle: rank === 3 ? style.color : `rgb(${red} ${green} ${blue})`, lineWidth: edge });
+      ink.strokeRect(x - w / 2 - edge / 2, y - h / 2 - edge / 2, w + edge, h + edge);
+      if (ink.globalAlpha < 1) this.cover(x - w / 2, y - h / 2, w, h, style.getPropertyValue("--card"));
       ink.drawImage(picture, x - w / 2, y - h / 2, w, h);
     }
     ink.globalAlpha = 1;
@@ -139,6 +140,13 @@ export class Field {
       ink.stroke();
     }
     if (this.line) this.drawLine(accent);
+  }
+
+  cover(left, top, width, height, paper) { // no dots are seen through a faint picture
+    const { ink } = this, strength = ink.globalAlpha;
+    Object.assign(ink, { globalAlpha: 1, fillStyle: paper });
+    ink.fillRect(left, top, width, height);
+    ink.globalAlpha = strength;
   }
 
   drawLine(accent) {

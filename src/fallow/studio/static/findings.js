@@ -23,7 +23,8 @@ class Findings {
     this.said = h("p", { class: "hidden-label", "aria-live": "polite" });
     root.append(this.list, this.body, this.said);
     this.free = keys({
-      "ctrl+z": ["undo the last decision", () => this.undo()],
+      "ctrl+z": ["undo the last decision", () => this.back("undo")],
+      "ctrl+y": ["do it again", () => this.back("redo")],
       a: ["the first decision of the card in focus: accept, or keep the proposed one", () => this.press(0)],
       k: ["the second: keep the label given, or keep both", () => this.press(1)],
       j: ["next card", () => this.step(1)],
@@ -93,10 +94,10 @@ class Findings {
     } catch (error) { failed(error); return false; }
   }
 
-  async undo() {
+  async back(what) {
     try {
-      const last = await post("/api/collection/undo");
-      toast(`As before: ${last.column.replaceAll("_", " ")} of ${some(last.pictures, "picture")}`);
+      const last = await post(`/api/collection/${what}`);
+      toast(`${what === "undo" ? "As before" : "Done again"}: ${last.column.replaceAll("_", " ")} of ${some(last.pictures, "picture")}`);
       await this.renew();
       await this.draw();
     } catch (error) { failed(error); }

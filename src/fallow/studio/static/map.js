@@ -59,7 +59,8 @@ class MapPage {
     this.free = keys({
       v: ["drag to move the map", () => this.tool(false)],
       l: ["drag to draw around pictures", () => this.tool(true)],
-      "ctrl+z": ["undo the last label or exclusion", () => this.undo()],
+      "ctrl+z": ["undo the last label or exclusion", () => this.back("undo")],
+      "ctrl+y": ["do it again", () => this.back("redo")],
       Escape: ["choose nothing", () => this.clear()],
       x: ["exclude what is chosen", () => this.exclude()],
       Delete: ["exclude what is chosen", () => this.exclude()],
@@ -304,10 +305,10 @@ class MapPage {
     } catch (error) { failed(error); }
   }
 
-  async undo() {
+  async back(what) {
     try {
-      const last = await post("/api/collection/undo");
-      toast(`As before: ${last.column.replaceAll("_", " ")} of ${plural(last.pictures)}`);
+      const last = await post(`/api/collection/${what}`);
+      toast(`${what === "undo" ? "As before" : "Done again"}: ${last.column.replaceAll("_", " ")} of ${plural(last.pictures)}`);
       await this.renew();
     } catch (error) { failed(error); }
   }
