@@ -69,7 +69,8 @@ def drawn(count: int) -> Path:
     folder = Path(tempfile.gettempdir()) / f"fallow-studio-{count}"
     if (folder / "whole").exists():
         return folder / "pictures"
-    base = [shapes(64, seed=7, side=128)[row] for row in range(64)]
+    made = shapes(64, seed=7, side=128)
+    base = [made[row] for row in range(64)]
     for part in range(0, count, 1000):
         (folder / "pictures" / f"{part // 1000:03d}").mkdir(parents=True, exist_ok=True)
 

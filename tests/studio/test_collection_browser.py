@@ -7,7 +7,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from studio_running import HOSTILE, started
+
+from fallow.images.samples import shapes
 from fallow.outcomes import save_picture
+from fallow.studio.desk import Desk
 
 
 def shown(page: Any, studio: Any, words: str = "") -> Any:
@@ -42,7 +47,7 @@ def test_pictures_are_shown_and_names_are_text(page: Any, studio: Any) -> None:
     state(page, "48 pictures")
     page.locator(".cell .said b").nth(3).wait_for()
     path = studio.desk.table.column("path")[0].as_py()
-    assert path == "<img src=x onerror=alert(1)> & 'quoted'.png"
+    assert path == HOSTILE
     assert path in page.locator(".cell").first.inner_text()
     assert page.locator(".cell").first.locator("img").count() == 1
     width = page.evaluate("document.querySelector('.grid img').naturalWidth")
@@ -179,3 +184,20 @@ def test_a_tablet_shows_all_of_it(page: Any, studio: Any) -> None:
     page.wait_for_selector(".one .neighbour img[src]")
     box = page.locator(".one").bounding_box()
     assert box["x"] + box["width"] <= 820
+
+
+def test_a_hundred_thousand_scroll_as_a_hundred_do(visit: Any) -> None:
+    many = shapes(8, side=24).select(np.resize(np.arange(8), 100_000))
+    running = started(Desk.opened(many))
+    page = visit(next(running))
+    state(page, "100,000 pictures")
+    for key, place in (("End", 99_999), ("Home", 0), ("PageDown", None), ("End", 99_999)):
+        page.keyboard.press(key)
+        page.wait_for_selector(".cell.here img")
+        if place is not None:
+            assert page.locator(".cell.here").get_attribute("id") == f"cell-{place}"
+        assert page.locator(".cell").count() < 120
+    assert page.locator("#cell-99999").get_attribute("aria-setsize") == "100000"
+    page.keyboard.press("Control+a")
+    page.locator(".labelling output").filter(has_text="100,000 chosen").wait_for()
+    next(running, None)
