@@ -109,11 +109,14 @@ export class Field {
   over() { // pictures, rings and the line that is being drawn
     const { ink, canvas, view } = this, ratio = window.devicePixelRatio || 1;
     const width = Math.round(view.width * ratio), height = Math.round(view.height * ratio);
+    this.placed = this.spacing() >= NEAR ? this.place() : [];
+    const bare = !this.placed.length && this.chosen < 0 && this.pointed < 0 && !this.line;
+    if (bare && this.bare && canvas.width === width && canvas.height === height) return; // as it was
+    this.bare = bare;
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     ink.setTransform(ratio, 0, 0, ratio, 0, 0);
     ink.clearRect(0, 0, view.width, view.height);
     const style = getComputedStyle(canvas), accent = style.getPropertyValue("--accent");
-    this.placed = this.spacing() >= NEAR ? this.place() : [];
     const side = this.side * 0.92;
     for (const row of this.placed) {
       const picture = this.picture(row);
