@@ -98,11 +98,11 @@ def test_key_points_are_added_dragged_and_hidden(easel: Any, studio: Any) -> Non
     saved(easel)
     (nose,) = drawn.points(0)
     assert nose.name == "nose"
-    assert (nose.x, nose.y) == pytest.approx((5, 4), abs=0.1)
+    assert (nose.x, nose.y) == pytest.approx((4.5, 3.5), abs=0.1)
     easel.locator(".easel canvas").focus()
     easel.keyboard.press("ArrowLeft")
     saved(easel)
-    assert drawn.points(0)[0].x == pytest.approx(4, abs=0.1)
+    assert drawn.points(0)[0].x == pytest.approx(3.5, abs=0.1)
     easel.keyboard.press("Delete")
     saved(easel)
     assert drawn.points(0)[0].x is None

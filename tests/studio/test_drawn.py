@@ -119,12 +119,16 @@ def test_pictures_without_a_run_are_drawn_on_from_nothing(tmp_path: Path) -> Non
 
 def test_key_points_of_a_run_are_corrected(tmp_path: Path) -> None:
     pictures, run = segmented(tmp_path)
-    found = [[[1.0, 2.0, 0.9], [7.5, 3.0, 0.2]], [[0.0, 0.0, 0.5], [4.0, 4.0, 0.5]]]
-    save_parquet(run / "table.parquet", pa.table({"id": ["a.png", "sub/b.png"], "points": found}))
-    save_json(run / "run.json", {"joints": ["head", "tail"], "limbs": [[0, 1]]})
+    columns = {"id": ["a.png", "sub/b.png"], "given": [False, False],
+               "head x": [1.0, 0.0], "head y": [2.0, 0.0], "head confidence": [0.9, 0.5],
+               "tail x": [6.5, 4.0], "tail y": [3.0, 4.0], "tail confidence": [0.2, 0.5]}  # fmt: skip
+    save_parquet(run / "table.parquet", pa.table(columns))
+    save_json(run / "run.json", {"method": "multiaugs"})
+    (run / "pointer").mkdir()
+    save_json(run / "pointer" / "pointer.json", {"about": {"bones": [[0, 1]]}})
     drawn = Drawn(Desk.opened(run, pictures))
     assert [(one.name, one.x, one.sure) for one in drawn.points(0)] == [
-        ("head", 1.0, 0.9), ("tail", 7.5, 0.2)]  # fmt: skip
+        ("head", 1.0, 0.9), ("tail", 6.5, 0.2)]  # fmt: skip
     assert drawn.limbs == [[0, 1]]
     moved = [Point(name="head", x=3, y=3), Point(name="tail")]
     assert drawn.save_points(0, moved) == 1
@@ -133,7 +137,10 @@ def test_key_points_of_a_run_are_corrected(tmp_path: Path) -> None:
     folder, _, count = drawn.collect()
     assert count == 1
     told = json.loads((folder / "points.json").read_text())
-    assert told["a.png"][0] == {"name": "head", "x": 3.0, "y": 3.0, "sure": None}
+    assert told["images"] == [{"id": 1, "file_name": "a.png", "width": 8, "height": 6}]
+    assert told["annotations"][0]["keypoints"] == [3.0, 3.0, 2, 0, 0, 0]
+    assert told["categories"][0]["keypoints"] == ["head", "tail"]
+    assert told["categories"][0]["skeleton"] == [[1, 2]]
     drawn.desk.undo()
     assert drawn.points(0)[0].x == 1.0
 

@@ -128,6 +128,11 @@ def test_segment_says_itself_which_mask_is_wanted_next() -> None:
         (0, "25.0% in doubt"), (1, "12.5% in doubt")]  # fmt: skip
 
 
+def test_pose_says_whose_points_are_wanted_next() -> None:
+    table = pa.table({"doubt": [4.0, 2.5], "given": [False, True]})
+    assert [one.said for one in found.to_label({}, table)] == ["moves by 4.0 %"]
+
+
 def test_discover_names_what_could_go_either_way() -> None:
     table = pa.table({"row": [5, 6], "group": ["oak", "ash"]})
     either = [{"row": 6, "group": "ash", "second": "oak"}, {"row": 99, "group": "a", "second": "b"}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ MOST = 500  # key points of a picture
 
 
 class Point(BaseModel):
-    """A named place of a picture, in its pixels; None where it cannot be seen."""
+    """A named place of a picture, 0 being the middle of its first pixel; None: not seen."""
 
     name: str = Field(min_length=1, max_length=80)
     x: float | None = None
@@ -164,25 +165,36 @@ class Drawn:
         return self._proposed(row)
 
     def _proposed(self, row: int) -> list[Point]:
-        """Column `points` of a run: [[x, y, how sure], ...] in the order of its joints."""
-        table = self.desk.base
-        if "points" not in table.column_names:
-            return [Point(name=name) for name in self._joints]
-        found = table.column("points")[row].as_py() or []
-        names = [*self._joints, *(f"point {k + 1}" for k in range(len(self._joints), len(found)))]
+        """What a run of pose found: columns for x, y and confidence of every point."""
+        cells = {
+            name: self.desk.base.column(name)[row].as_py()
+            for point in self._named
+            for name in (f"{point} x", f"{point} y", f"{point} confidence")
+            if name in self.desk.base.column_names
+        }
         return [
-            Point(name=name, x=place[0], y=place[1], sure=place[2] if len(place) > 2 else None)
-            for name, place in zip(names, found, strict=False)
+            Point(name=n, x=cells[f"{n} x"], y=cells[f"{n} y"], sure=cells.get(f"{n} confidence"))
+            for n in self._named
         ]
 
-    @property
-    def _joints(self) -> list[str]:
-        return [str(name) for name in self.facts.get("joints", [])]
+    @cached_property
+    def _named(self) -> list[str]:
+        """The points a run of pose knows, in its order."""
+        there = self.desk.base.column_names
+        return [n[:-2] for n in there if n.endswith(" x") and f"{n[:-2]} y" in there]
+
+    @cached_property
+    def limbs(self) -> list[list[int]]:
+        """Which points are joined by a line, as the run says."""
+        if self.desk.run is None:
+            return []
+        about = _facts(self.desk.run / "pointer" / "pointer.json").get("about") or {}
+        return [[int(a), int(b)] for a, b in about.get("bones", [])]
 
     @property
-    def limbs(self) -> list[list[int]]:
-        """Which points are joined by a line."""
-        return [[int(a), int(b)] for a, b in self.facts.get("limbs", [])]
+    def labels(self) -> bool:
+        """Whether a mask or key points are what a picture of this run is labelled by."""
+        return "classes" in self.facts or bool(self._named)
 
     def save_points(self, row: int, points: list[Point]) -> int:
         """Key points as a new version; returns its number."""
@@ -193,7 +205,7 @@ class Drawn:
         for one in points:
             if (one.x is None) != (one.y is None):
                 raise SettingProblem(f"{one.name} has half a place: give x and y, or neither")
-            if not (0 <= (one.x or 0) <= width and 0 <= (one.y or 0) <= height):
+            if not (-1 <= (one.x or 0) <= width and -1 <= (one.y or 0) <= height):
                 raise SettingProblem(f"{one.name} lies outside its picture")
         version = self._next(row, POINTS)
         path = self._path(row, POINTS, version)
@@ -221,9 +233,26 @@ class Drawn:
             with atomic_write(self.folder / "classes.yaml") as file:
                 file.write(yaml.safe_dump({**named, "ignore": [IGNORE]}, sort_keys=False).encode())
         if points:
-            told = {self.desk.ids[r]: [p.model_dump() for p in self.points(r)] for r in points}
-            write_json(self.folder / "points.json", told)
+            write_json(self.folder / "points.json", self._coco(points))
         return self.folder, len(masks), len(points)
+
+    def _coco(self, rows: list[int]) -> dict[str, Any]:
+        """Key points as COCO writes them, which `pose` reads."""
+        held = [self.points(row) for row in rows]
+        names = list(dict.fromkeys(point.name for points in held for point in points))
+        pictures, marks = [], []
+        for number, (row, points) in enumerate(zip(rows, held, strict=True), start=1):
+            height, width = self._size(row)
+            pictures.append({"id": number, "file_name": self.desk.ids[row],
+                             "width": width, "height": height})  # fmt: skip
+            placed = {p.name: [p.x, p.y, 2] for p in points if p.x is not None}
+            flat = [value for name in names for value in placed.get(name, [0, 0, 0])]
+            marks.append({"id": number, "image_id": number, "category_id": 1, "keypoints": flat,
+                          "num_keypoints": len(placed), "bbox": [0, 0, width, height],
+                          "area": width * height, "iscrowd": 0})  # fmt: skip
+        skeleton = [[a + 1, b + 1] for a, b in self.limbs]
+        kind = {"id": 1, "name": "object", "keypoints": names, "skeleton": skeleton}
+        return {"images": pictures, "annotations": marks, "categories": [kind]}
 
 
 def colours(classes: Classes) -> list[str]:

@@ -39,7 +39,7 @@ class Overview(BaseModel):
 
     sections: list[Section]
     said: str  # what to do where nothing was found
-    masks: bool  # whether pictures are labelled by a mask
+    draws: bool  # whether a picture is labelled by drawing on it
     version: int
 
 
@@ -128,7 +128,7 @@ def router(desk: Desk) -> APIRouter:
             sections.append(Section(key="draw", title="Masks and key points", count=hands,
                                     open=hands, decides=False, said=DRAW))  # fmt: skip
         said = "" if sections else NOTHING
-        return Overview(sections=sections, said=said, masks="classes" in facts,
+        return Overview(sections=sections, said=said, draws=drawn.labels,
                         version=desk.version)  # fmt: skip
 
     @routes.get("/list")

@@ -262,13 +262,14 @@ def to_label(found: Findings, table: pa.Table, count: int = 60) -> list[Noted]:
     [3, 1, 4]
     """
     labels, gone = column(table, "label"), column(table, EXCLUDED)
-    if "disagreement" in table.column_names:  # of segment: its rows come in that order
-        differ, given = column(table, "disagreement"), column(table, "given")
-        return [
-            Noted(row=row, said=f"{differ[row]:.1%} in doubt")
-            for row in range(table.num_rows)
-            if not given[row] and not gone[row]
-        ][:count]
+    for name, said in (("disagreement", "{:.1%} in doubt"), ("doubt", "moves by {:.1f} %")):
+        if name in table.column_names:  # of segment and of pose, whose rows come in that order
+            doubt, given = column(table, name), column(table, "given")
+            return [
+                Noted(row=row, said=said.format(doubt[row]))
+                for row in range(table.num_rows)
+                if not given[row] and not gone[row]
+            ][:count]
     if found.get("either"):  # of discover
         at = {row: k for k, row in enumerate(column(table, "row"))}
         return [

@@ -225,8 +225,8 @@ class Findings {
       } catch (error) { failed(error); }
     };
     const label = act("label", null, text => `labelled ${text}`);
-    const draws = this.about.masks && this.part.key === "next"; // its label is a mask
-    if (draws) tools.append(h("span", { class: "note", text: "open one to draw its mask" }));
+    const draws = this.about.draws && this.part.key === "next"; // such a label is drawn
+    if (draws) tools.append(h("span", { class: "note", text: "open one to draw on it" }));
     else tools.append(chosen, h("form", { class: "together", onsubmit: event => { event.preventDefault(); label(); } }, input, h("button", { type: "submit", class: "main", text: "Label" })),
       h("button", { type: "button", text: "Exclude", onclick: act("excluded", "yes", () => "excluded") }));
     const pictures = grid({
