@@ -121,7 +121,8 @@ def test_key_points_of_a_run_are_corrected(tmp_path: Path) -> None:
     pictures, run = segmented(tmp_path)
     columns = {"id": ["a.png", "sub/b.png"], "given": [False, False],
                "head x": [1.0, 0.0], "head y": [2.0, 0.0], "head confidence": [0.9, 0.5],
-               "tail x": [6.5, 4.0], "tail y": [3.0, 4.0], "tail confidence": [0.2, 0.5]}  # fmt: skip
+               "tail x": [6.5, 4.0], "tail y": [3.0, 4.0],
+               "tail confidence": [0.2, 0.5]}  # fmt: skip
     save_parquet(run / "table.parquet", pa.table(columns))
     save_json(run / "run.json", {"method": "multiaugs"})
     (run / "pointer").mkdir()

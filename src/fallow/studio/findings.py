@@ -195,8 +195,8 @@ def router(desk: Desk) -> APIRouter:
         label = " ".join(asked.label.split())
         if not label:
             raise SettingProblem("give the group a name")
-        now = found.column(table, "label")
-        chosen = [row for row in rows if asked.all or now[row] is None]
+        labelled = found.said(table, "label")
+        chosen = [row for row in rows if asked.all or not labelled[row]]
         if not chosen:
             raise SettingProblem("all of its pictures have a label: choose to replace them")
         desk.change("label", dict.fromkeys(chosen, label))

@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel
 
@@ -78,9 +79,19 @@ class Noted(BaseModel):
     said: str = ""
 
 
-def column(table: pa.Table, name: str) -> list[Any]:
-    """The cells of a column, none where there is no such column."""
-    return table.column(name).to_pylist() if name in table.column_names else [None] * len(table)
+def column(table: pa.Table, name: str, rows: Sequence[int] | None = None) -> list[Any]:
+    """The cells of a column, of some rows or of all; none where there is no such column."""
+    if name not in table.column_names:
+        return [None] * (table.num_rows if rows is None else len(rows))
+    cells = table.column(name)
+    return (cells if rows is None else cells.take(pa.array(rows, pa.int64()))).to_pylist()
+
+
+def said(table: pa.Table, name: str) -> np.ndarray:
+    """Of which rows a column says anything.  N bool"""
+    if name not in table.column_names:
+        return np.zeros(table.num_rows, bool)
+    return table.column(name).is_valid().to_numpy()
 
 
 # --- copies ---
@@ -93,38 +104,39 @@ def copies(found: Findings, table: pa.Table, kind: Kind) -> list[Copies]:
     >>> copies(found, pa.table({"id": list("abc")}), "exact")[0].said
     ['', 'the same file']
     """
-    gone, seen = column(table, EXCLUDED), column(table, COPIES_SEEN)
-    names, sizes = column(table, "path"), _sizes(table)
-    names = [str(name or row) for row, name in enumerate(names)]
+    sets = [_set(one, kind) for one in found.get(KINDS[kind], [])]
+    gone, seen = said(table, EXCLUDED), said(table, COPIES_SEEN)
+    listed = [row for rows, *_ in sets for row in rows]
+    names = dict(zip(listed, column(table, "path", listed), strict=True))
+    sizes = dict(zip(listed, _sizes(table, listed), strict=True))
     made = []
-    for number, one in enumerate(found.get(KINDS[kind], [])):
-        rows, keep, said = _set(one, kind)
+    for number, (rows, keep, words) in enumerate(sets):
         left = [row for row in rows if not gone[row]]
-        done = len(left) <= 1 or all(seen[row] for row in left)
         made.append(
             Copies(
                 number=number,
                 kind=kind,
                 rows=rows,
                 keep=keep,
-                said=said,
-                names=[names[row] for row in rows],
+                said=words,
+                names=[str(names[row] or row) for row in rows],
                 sizes=[sizes[row] for row in rows],
-                decided=done,
+                decided=len(left) <= 1 or bool(seen[left].all()),
             )
         )
     return made
 
 
-def _sizes(table: pa.Table) -> list[str]:
-    """Width, height and weight of every picture, as people write them."""
-    wide, high, heavy = (column(table, name) for name in ("width", "height", "bytes"))
-    said = []
-    for row in range(table.num_rows):
-        parts = [f"{wide[row]} × {high[row]}"] if wide[row] is not None else []
-        parts += [f"{heavy[row] / 1000:,.3g} KB"] if heavy[row] is not None else []
-        said.append(", ".join(parts))
-    return said
+def _sizes(table: pa.Table, rows: Sequence[int]) -> list[str]:
+    """Width, height and weight of some pictures, as people write them."""
+    facts = (column(table, name, rows) for name in ("width", "height", "bytes"))
+    return [
+        ", ".join(
+            ([f"{wide} × {high}"] if wide is not None else [])
+            + ([f"{heavy / 1000:,.3g} KB"] if heavy is not None else [])
+        )
+        for wide, high, heavy in zip(*facts, strict=True)
+    ]
 
 
 def _set(one: Any, kind: Kind) -> tuple[list[int], int | None, list[str]]:
@@ -144,19 +156,20 @@ def _set(one: Any, kind: Kind) -> tuple[list[int], int | None, list[str]]:
 
 def doubts(found: Findings, table: pa.Table) -> list[Doubt]:
     """Suspected wrong labels; decided are those that were corrected or confirmed since."""
-    now, seen = column(table, "label"), column(table, LABEL_SEEN)
+    listed, seen = found.get("suspects", []), said(table, LABEL_SEEN)
+    labels = column(table, "label", [one["item"] for one in listed])
     return [
         Doubt(
             row=one["item"],
             given=str(one["label"]),
-            now=None if now[one["item"]] is None else str(now[one["item"]]),
+            now=None if now is None else str(now),
             suggested=str(one["suggested"]),
             confidence=one["confidence"],
             arguing=one.get("for", []),
             against=one.get("against", []),
-            decided=bool(seen[one["item"]]) or str(now[one["item"]]) != str(one["label"]),
+            decided=bool(seen[one["item"]]) or str(now) != str(one["label"]),
         )
-        for one in found.get("suspects", [])
+        for one, now in zip(listed, labels, strict=True)
     ]
 
 
@@ -165,42 +178,76 @@ def doubts(found: Findings, table: pa.Table) -> list[Doubt]:
 
 def groups(found: Findings, table: pa.Table) -> list[Group]:
     """Found groups, the largest first; those of `discover` are known by their own names."""
-    labels = column(table, "label")
     listed = found.get("groups", [])
     if not listed:
         return []
+    held = Held(table)
     if "name" in listed[0]:
-        return _discovered(listed, table, labels)
+        return _discovered(listed, table, held)
+    order = sorted(listed, key=lambda one: -one["size"])
+    return [_explored(one, held, "group") for one in order if one["group"] >= 0]
+
+
+class Held:
+    """Which rows are in which group, and what they are labelled, looked up once."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.rows = {
+            f"{level}:{value}": rows
+            for level in ("group", "subgroup")
+            for value, rows in _rows_by(table, level)
+        }
+        labels = pa.array(column(table, "label")).cast(pa.string()).dictionary_encode()
+        self.codes = labels.indices.fill_null(-1).to_numpy()
+        self.names = labels.dictionary.to_pylist()
+
+    def labelled(self, key: str) -> dict[str, Any]:
+        """How many are in a group, how many of them have a label, and which."""
+        codes = self.codes[self.rows.get(key, [])]
+        counts = np.bincount(codes[codes >= 0], minlength=len(self.names))
+        most = sorted(np.flatnonzero(counts), key=lambda k: (-counts[k], self.names[k]))[:4]
+        return {
+            "size": len(codes),
+            "named": int(counts.sum()),
+            "decided": int(counts.sum()) == len(codes),
+            "labels": {self.names[k]: int(counts[k]) for k in most},
+        }
+
+
+def _rows_by(table: pa.Table, name: str) -> list[tuple[Any, np.ndarray]]:
+    """Every value of a column with its rows, in their order."""
+    if name not in table.column_names:
+        return []
+    cells = table.column(name).combine_chunks().dictionary_encode()
+    codes = cells.indices.fill_null(-1).to_numpy()
+    order = np.argsort(codes, kind="stable")
+    parts = np.searchsorted(codes[order], np.arange(len(cells.dictionary) + 1))
     return [
-        _explored(one, members(table, f"group:{one['group']}"), table, labels, "group")
-        for one in sorted(listed, key=lambda one: (one["group"] < 0, -one["size"]))
-        if one["group"] >= 0
+        (value, order[parts[k] : parts[k + 1]])
+        for k, value in enumerate(cells.dictionary.to_pylist())
     ]
 
 
-def _explored(
-    one: Mapping[str, Any], rows: Sequence[int], table: pa.Table, labels: list[Any], level: str
-) -> Group:
-    number, finest = int(one["group"]), column(table, "subgroup")
-    inside = []
-    for finer in one.get("inside", []):
-        typical = finer.get("representatives", [])
-        # only the finest level is a column; of those between, their pictures are shown alone
-        if finer.get("inside") or not typical or finest[typical[0]] != finer["group"]:
-            continue
-        own = members(table, f"subgroup:{finer['group']}")
-        inside.append(_explored(finer, own, table, labels, "subgroup"))
+def _explored(one: Mapping[str, Any], held: Held, level: str) -> Group:
+    number = int(one["group"])
+    # only the finest level is a column: levels between are passed over
+    finest = [inner for inner in _leaves(one) if inner is not one]
     return Group(
         key=f"{level}:{number}",
         title=f"{'Group' if level == 'group' else 'Finer group'} {number + 1}",
         said=", ".join(one.get("apart", [])),
         shown=list(one.get("representatives", [])),
-        inside=inside,
-        **_labelled(rows, labels),
+        inside=[_explored(inner, held, "subgroup") for inner in finest],
+        **held.labelled(f"{level}:{number}"),
     )
 
 
-def _discovered(listed: Any, table: pa.Table, labels: list[Any]) -> list[Group]:
+def _leaves(one: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    inside = one.get("inside", [])
+    return [leaf for inner in inside for leaf in _leaves(inner)] if inside else [one]
+
+
+def _discovered(listed: Any, table: pa.Table, held: Held) -> list[Group]:
     """Of whole images: the table names each row's group; known classes need no name."""
     place = {row: k for k, row in enumerate(column(table, "row"))}
     return [
@@ -209,25 +256,11 @@ def _discovered(listed: Any, table: pa.Table, labels: list[Any]) -> list[Group]:
             title=str(one["name"]),
             said=f"{one['confidence']:.0%} sure" if one.get("confidence") else "",
             shown=[place[row] for row in one.get("shown", []) if row in place],
-            **_labelled(members(table, f"group:{one['name']}"), labels),
+            **held.labelled(f"group:{one['name']}"),
         )
         for one in listed
         if one.get("new")
     ]
-
-
-def _labelled(rows: Sequence[int], labels: list[Any]) -> dict[str, Any]:
-    tally: dict[str, int] = {}
-    for row in rows:
-        if labels[row] is not None:
-            tally[str(labels[row])] = tally.get(str(labels[row]), 0) + 1
-    most = sorted(tally, key=lambda name: (-tally[name], name))[:4]
-    return {
-        "size": len(rows),
-        "named": sum(tally.values()),
-        "decided": sum(tally.values()) == len(rows),
-        "labels": {name: tally[name] for name in most},
-    }
 
 
 def members(table: pa.Table, key: str) -> list[int]:
@@ -239,7 +272,7 @@ def members(table: pa.Table, key: str) -> list[int]:
     name, _, value = key.partition(":")
     if name not in ("group", "subgroup"):
         return []
-    return [row for row, cell in enumerate(column(table, name)) if str(cell) == value]
+    return next((rows.tolist() for of, rows in _rows_by(table, name) if str(of) == value), [])
 
 
 # --- which pictures to label next ---
@@ -261,12 +294,12 @@ def to_label(found: Findings, table: pa.Table, count: int = 60) -> list[Noted]:
     >>> [one.row for one in to_label(found, table)]
     [3, 1, 4]
     """
-    labels, gone = column(table, "label"), column(table, EXCLUDED)
-    for name, said in (("disagreement", "{:.1%} in doubt"), ("doubt", "moves by {:.1f} %")):
+    labelled, gone = said(table, "label"), said(table, EXCLUDED)
+    for name, words in (("disagreement", "{:.1%} in doubt"), ("doubt", "moves by {:.1f} %")):
         if name in table.column_names:  # of segment and of pose, whose rows come in that order
             doubt, given = column(table, name), column(table, "given")
             return [
-                Noted(row=row, said=said.format(doubt[row]))
+                Noted(row=row, said=words.format(doubt[row]))
                 for row in range(table.num_rows)
                 if not given[row] and not gone[row]
             ][:count]
@@ -275,18 +308,18 @@ def to_label(found: Findings, table: pa.Table, count: int = 60) -> list[Noted]:
         return [
             Noted(row=at[one["row"]], said=f"{one['group']} or {one['second']}")
             for one in found["either"]
-            if one["row"] in at and labels[at[one["row"]]] is None
+            if one["row"] in at and not labelled[at[one["row"]]]
         ][:count]
     waiting: list[tuple[float, int, int, list[int], Group]] = []
     for place, one in enumerate(_finest(groups(found, table))):
-        free = [row for row in one.shown if labels[row] is None and not gone[row]]
+        free = [row for row in one.shown if not labelled[row] and not gone[row]]
         if free:
             heapq.heappush(waiting, (-one.size / (one.named + 1), place, one.named, free, one))
     chosen: list[Noted] = []
     while waiting and len(chosen) < count:
         _, place, named, free, one = heapq.heappop(waiting)
-        said = f"typical of {one.title}: {counted(one.size, 'picture')}, {one.named:,} labelled"
-        chosen.append(Noted(row=free[0], said=said))
+        words = f"typical of {one.title}: {counted(one.size, 'picture')}, {one.named:,} labelled"
+        chosen.append(Noted(row=free[0], said=words))
         if free := free[1:]:
             heapq.heappush(waiting, (-one.size / (named + 2), place, named + 1, free, one))
     return chosen
@@ -301,23 +334,20 @@ def _finest(listed: Sequence[Group]) -> list[Group]:
 
 def outliers(found: Findings, table: pa.Table) -> list[Noted]:
     """Pictures unlike all others, the strangest first."""
-    strange = column(table, "outlier")
+    rows = found.get("outliers", [])
     return [
-        Noted(row=row, said="" if strange[row] is None else f"strangeness {strange[row]:.2f}")
-        for row in found.get("outliers", [])
+        Noted(row=row, said="" if strange is None else f"strangeness {strange:.2f}")
+        for row, strange in zip(rows, column(table, "outlier", rows), strict=True)
     ]
 
 
 def poor(found: Findings, table: pa.Table, kind: str) -> list[Noted]:
     """Pictures with one fault, with the measure that says so."""
-    measure = POOR[kind][2]
-    said = column(table, measure)
-    sizes = _sizes(table)
+    rows, measure = found.get("quality", {}).get(kind, []), POOR[kind][2]
+    if not measure:
+        return [Noted(row=r, said=s) for r, s in zip(rows, _sizes(table, rows), strict=True)]
+    values = column(table, measure, rows)
     return [
-        Noted(
-            row=row,
-            said=f"{measure} {said[row]:.3g}" if measure and said[row] is not None
-            else sizes[row],
-        )
-        for row in found.get("quality", {}).get(kind, [])
-    ]  # fmt: skip
+        Noted(row=row, said="" if value is None else f"{measure} {value:.3g}")
+        for row, value in zip(rows, values, strict=True)
+    ]
