@@ -105,6 +105,18 @@ def test_groups_come_with_their_members_and_what_they_are_called() -> None:
     assert found.members(TABLE, "path:a.png") == []
 
 
+def test_finer_groups_are_those_of_the_finest_level() -> None:
+    alone = {"group": 7, "size": 2, "representatives": [0, 1], "inside": []}  # holds one finer one
+    between = {"group": 8, "size": 3, "representatives": [2], "inside": [
+        {"group": 1, "size": 1, "representatives": [2], "inside": []},
+        {"group": 2, "size": 2, "representatives": [4, 3], "inside": []},
+    ]}  # fmt: skip
+    whole = {"group": 0, "size": 5, "representatives": [0], "inside": [alone, between]}
+    (one,) = found.groups({"groups": [whole]}, TABLE)
+    assert [(inner.key, inner.size) for inner in one.inside] == [
+        ("subgroup:0", 2), ("subgroup:1", 1), ("subgroup:2", 2)]  # fmt: skip
+
+
 def test_new_groups_of_discover_are_named_by_their_own_names() -> None:
     table = pa.table({"row": [7, 8, 9], "group": ["oak", "new 1", "new 1"]})
     groups = [
@@ -119,6 +131,9 @@ def test_the_next_to_label_stand_for_most_of_those_without() -> None:
     assert [one.row for one in found.to_label(FOUND, TABLE)] == [3, 2, 4]
     gone = told(excluded=[None, None, None, "yes", None])
     assert [one.row for one in found.to_label(FOUND, gone)] == [4, 2]
+    dark = {**FOUND, "quality": {"dark": [3]}}
+    assert [(one.row, one.said) for one in found.to_label(dark, TABLE)] == [
+        (4, "2 like it, 0 labelled"), (2, "1 like it, 0 labelled")]  # fmt: skip
     assert found.to_label({}, TABLE) == []
 
 

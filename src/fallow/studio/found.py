@@ -10,8 +10,6 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel
 
-from fallow.outcomes.sentences import counted
-
 Findings = Mapping[str, Any]
 Kind = Literal["exact", "changed", "alike"]
 KINDS: dict[Kind, str] = {  # as explore calls them
@@ -197,6 +195,7 @@ class Held:
             for level in ("group", "subgroup")
             for value, rows in _rows_by(table, level)
         }
+        self.finest = column(table, "subgroup")
         labels = pa.array(column(table, "label")).cast(pa.string()).dictionary_encode()
         self.codes = labels.indices.fill_null(-1).to_numpy()
         self.names = labels.dictionary.to_pylist()
@@ -229,14 +228,16 @@ def _rows_by(table: pa.Table, name: str) -> list[tuple[Any, np.ndarray]]:
 
 
 def _explored(one: Mapping[str, Any], held: Held, level: str) -> Group:
-    number = int(one["group"])
-    # only the finest level is a column: levels between are passed over
-    finest = [inner for inner in _leaves(one) if inner is not one]
+    typical = list(one.get("representatives", []))
+    # the finest level is a column, levels between are not: they are passed over, and a finer
+    # group is known by where its pictures are, whichever level counted it
+    number = int(one["group"]) if level == "group" else int(held.finest[typical[0]])
+    finest = [inner for inner in _leaves(one) if inner is not one and inner["representatives"]]
     return Group(
         key=f"{level}:{number}",
         title=f"{'Group' if level == 'group' else 'Finer group'} {number + 1}",
         said=", ".join(one.get("apart", [])),
-        shown=list(one.get("representatives", [])),
+        shown=typical,
         inside=[_explored(inner, held, "subgroup") for inner in finest],
         **held.labelled(f"{level}:{number}"),
     )
@@ -310,15 +311,16 @@ def to_label(found: Findings, table: pa.Table, count: int = 60) -> list[Noted]:
             for one in found["either"]
             if one["row"] in at and not labelled[at[one["row"]]]
         ][:count]
+    poor_ones = {row for rows in found.get("quality", {}).values() for row in rows}
     waiting: list[tuple[float, int, int, list[int], Group]] = []
     for place, one in enumerate(_finest(groups(found, table))):
-        free = [row for row in one.shown if not labelled[row] and not gone[row]]
+        free = [r for r in one.shown if not (labelled[r] or gone[r] or r in poor_ones)]
         if free:
             heapq.heappush(waiting, (-one.size / (one.named + 1), place, one.named, free, one))
     chosen: list[Noted] = []
     while waiting and len(chosen) < count:
         _, place, named, free, one = heapq.heappop(waiting)
-        words = f"typical of {one.title}: {counted(one.size, 'picture')}, {one.named:,} labelled"
+        words = f"{one.size:,} like it, {one.named:,} labelled"
         chosen.append(Noted(row=free[0], said=words))
         if free := free[1:]:
             heapq.heappush(waiting, (-one.size / (named + 2), place, named + 1, free, one))
