@@ -17,7 +17,7 @@ from fallow.images.decode import Unreadable, decode
 from fallow.inventory import store
 from fallow.problems import Problem, SettingProblem, SourceProblem
 from fallow.studio import runs_read
-from fallow.studio.changes import Change, Changes
+from fallow.studio.changes import Change, Changes, Values
 from fallow.studio.nearness import Nearness
 from fallow.studio.opening import Opened, opened
 from fallow.studio.thumbnails import Shelf, webp
@@ -148,10 +148,13 @@ class Desk(Opened):
         if not rows:
             raise SettingProblem("no pictures were chosen")
         with self._lock:
-            table = self.table
-            now = table.column(column) if column in table.column_names else None
-            before = {self.ids[r]: None if now is None else now[r].as_py() for r in rows}
-            before = {key: None if value is None else str(value) for key, value in before.items()}
+            table, now = self.table, [None] * len(rows)
+            if column in table.column_names:
+                now = table.column(column).take(pa.array(rows)).to_pylist()
+            before: Values = {
+                self.ids[row]: None if value is None else str(value)
+                for row, value in zip(rows, now, strict=True)
+            }
             told = {self.ids[row]: _said(value) for row, value in values.items()}
             return self.changes.add(column, told, before)
 

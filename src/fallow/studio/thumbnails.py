@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,10 @@ def webp(pixels: np.ndarray, side: int, quality: int = 78) -> bytes:
     file = io.BytesIO()
     picture.save(file, "WEBP", quality=quality, method=1)
     return file.getvalue()
+
+
+def _later(make: Callable[[int], bytes], start: int, place: int) -> bytes:
+    return make(start + place)
 
 
 class Shelf:
@@ -72,8 +77,7 @@ class Shelf:
             for start in range(0, min(len(keys), AHEAD), STEP):
                 while (rest := self._asked + IDLE - time.monotonic()) > 0:
                     time.sleep(rest)
-                some = keys[start : start + STEP]
-                self._many(some, side, lambda place, start=start: make(start + place))
+                self._many(keys[start : start + STEP], side, partial(_later, make, start))
 
         threading.Thread(target=work, name="fallow-ahead", daemon=True).start()
 
