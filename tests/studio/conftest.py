@@ -73,6 +73,12 @@ def visit(browser: Any) -> Iterator[Any]:
     assert errors == []
 
 
+@pytest.fixture(scope="session")
+def start() -> Any:
+    """`started`, for tests that put a desk of their own in place of `studio`."""
+    return started
+
+
 @pytest.fixture
 def page(visit: Any, studio: Studio) -> Any:
     """A page of the studio that all tests share."""

@@ -18,6 +18,8 @@ from fallow.studio.guard import Guard
 # modules of this package with `PAGE` (the page's name, and of its addresses) and `router(desk)`
 PARTS = (
     "collection",
+    "atlas",
+    "findings",
 )  # fmt: skip
 
 

@@ -1,0 +1,338 @@
+"""Part `findings`: what was found, to decide on: copies, doubts, strays, groups, heat, drawings."""
+
+from __future__ import annotations
+
+import struct
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Body, Query, Response
+from pydantic import BaseModel, Field
+
+from fallow.outcomes.sentences import counted
+from fallow.problems import SettingProblem, did_you_mean
+from fallow.studio import found, spotted
+from fallow.studio.collection import BINARY, holds
+from fallow.studio.desk import Desk
+from fallow.studio.drawn import MASK, MOST, POINTS, Drawn, Point, colours
+from fallow.studio.found import COPIES_SEEN, EXCLUDED, LABEL_SEEN, YES
+
+PAGE = "findings"
+Start = Annotated[int, Query(ge=0)]
+Count = Annotated[int, Query(ge=1, le=200)]
+Key = Annotated[str, Query(max_length=40, description="of a section, such as copies:exact")]
+
+
+class Section(BaseModel):
+    """One kind of finding: how many there are, and how many of them still wait for a decision."""
+
+    key: str
+    title: str
+    count: int
+    open: int
+    decides: bool  # whether its items wait for decisions
+    said: str
+
+
+class Overview(BaseModel):
+    """All sections there are, and where the findings come from."""
+
+    sections: list[Section]
+    said: str  # what to do where nothing was found
+    draws: bool  # whether a picture is labelled by drawing on it
+    version: int
+
+
+class Page(BaseModel):
+    """Part of a list."""
+
+    total: int
+    open: int
+    version: int
+    copies: list[found.Copies] = []
+    doubts: list[found.Doubt] = []
+    groups: list[found.Group] = []
+    noted: list[found.Noted] = []
+
+
+class Kept(BaseModel):
+    """Which pictures of a set of copies to keep; the others are excluded."""
+
+    kind: found.Kind
+    number: int = Field(ge=0)
+    keep: list[int] = Field(max_length=100_000)
+
+
+class All(BaseModel):
+    """A kind of copies of which the proposed ones are kept, in every set that is left."""
+
+    kind: Literal["exact", "changed"]
+
+
+class Judged(BaseModel):
+    """What to do about a doubtful label."""
+
+    row: int
+    accept: bool  # the suggestion; else the label given stays
+
+
+class Named(BaseModel):
+    """A name for a group."""
+
+    key: str = Field(max_length=120)
+    label: str = Field(max_length=200)
+    all: bool = False  # also the members that have a label
+
+
+class Said(BaseModel):
+    """What was done, in words."""
+
+    said: str
+    version: int
+
+
+class Classes(BaseModel):
+    """What masks are made of."""
+
+    names: list[str]
+    colours: list[str]
+    fixed: bool  # a run says so
+    masks: list[int]  # rows with a mask drawn by hand
+    points: list[int]
+    limbs: list[list[int]]  # pairs of points with a line between them
+
+
+class Names(BaseModel):
+    names: list[str] = Field(max_length=64)
+
+
+class Points(BaseModel):
+    """Key points of one picture."""
+
+    points: list[Point] = Field(max_length=MOST)
+    version: int = 0
+
+
+def router(desk: Desk) -> APIRouter:
+    routes = APIRouter()
+    drawn = Drawn(desk)
+    facts = drawn.facts
+    findings: dict[str, Any] = desk.findings or facts
+
+    @routes.get("/")
+    def overview() -> Overview:
+        """What was found, and how much of it waits for a decision."""
+        sections = listed(desk, findings, facts)
+        if len(desk):
+            hands = len({*drawn.rows(MASK), *drawn.rows(POINTS)})
+            sections.append(Section(key="draw", title="Masks and key points", count=hands,
+                                    open=hands, decides=False, said=DRAW))  # fmt: skip
+        said = "" if sections else NOTHING
+        return Overview(sections=sections, said=said, draws=drawn.labels,
+                        version=desk.version)  # fmt: skip
+
+    @routes.get("/list")
+    def part(
+        key: Annotated[str, Query(max_length=40)], start: Start = 0, count: Count = 40
+    ) -> Page:
+        """Part of one section's list; what waits for a decision comes first."""
+        items = _items(desk, findings, facts, key)
+        order = sorted(items, key=lambda one: getattr(one, "decided", False))
+        chosen = order[start : start + count]
+        holder = {"copies": "copies", "suspects": "doubts", "groups": "groups"}
+        field = holder.get(key.split(":")[0], "noted")
+        left = sum(not getattr(one, "decided", False) for one in items)
+        return Page(total=len(items), open=left, version=desk.version, **{field: chosen})
+
+    @routes.post("/copies")
+    def keep(asked: Kept) -> Said:
+        """Keep some pictures of a set, exclude the others; keeping all settles the set."""
+        sets = found.copies(findings, desk.table, asked.kind)
+        if asked.number >= len(sets):
+            raise SettingProblem(f"there is no set {asked.number}: there are {len(sets):,}")
+        rows = sets[asked.number].rows
+        if not asked.keep or not set(asked.keep) <= set(rows):
+            raise SettingProblem("keep at least one picture of the set")
+        rest = {row: YES for row in rows if row not in asked.keep}
+        if not rest:
+            desk.change(COPIES_SEEN, dict.fromkeys(rows, YES))
+            return Said(said=f"kept all {len(rows)}", version=desk.version)
+        # in one version: what was excluded before and is kept now comes back
+        desk.change(EXCLUDED, {**dict.fromkeys(asked.keep), **rest})
+        return Said(said=f"excluded {counted(len(rest), 'picture')}", version=desk.version)
+
+    @routes.post("/copies/all")
+    def keep_proposed(asked: All) -> Said:
+        """Keep the proposed picture of every set nobody decided on, as one version."""
+        sets = [one for one in found.copies(findings, desk.table, asked.kind) if not one.decided]
+        rest = [row for one in sets for row in one.rows if row != one.keep]
+        if not rest:
+            raise SettingProblem("every set is decided")
+        desk.change(EXCLUDED, dict.fromkeys(rest, YES))
+        said = f"kept one of each of {counted(len(sets), 'set')}"
+        return Said(said=said, version=desk.version)
+
+    @routes.post("/suspects")
+    def judge(asked: Judged) -> Said:
+        """Take the suggested label, or confirm the one that was given."""
+        doubts = {one.row: one for one in found.doubts(findings, desk.table)}
+        one = doubts.get(asked.row)
+        if one is None:
+            raise SettingProblem(f"the label of picture {asked.row} is not in doubt")
+        if asked.accept:
+            desk.change("label", {one.row: one.suggested})
+            return Said(said=f"labelled {one.suggested}", version=desk.version)
+        desk.change(LABEL_SEEN, {one.row: YES})
+        return Said(said=f"kept {one.given}", version=desk.version)
+
+    @routes.post("/groups")
+    def name(asked: Named) -> Said:
+        """Label the members of a group at once."""
+        table = desk.table
+        rows = found.members(table, asked.key)
+        if not rows:
+            raise SettingProblem(f"there is no group {asked.key!r}")
+        label = " ".join(asked.label.split())
+        if not label:
+            raise SettingProblem("give the group a name")
+        labelled = found.said(table, "label")
+        chosen = [row for row in rows if asked.all or not labelled[row]]
+        if not chosen:
+            raise SettingProblem("all of its pictures have a label: choose to replace them")
+        desk.change("label", dict.fromkeys(chosen, label))
+        return Said(said=f"labelled {counted(len(chosen), 'picture')} {label}",
+                    version=desk.version)  # fmt: skip
+
+    @routes.get("/spotted")
+    def threshold() -> spotted.Spotted:
+        """Where a run of spot drew its lines."""
+        return spotted.spotted(desk, _spot(facts))
+
+    @routes.get("/scores", response_class=Response, responses=holds(BINARY))
+    def scores() -> Response:
+        """Scores as float32 from the oddest on, then for each what is known of it (int8)."""
+        _spot(facts)
+        body = spotted.scores(desk).astype("<f4").tobytes() + spotted.odd(desk).tobytes()
+        return Response(body, media_type=BINARY)
+
+    @routes.get("/heat/{row}", response_class=Response, responses=holds(BINARY))
+    def heat(row: int) -> Response:
+        """A heat map: height, width (uint32), then a byte for every place."""
+        return Response(spotted.heat(desk, row, _spot(facts)), media_type=BINARY)
+
+    @routes.get("/classes")
+    def classes() -> Classes:
+        """The classes that masks are drawn in, and what was drawn so far."""
+        known = drawn.classes
+        return Classes(names=list(known.names), colours=colours(known), fixed="classes" in facts,
+                       masks=drawn.rows(MASK), points=drawn.rows(POINTS),
+                       limbs=drawn.limbs)  # fmt: skip
+
+    @routes.post("/classes")
+    def name_classes(asked: Names) -> Classes:
+        """Say which classes are drawn, where no run says so."""
+        drawn.name_classes(asked.names)
+        return classes()
+
+    @routes.get("/mask/{row}", response_class=Response, responses=holds(BINARY))
+    def mask(row: int) -> Response:
+        """A mask: height, width (uint32), then a class for every pixel, 255 for none."""
+        codes = drawn.mask(desk.row(row))
+        return Response(struct.pack("<2I", *codes.shape) + codes.tobytes(), media_type=BINARY)
+
+    @routes.post("/mask/{row}")
+    def save_mask(row: int, body: Annotated[bytes, Body(media_type=BINARY)]) -> Said:
+        """A corrected mask, as it was sent: a new version beside the run."""
+        version = drawn.save_mask(desk.row(row), _codes(body))
+        return Said(said=f"mask saved as version {version}", version=desk.version)
+
+    @routes.get("/points/{row}")
+    def points(row: int) -> Points:
+        """Key points of a picture."""
+        return Points(points=drawn.points(desk.row(row)), version=drawn.version(row, POINTS))
+
+    @routes.post("/points/{row}")
+    def save_points(row: int, asked: Points) -> Said:
+        """Corrected key points: a new version beside the run."""
+        version = drawn.save_points(desk.row(row), asked.points)
+        return Said(said=f"key points saved as version {version}", version=desk.version)
+
+    @routes.post("/collect")
+    def collect() -> Said:
+        """Write all that was drawn into one folder, as the next run wants it."""
+        folder, masks, marked = drawn.collect()
+        told = " and ".join(
+            ([counted(masks, "mask")] if masks else [])
+            + ([f"key points of {counted(marked, 'picture')}"] if marked else [])
+        )
+        return Said(said=f"{told} in {folder}", version=desk.version)
+
+    return routes
+
+
+NOTHING = "Nothing was found yet: run explore on these pictures, and open what it leaves."
+DRAW = "Drawn and corrected on the picture; every version is a new file beside the run."
+TITLES = {
+    "copies:exact": ("Exact duplicates", "Byte for byte the same file."),
+    "copies:changed": ("Changed copies", "The same picture, changed; what was done is said."),
+    "copies:alike": ("Much alike", "No copies: something moved, or too little can be seen."),
+    "suspects": ("Suspected wrong labels", "The label given, and what the pictures say."),
+    "spotted": ("Anomalies", "From the oddest picture on; move the threshold."),
+    "next": ("To label next", "Pictures that say most about those without a label."),
+    "groups": ("Groups to name", "A name labels all members at once."),
+    "outliers": ("Outliers", "Unlike everything else here: rare finds or strays."),
+}  # fmt: skip
+
+
+def listed(desk: Desk, findings: dict[str, Any], facts: dict[str, Any]) -> list[Section]:
+    """The sections that have something in them."""
+    sections = []
+    for key in (*TITLES, *(f"poor:{kind}" for kind in found.POOR)):
+        items = _items(desk, findings, facts, key)
+        if not items:
+            continue
+        title, said = TITLES[key] if key in TITLES else found.POOR[key.removeprefix("poor:")][:2]
+        decides = hasattr(items[0], "decided")
+        left = sum(not one.decided for one in items) if decides else len(items)
+        sections.append(
+            Section(key=key, title=title, count=len(items), open=left, decides=decides, said=said)
+        )
+    return sections
+
+
+def _items(desk: Desk, findings: dict[str, Any], facts: dict[str, Any], key: str) -> list[Any]:
+    """Everything a section holds; nothing where its verb was not run."""
+    table = desk.table
+    kind, _, name = key.partition(":")
+    if kind == "copies" and name in found.KINDS:
+        return found.copies(findings, table, name)  # type: ignore[arg-type]
+    if kind == "poor" and name in found.POOR:
+        return found.poor(findings, table, name)
+    if key == "suspects":
+        return found.doubts(findings, table)
+    if key == "groups":
+        return found.groups(findings, table)
+    if key == "outliers":
+        return found.outliers(findings, table)
+    if key == "next":
+        return found.to_label(findings, table)
+    if key == "spotted":
+        there = spotted.is_spotted(facts)
+        return [found.Noted(row=row) for row in range(len(desk))] if there else []
+    raise SettingProblem(f"there is no list {key}: {did_you_mean(key, TITLES)}")
+
+
+def _spot(facts: dict[str, Any]) -> dict[str, Any]:
+    if not spotted.is_spotted(facts):
+        raise SettingProblem("this is no run of spot: open the folder spot wrote")
+    return facts
+
+
+def _codes(body: bytes) -> np.ndarray:
+    """A mask as it is sent: height, width, and a byte for every pixel."""
+    if len(body) < 8:
+        raise SettingProblem("a mask begins with its height and width")
+    height, width = struct.unpack("<2I", body[:8])
+    if height * width != len(body) - 8 or not height * width:
+        raise SettingProblem(f"a mask of {height} x {width} needs {height * width:,} bytes")
+    return np.frombuffer(body, np.uint8, offset=8).reshape(height, width)

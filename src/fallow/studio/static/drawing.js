@@ -1,0 +1,32 @@
+// All pictures to draw on, or one of them on the easel.
+import { bytes, failed, get, grid, h, post, toast } from "./parts.js";
+import { Easel } from "./easel.js";
+
+export async function drawing(stage, page, row) {
+  if (row !== null) {
+    const easel = new Easel(stage, page, row);
+    await easel.start();
+    return () => easel.leave();
+  }
+  const classes = await get("/api/findings/classes");
+  const drawn = new Set([...classes.masks, ...classes.points]);
+  const rows = new Uint32Array(await bytes("/api/collection/order"));
+  const first = [...rows].sort((a, b) => drawn.has(b) - drawn.has(a));
+  const pictures = grid({
+    rows: first, side: 160, name: "Pictures to draw on",
+    captions: async some => new Map(some.map(one => [one, [drawn.has(one) ? "drawn" : "", ""]])),
+    onopen: one => { location.hash = `#/findings?draw=${one}`; },
+  });
+  pictures.element.addEventListener("click", event => { // one click is enough: there is nothing to choose
+    const cell = event.target.closest(".cell");
+    if (cell && !event.shiftKey && !event.ctrlKey) location.hash = `#/findings?draw=${cell.dataset.row}`;
+  });
+  page.body.querySelector(".acts").append(collecting(drawn.size));
+  stage.classList.add("whole");
+  stage.append(pictures.element);
+  return pictures.destroy;
+}
+
+const collecting = count => h("button", { type: "button", disabled: !count, text: "Write them for the next run", title: "Masks, classes and points in one folder", onclick: async () => {
+  try { toast((await post("/api/findings/collect")).said); } catch (error) { failed(error); }
+} });
