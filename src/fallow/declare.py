@@ -65,6 +65,21 @@ class Parameter:
             return True
         return isinstance(self.option, Option) and self.option.required
 
+    @property
+    def flag(self) -> str:
+        """How a shell calls it."""
+        # what is a word of Python's own ends with a line there, such as for_
+        return f"--{self.name.rstrip('_').replace('_', '-')}"
+
+    @property
+    def refusable(self) -> bool:
+        """Whether a shell can also say no to it: `--no-flag`."""
+        return (
+            isinstance(self.option, Option)
+            and self.option.read is bool
+            and self.default is not False
+        )
+
 
 @dataclass(frozen=True)
 class Declaration:
@@ -115,6 +130,35 @@ class Declaration:
         said = {key: self.name if value is None else value for key, value in given.items()}
         return self.out.format(**{**said, "name": name}) or None
 
+    def words(self, given: Mapping[str, Any]) -> list[str]:
+        """What a shell says after the verb to mean this call; defaults go without saying."""
+        said: list[str] = []
+        places: list[str] = []
+        for one in self.parameters:
+            value = given.get(one.name)
+            if value is None:
+                continue
+            if one.option is Given.SETTINGS:
+                said += [w for k, v in value.items() for w in ("--set", f"{k}={_yaml(v)}")]
+            elif isinstance(one.option, Option) and one.option.argument:
+                places += map(str, value if one.option.read is list else [value])
+            elif isinstance(one.option, Option) and value != one.default:
+                said += _said(one, one.option, value)
+        return [*said, *(["--"] if any(w.startswith("-") for w in places) else []), *places]
+
+    def call(self, given: Mapping[str, Any]) -> str:
+        """The same call in Python."""
+        said = []
+        for one in self.parameters:
+            value = given.get(one.name)
+            if value is None or isinstance(one.option, Given) and not value:
+                continue
+            if isinstance(one.option, Option) and one.option.argument:
+                said.append(repr(value))
+            elif value != one.default:
+                said.append(f"{one.name}={value!r}")
+        return f"fallow.{self.name}({', '.join(said)})"
+
     def schema(self) -> dict[str, Any]:
         """The form, as a JSON schema; Python-only parameters are not in it."""
         fields = {}
@@ -128,6 +172,30 @@ class Declaration:
             "properties": fields,
             "required": [p.name for p in self.parameters if p.required],
         }
+
+
+def _said(one: Parameter, option: Option, value: Any) -> list[str]:
+    """One option as words."""
+    if option.read is bool:
+        return [one.flag if value else f"--no{one.flag[1:]}"]
+    if option.read is list:
+        values = [str(each) for each in value]
+    elif option.read is dict:
+        values = [f"{key}={each}" for key, each in value.items()]
+    else:
+        values = [str(value)]
+    # a value that looks like an option is tied to its own
+    return [
+        w for v in values for w in ([f"{one.flag}={v}"] if v.startswith("-") else [one.flag, v])
+    ]
+
+
+def _yaml(value: Any) -> str:
+    """A setting's value in one line, as `--set` reads it."""
+    import yaml
+
+    text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"), allow_unicode=True)
+    return text.removesuffix("...\n").strip()
 
 
 _TYPES = {int: "integer", float: "number", bool: "boolean", list: "array", dict: "object"}
