@@ -1,4 +1,4 @@
-"""For every test: a cache of its own, one thread, which suits small models best, and no GPU."""
+"""For every test: a cache and data of its own, one thread, which suits small models best, and no GPU."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 # before torch is imported, and for the processes that tests start
 os.environ["FALLOW_CACHE"] = tempfile.mkdtemp(prefix="fallow-test-")
+os.environ["FALLOW_DATA"] = tempfile.mkdtemp(prefix="fallow-test-")
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["FALLOW_ENCODER"] = "tiny"  # in the package, and quick
 

@@ -151,7 +151,7 @@ class Declaration:
         said = []
         for one in self.parameters:
             value = given.get(one.name)
-            if value is None or isinstance(one.option, Given) and not value:
+            if value is None or (isinstance(one.option, Given) and not value):
                 continue
             if isinstance(one.option, Option) and one.option.argument:
                 said.append(repr(value))

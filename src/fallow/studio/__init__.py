@@ -1,1 +1,1 @@
-"""The studio: a local web page on a collection, its runs and the papers behind them."""
+"""The studio: a local web page on what a collection or a run holds."""
