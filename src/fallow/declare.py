@@ -22,6 +22,7 @@ class Option:
     argument: bool = False  # told by its place, not by its name
     required: bool = False  # outside Python, where a value may go without a name of a file
     choices: tuple[str, ...] = ()
+    executes: bool = False  # a command may stand here: only a shell may say one
 
 
 class Given(Enum):
@@ -139,7 +140,7 @@ class Declaration:
             if value is None:
                 continue
             if one.option is Given.SETTINGS:
-                said += [w for k, v in value.items() for w in ("--set", f"{k}={_yaml(v)}")]
+                said += [w for k, v in value.items() for w in ("--set", f"{k}={yaml_value(v)}")]
             elif isinstance(one.option, Option) and one.option.argument:
                 places += map(str, value if one.option.read is list else [value])
             elif isinstance(one.option, Option) and value != one.default:
@@ -190,8 +191,12 @@ def _said(one: Parameter, option: Option, value: Any) -> list[str]:
     ]
 
 
-def _yaml(value: Any) -> str:
-    """A setting's value in one line, as `--set` reads it."""
+def yaml_value(value: Any) -> str:
+    """A setting's value in one line, as `--set` reads it.
+
+    >>> yaml_value([1, 0.5]), yaml_value("on"), yaml_value(1e-5)
+    ('[1, 0.5]', "'on'", '1.0e-05')
+    """
     import yaml
 
     text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"), allow_unicode=True)

@@ -19,7 +19,8 @@ READING = ("GET", "HEAD")
 WILDCARDS = ("0.0.0.0", "::")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-    "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+    "connect-src 'self'; frame-src 'self'; form-action 'none'; base-uri 'none'; "
+    "frame-ancestors 'none'"
 )
 # a page of its own may bring a stricter policy; these are added where a response has none
 HEADERS = {
@@ -105,9 +106,7 @@ class Guard:
             held = SimpleCookie(headers.get("cookie", "")).get(self.cookie)
         except CookieError:
             return False
-        return held is not None and secrets.compare_digest(
-            held.value.encode(), self.token.encode()
-        )
+        return held is not None and secrets.compare_digest(held.value.encode(), self.token.encode())
 
     async def _let_in(self, scope: Message, receive: Receive, send: Send) -> None:
         """Pass on, counting what comes in and completing what goes out."""
