@@ -1,4 +1,4 @@
-"""One studio for all tests that only look: a server on a thread, and a browser where there is one."""
+"""One studio for all tests that only look, on a thread; and a browser where there is one."""
 
 from __future__ import annotations
 

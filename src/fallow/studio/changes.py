@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,8 +35,10 @@ class Changes:
     >>> import tempfile
     >>> changes = Changes(Path(tempfile.mkdtemp()) / "changes.jsonl")
     >>> _ = changes.add("label", {"a.png": "cat"}, {"a.png": None})
-    >>> changes.undo().version, changes.columns, changes.redo().values
-    (2, {'label': {'a.png': None}}, {'a.png': 'cat'})
+    >>> changes.undo().version, changes.columns
+    (2, {'label': {'a.png': None}})
+    >>> changes.redo().values
+    {'a.png': 'cat'}
     """
 
     def __init__(self, path: Path) -> None:
@@ -116,6 +117,13 @@ class Changes:
             self.done.append(change)
             self.undone.clear()
 
+    def last(self, count: int) -> list[Change]:
+        """The last versions, the newest first."""
+        if not self.path.exists():
+            return []
+        lines = self.path.read_bytes()[: self._read].splitlines()[-count:]
+        return [_change(line, self.path) for line in reversed(lines)]
+
     def at(self, version: int) -> Mapping[str, Values]:
         """All columns as they were at a version."""
         found: dict[str, Values] = {}
@@ -137,5 +145,3 @@ def _change(line: bytes, path: Path) -> Change:
             f"{path} holds a line that is no change ({error.error_count()} faults): "
             "move the file away to start anew"
         ) from None
-
-

@@ -5,22 +5,21 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from fallow.declare import Declaration
-from fallow.files import cache_dir, data_dir, fingerprint
-from fallow.images import Images, opened
+from fallow.files import cache_dir, fingerprint
 from fallow.images.decode import Unreadable, decode
 from fallow.inventory import store
 from fallow.problems import Problem, SettingProblem, SourceProblem
 from fallow.studio import runs_read
 from fallow.studio.changes import Change, Changes
+from fallow.studio.nearness import Nearness
+from fallow.studio.opening import Opened, opened
 from fallow.studio.thumbnails import Shelf, webp
 
 SIDES = (96, 160, 320)  # thumbnails are kept in these sizes
@@ -51,9 +50,8 @@ class Verbs(Mapping[str, Declaration]):
         return len(self._names)
 
 
-@dataclass
-class Desk:
-    """Pictures are addressed by their row in `base`, and by nothing else.
+class Desk(Opened):
+    """One session's state on what was opened.
 
     >>> from fallow.images.samples import shapes
     >>> desk = Desk.opened(shapes(3, side=24))
@@ -63,38 +61,29 @@ class Desk:
     (['disc', 'moon', 'square'], 'undo', 2)
     """
 
-    name: str
-    base: pa.Table  # one row per picture, as it was opened
-    place: Path  # the studio's own: what people said, queue, subscribers, cards
-    images: Images | None = None  # None where only a run is left
-    rows: np.ndarray | None = None  # of `images` by row of the table; None: the same
-    findings: dict[str, Any] = field(default_factory=dict)  # of explore
-    vectors: np.ndarray | None = None  # N D, unit length
-    run: Path | None = None  # the folder of the run, where one was opened
-    verbs: Verbs = field(default_factory=Verbs)
-
-    @classmethod
-    def opened(cls, source: Any, pictures: Any = None, verbs: Verbs | None = None) -> Desk:
-        """Open a source of pictures, or the folder of a run; `pictures` are those of a run."""
-        known = verbs or Verbs()
-        if not isinstance(source, Images) and runs_read.is_run(source):
-            run = Path(source).resolve()
-            found = runs_read.read(run)
-            images, rows = _pictures(found, pictures)
-            return cls(run.name, found.table, run / "studio", images, rows, found.findings,
-                       found.vectors, run, known)  # fmt: skip
-        images = opened(source)
-        named = images.source or images.fingerprint
-        place = data_dir() / "studio" / fingerprint(named.encode())
-        return cls(images.name, images.table, place, images, verbs=known)
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self,
+        what: Opened,
+        *,
+        encoder: Any = None,
+        words: Any = None,
+        verbs: Verbs | None = None,
+    ) -> None:
+        super().__init__(**vars(what))
+        self.verbs = verbs or Verbs()
         self.changes = Changes(self.place / "changes.jsonl")
+        self.nearness = Nearness(self, encoder, words)
         self._lock = threading.RLock()
         self._shown: tuple[int, pa.Table] = (-1, self.base)
 
-    def __len__(self) -> int:
-        return int(self.base.num_rows)
+    @classmethod
+    def opened(cls, source: Any, pictures: Any = None, **more: Any) -> Desk:
+        """Open a source of pictures, or the folder of a run, whose `pictures` are elsewhere now.
+
+        `encoder` is what pictures are compared with where no run says it, `words` a run of align
+        to search by words with, `verbs` what forms are made of.
+        """
+        return cls(opened(source, pictures), **more)
 
     # what people say
 
@@ -110,6 +99,10 @@ class Desk:
             if self._shown[0] != self.version:
                 self._shown = self.version, self._with(self.changes.columns)
             return self._shown[1]
+
+    def at(self, version: int) -> pa.Table:
+        """The table as it was at a version."""
+        return self._with(self.changes.at(version))
 
     def _with(self, columns: Mapping[str, Mapping[str, str | None]]) -> pa.Table:
         table = self.base
@@ -169,12 +162,6 @@ class Desk:
 
     # pictures
 
-    def row(self, row: int) -> int:
-        """The row itself, if there is one."""
-        if not 0 <= row < len(self):
-            raise SettingProblem(f"there is no picture {row}: there are {len(self):,}")
-        return row
-
     @cached_property
     def shelf(self) -> Shelf:
         return Shelf(cache_dir() / "studio")
@@ -232,24 +219,3 @@ def _said(value: str | None) -> str | None:
     if len(text) > 200:
         raise SettingProblem("a value may have 200 letters at most")
     return text or None
-
-
-def _pictures(found: runs_read.Run, given: Any) -> tuple[Images | None, np.ndarray | None]:
-    """The pictures a run was made of, and the row of each in its source."""
-    source = given or found.source
-    if not source:
-        return None, None
-    try:
-        images = opened(source)
-    except Problem:
-        if given:
-            raise
-        return None, None  # moved away since; what the run kept is shown
-    for name in ("id", "path"):
-        if name in found.table.column_names:
-            place = {key: row for row, key in enumerate(images.table.column(name).to_pylist())}
-            keys = found.table.column(name).to_pylist()
-            rows = np.array([place.get(key, -1) for key in keys], np.int64)
-            if (rows >= 0).any() or given:
-                return images, rows
-    return images if given else None, None

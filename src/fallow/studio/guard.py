@@ -9,6 +9,8 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs
 
+from starlette.exceptions import HTTPException
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -31,11 +33,8 @@ HEADERS = {
     b"cross-origin-resource-policy": b"same-origin",
     b"cache-control": b"no-store",
 }
+TOO_LARGE = f"This is larger than the limit of {UPLOAD_LIMIT >> 20} MiB."
 NO_TOKEN = "Open the address that fallow studio printed: it carries the token of this session."
-
-
-class TooMuch(Exception):
-    """A request body beyond the limit."""
 
 
 class Guard:
@@ -77,7 +76,7 @@ class Guard:
             return 403, "A change is accepted from the studio's own page alone."
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > UPLOAD_LIMIT:
-            return 413, f"This is larger than the limit of {UPLOAD_LIMIT >> 20} MiB."
+            return 413, TOO_LARGE
         return None
 
     def _own(self, host: str) -> bool:
@@ -110,30 +109,24 @@ class Guard:
 
     async def _let_in(self, scope: Message, receive: Receive, send: Send) -> None:
         """Pass on, counting what comes in and completing what goes out."""
-        taken, started = 0, False
+        taken = 0
 
         async def counted() -> Message:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
             if taken > UPLOAD_LIMIT:  # sent in pieces, without saying how much
-                raise TooMuch
+                raise HTTPException(413, TOO_LARGE)
             return message
 
         async def completed(message: Message) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
                 there = {name.lower() for name, _ in message["headers"]}
                 more = [(k, v) for k, v in HEADERS.items() if k not in there]
                 message = {**message, "headers": [*message["headers"], *more]}
             await send(message)
 
-        try:
-            await self.app(scope, counted, completed)
-        except TooMuch:
-            if not started:
-                await _answer(send, 413, f"This is larger than {UPLOAD_LIMIT >> 20} MiB.")
+        await self.app(scope, counted, completed)
 
 
 async def _answer(send: Send, status: int, text: str, **more: str) -> None:

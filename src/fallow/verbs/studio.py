@@ -17,6 +17,8 @@ def studio(
     ] = ".",
     *,
     pictures: Annotated[Any, declare.Option("where a run's pictures are now")] = None,
+    encoder: declare.EncoderName = None,
+    words: Annotated[Any, declare.Option("run of align, to search by words")] = None,
     port: Annotated[int, declare.Option("0: any free one", int)] = 0,
     host: Annotated[str, declare.Option("who may reach it: this machine alone")] = "127.0.0.1",
     browser: Annotated[bool | None, declare.Option("open one", bool)] = None,
@@ -28,6 +30,6 @@ def studio(
     says otherwise. Labels given there are kept beside the run, or in fallow's data folder.
     """
     known = Verbs(verbs.names(), verbs.declaration, verbs.summary)
-    desk = Desk.opened(source, pictures, known)
+    desk = Desk.opened(source, pictures, encoder=encoder, words=words, verbs=known)
     serve(desk, host=host, port=port, browser=browser is not False, tell=tell)
     return Result(desk.table, headlines=[f"{desk.version:,} versions of labels in {desk.place}"])
