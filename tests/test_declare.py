@@ -64,6 +64,13 @@ def test_what_is_as_it_is_anyway_goes_without_saying():
     assert of.call({"source": "photos/", "seed": 0, "settings": {}}) == "fallow.learn('photos/')"
 
 
+def test_a_folder_is_named_after_what_was_asked():
+    assert verbs.declaration("learn").folder({"source": "in/photos"}) == "photos-learn"
+    assert verbs.declaration("align").folder({"source": "photos"}) == "photos-clip"
+    assert verbs.declaration("learn").folder({"source": "a", "method": "swav"}) == "a-swav"
+    assert verbs.declaration("embed").folder({"source": "photos"}) is None
+
+
 def test_what_looks_like_an_option_is_none():
     of = verbs.declaration("learn")
     assert of.words({"source": "-p", "where": "-1 < x"}) == ["--where=-1 < x", "--", "-p"]
@@ -71,7 +78,7 @@ def test_what_looks_like_an_option_is_none():
 
 def test_a_yes_can_be_said_no_to():
     of = verbs.declaration("grade")
-    assert of.words({"enhancer": "gamma", "source": "p", "floors": False})[0] == "--no-floors"
+    assert of.words({"enhancer": "gamma", "source": "p", "floors": False})[2:] == ["--no-floors"]
     assert of.words({"enhancer": "gamma", "source": "p", "floors": True}) == ["gamma", "p"]
 
 

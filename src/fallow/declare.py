@@ -126,10 +126,11 @@ class Declaration:
         """Where the shell writes when nobody says where."""
         first = next((p.name for p in self.parameters if isinstance(p.option, Option)), "")
         name = stem(str(given.get(first, "")))
+        said = {p.name: p.default for p in self.parameters if not p.required} | dict(given)
         if callable(self.out):
-            return self.out(name, given)
-        said = {key: self.name if value is None else value for key, value in given.items()}
-        return self.out.format(**{**said, "name": name}) or None
+            return self.out(name, said)
+        words = {key: self.name if value is None else value for key, value in said.items()}
+        return self.out.format(**{**words, "name": name}) or None
 
     def words(self, given: Mapping[str, Any]) -> list[str]:
         """What a shell says after the verb to mean this call; defaults go without saying."""
@@ -145,7 +146,9 @@ class Declaration:
                 places += map(str, value if one.option.read is list else [value])
             elif isinstance(one.option, Option) and value != one.default:
                 said += _said(one, one.option, value)
-        return [*said, *(["--"] if any(w.startswith("-") for w in places) else []), *places]
+        if any(word.startswith("-") for word in places):
+            return [*said, "--", *places]
+        return [*places, *said]
 
     def call(self, given: Mapping[str, Any]) -> str:
         """The same call in Python."""

@@ -32,20 +32,10 @@ class Judged:
 
 
 def form(of: Declaration, desk: Desk, slug: str = "") -> dict[str, Any]:
-    """What a page needs to draw a verb's form; `slug` is the system whose settings it shows.
-
-    >>> from fallow.images.samples import shapes
-    >>> from fallow.studio.desk import Desk
-    >>> from fallow import declare
-    >>> @declare.verb(example="fallow greet photos/")
-    ... def greet(source: declare.Source, *, seed: declare.Seed = 0) -> None:
-    ...     "Say hello."
-    >>> form(declare.declared(greet), Desk.opened(shapes(2)))["schema"]["required"]
-    ['source']
-    """
+    """What a page needs to draw a verb's form; `slug` is the system whose settings it shows."""
     known = slugs(of.systems) if of.systems else []
     shown = slug if slug in known else of.system_of({of.system: slug} if slug else {})
-    kind, presets = settings_of(of.systems, shown) if shown in known else (None, {})
+    kind, presets = _settings_of(of.systems, shown) if shown in known else (None, {})
     return {
         "schema": of.schema(),
         "example": of.example,
@@ -57,6 +47,14 @@ def form(of: Declaration, desk: Desk, slug: str = "") -> dict[str, Any]:
         "presets": sorted(presets),
         "open": source_of(of, desk),
     }
+
+
+def _settings_of(room: str, slug: str) -> tuple[Any, dict[str, dict[str, Any]]]:
+    """Settings and presets; none of what only goes with other systems."""
+    try:
+        return settings_of(room, slug)
+    except SettingProblem:
+        return None, {}
 
 
 def _argument(one: Parameter) -> bool:
@@ -144,7 +142,10 @@ def _read(one: Parameter, value: Any) -> Any:
         return str(value).lower() == "true"
     if option.read in (int, float):
         try:
-            return option.read(str(value).replace(",", ""))
+            number = float(str(value).replace(",", ""))
+            if number.is_integer():
+                return int(number)
+            return option.read(str(number))
         except ValueError:
             kind = "a whole number" if option.read is int else "a number"
             raise SettingProblem(f"{value!r} is not {kind}") from None
@@ -175,6 +176,9 @@ def _judge_system(
     ):
         hint = did_you_mean(named, there)
         found.problems[of.system] = f"there is no {of.system} {named!r}: {hint}"
+        return
+    if of.system in found.given and named in there and _settings_of(of.systems, named)[0] is None:
+        found.problems[of.system] = f"{named} goes with the others and is none by itself"
         return
     told = _settings(said, found)
     budget: dict[str, Any] = {k: found.given[k] for k in ("minutes", "epochs") if k in found.given}
@@ -210,7 +214,9 @@ def _settings(said: Mapping[str, Any], found: Judged) -> dict[str, Any]:
 def _wrong(
     room: str, slug: str, preset: str | None, told: Mapping[str, Any], budget: Mapping[str, Any]
 ) -> dict[str, str]:
-    kind, presets = settings_of(room, slug)
+    kind, presets = _settings_of(room, slug)
+    if kind is None:
+        return {"": f"{slug} has no settings"}
     if preset is not None and preset not in presets:
         hint = did_you_mean(preset, presets) if presets else "it has none"
         return {"preset": f"{slug} has no preset {preset!r}: {hint}"}

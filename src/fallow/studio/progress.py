@@ -48,9 +48,7 @@ def standing(queue: Queue, run: Run) -> Standing:
     line, size = _last(journal) if journal and run.state != "queued" else ({}, 0)
     share = 1.0 if run.state == "done" else line.pop("progress", None)
     line.pop("progress", None)
-    left = None
-    if run.state == "running" and share:
-        left = run.seconds * (1 - share) / share
+    left = _left(home, share, line) if run.state == "running" and home and share else None
     who = read_json(queue.files(run) / "process.json") if run.state == "running" else {}
     said = tail(queue.files(run) / "stdout", 2000).splitlines()
     return Standing(
@@ -71,6 +69,17 @@ def standing(queue: Queue, run: Run) -> Standing:
         goes_on=home is not None and (home / "checkpoint.pt").is_file(),
         report=report_of(run) is not None,
     )
+
+
+def _left(home: Path, share: float, line: Mapping[str, float]) -> float | None:
+    """Seconds to the end of the budget: a clock's, or of the steps that are left at this speed."""
+    told = read_json(home / "run.json").get("settings", {})
+    if told.get("minutes"):
+        return float(60 * told["minutes"] * (1 - share))
+    speed = line.get("images_per_second")
+    if not speed or "batch" not in told:
+        return None
+    return float(line["step"] * (1 - share) / share * told["batch"] / speed)
 
 
 def training(run: Run) -> Path | None:

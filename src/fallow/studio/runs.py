@@ -11,8 +11,9 @@ A command of one's own (an enhancer for `grade`) cannot be given here at all.
 from __future__ import annotations
 
 import asyncio
+import re
 import shlex
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -163,7 +164,7 @@ def router(desk: Desk) -> APIRouter:
             **progress.standing(queue, run).model_dump(),
             **progress.told(run),
             "given": run.given,
-            "command": shlex.join(["fallow", run.verb, *run.words]),
+            "command": spoken([run.verb, *run.words]),
             "cwd": run.cwd,
             "log": said,
             "errors": progress.tail(queue.files(run) / "stderr"),
@@ -198,4 +199,15 @@ def router(desk: Desk) -> APIRouter:
 
 def meant(of: Declaration, given: dict[str, Any]) -> dict[str, str]:
     """A call as a command and as Python."""
-    return {"command": shlex.join(["fallow", of.name, *of.words(given)]), "python": of.call(given)}
+    return {"command": spoken([of.name, *of.words(given)]), "python": of.call(given)}
+
+
+def spoken(words: Sequence[str]) -> str:
+    """Words as they are typed into a shell.
+
+    >>> print(spoken(["learn", "my photos/", "--where", "split = 'train'"]))
+    fallow learn 'my photos/' --where "split = 'train'"
+    """
+    plain = re.compile(r"[^\"$`\\!]*'[^\"$`\\!]*")  # safe, and easier to read, in double quotes
+    told = [f'"{word}"' if plain.fullmatch(word) else shlex.quote(word) for word in words]
+    return " ".join(["fallow", *told])
