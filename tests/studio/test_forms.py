@@ -88,8 +88,7 @@ def test_the_open_collection_is_the_source(desk):
     ],
 )  # fmt: skip
 def test_a_mistake_stands_beside_its_field(desk, verb, field, value, sentence):
-    given = {**filled(verbs.declaration(verb)), field: value}
-    given = {"source": "/photos", **given, "source": "/photos"}
+    given = {**filled(verbs.declaration(verb)), "source": "/photos", field: value}
     if field == "preset":
         given["method"] = "simclr"
     problems = judge(desk, verb, **given).problems
