@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import textwrap
 import time
 
@@ -174,6 +175,27 @@ def test_a_killed_worker_leaves_its_run_and_the_next_one_takes_it_over(place):
     begun(place, "b")
     (place / "b").touch()
     assert [(run.state, run.code) for run in ended(again, one, two)] == [("done", 0)] * 2
+
+
+def test_a_run_outlives_the_server_that_asked_for_it(place):
+    code = (
+        "import sys, time; from pathlib import Path; from fallow.studio.queue import Queue\n"
+        "queue = Queue(Path(sys.argv[1]), 'sleeper')\n"
+        "queue.add('wait', {}, ['a']); queue.add('wait', {}, ['b'])\n"
+        "time.sleep(600)"
+    )
+    server = subprocess.Popen(
+        [sys.executable, "-c", code, str(place / "queue")], start_new_session=True
+    )
+    begun(place, "a")
+    os.killpg(server.pid, signal.SIGKILL)  # as a terminal that is closed does, only harder
+    server.wait()
+    (place / "a").touch()
+    begun(place, "b")  # the queue goes on without anybody looking
+    queue = Queue(place / "queue", "sleeper")
+    assert [run.state for run in queue.look()] == ["done", "running"]
+    (place / "b").touch()
+    assert [run.state for run in ended(queue, *queue.runs())] == ["done", "done"]
 
 
 def test_a_run_that_ended_while_no_worker_was_there_is_known_by_its_end(place, monkeypatch):

@@ -61,13 +61,13 @@ def test_mistakes_stand_beside_their_fields(open_page):
     assert page.evaluate("document.activeElement.id") in ("field-method", "field-where")
     assert "new=learn" in page.url
     page.fill("#field-method", "swav")
-    page.fill("#field-where", "label = 'disc'")
+    page.fill("#field-where", "label = 'cross'")
     command = page.locator(".meaning code >> nth=0")
     command.locator("text=--method").wait_for()
     page.locator(".field-row.bad").first.wait_for(state="detached")
-    assert "--method swav --where \"label = 'disc'\" --out" in command.text_content()
+    assert "--method swav --where \"label = 'cross'\" --out" in command.text_content()
     python = page.locator(".meaning code >> nth=1").text_content()
-    assert "method='swav', where=\"label = 'disc'\"" in python
+    assert "method='swav', where=\"label = 'cross'\"" in python
 
 
 def test_a_verb_is_found_by_what_it_is_for(open_page):
@@ -142,3 +142,22 @@ def test_the_list_is_walked_by_keys(open_page, two):
     page.keyboard.press("n")
     page.wait_for_selector(".verbs")
     page.keyboard.press("Escape")
+
+
+@pytest.mark.parametrize("words", ["runs?run=run-two&with=run-one", "runs?new", "runs?new=learn"])
+def test_axe_finds_nothing_on_runs(open_page, two, findings_of_axe, words):
+    page = open_page(words)
+    page.locator(".chart svg, .verb, .field-row").first.wait_for()
+    for closed in page.locator("details:not([open]) > summary").all():
+        if closed.is_visible() and closed.inner_text() != "Report":
+            closed.click()
+    assert findings_of_axe(page) == []
+
+
+def test_a_tablet_shows_runs_without_a_sideways_scroll(open_page, two):
+    for words in ("runs?run=run-one", "runs?new", "runs?new=spot"):
+        page = open_page(words)
+        page.set_viewport_size({"width": 820, "height": 1100})
+        page.locator(".chart svg, .verb, .field-row").first.wait_for()
+        wide = "() => document.getElementById('page').scrollWidth - innerWidth"
+        assert page.evaluate(wide) <= 0, words

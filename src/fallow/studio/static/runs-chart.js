@@ -68,17 +68,14 @@ export function chart(title, { include = [], mark = null } = {}) {
 
   function point() { // what the curves are at the pointer, or at their end
     pointer.replaceChildren();
-    const texts = [];
-    shown.forEach((one, which) => {
-      if (!one.x.length) return;
-      let k = one.x.length - 1;
-      if (at !== null) k = one.x.reduce((best, x, j) => Math.abs(x - at) < Math.abs(one.x[best] - at) ? j : best, 0);
-      texts.push(shown.length > 1 ? `${one.name} ${short(one.y[k])}` : short(one.y[k]));
-      if (at === null) return;
-      if (!which) pointer.append(s("line", { x1: across(one.x[k]), x2: across(one.x[k]), y1: TOP, y2: HEIGHT - BOTTOM }));
-      pointer.append(s("circle", { class: `curve-${which}`, cx: across(one.x[k]), cy: up(one.y[k]), r: 3.5 }));
-      if (which === shown.length - 1) texts.push(`at step ${short(one.x[k])}`);
-    });
+    const near = shown.map(one => at === null ? one.x.length - 1 : one.x.reduce((best, x, j) => Math.abs(x - at) < Math.abs(one.x[best] - at) ? j : best, 0));
+    const texts = shown.map((one, k) => short(one.y[near[k]])); // in the order of the legend
+    if (at !== null) {
+      const steps = shown.map((one, k) => one.x[near[k]]), step = steps.reduce((a, b) => Math.abs(b - at) < Math.abs(a - at) ? b : a);
+      pointer.append(s("line", { x1: across(step), x2: across(step), y1: TOP, y2: HEIGHT - BOTTOM }),
+        ...shown.map((one, k) => s("circle", { class: `curve-${one.which}`, cx: across(steps[k]), cy: up(one.y[near[k]]), r: 3.5 })));
+      texts.push(`at step ${short(step)}`);
+    }
     now.textContent = texts.join(" · ");
   }
 
@@ -92,12 +89,12 @@ export function chart(title, { include = [], mark = null } = {}) {
   plot.addEventListener("pointerleave", () => { at = null; point(); });
 
   function draw(series) {
-    shown = series.filter(one => one.x.length);
+    shown = series.map((one, which) => ({ ...one, which })).filter(one => one.x.length); // a run keeps its colour
     if (!shown.length) return;
     axes();
-    curves.replaceChildren(...shown.map((one, k) => one.x.length > 1
-      ? s("path", { class: `curve curve-${k}`, d: line(one.x.map(across), one.y.map(up)) })
-      : s("circle", { class: `curve-${k}`, cx: across(one.x[0]), cy: up(one.y[0]), r: 3 })));
+    curves.replaceChildren(...shown.map(one => one.x.length > 1
+      ? s("path", { class: `curve curve-${one.which}`, d: line(one.x.map(across), one.y.map(up)) })
+      : s("circle", { class: `curve-${one.which}`, cx: across(one.x[0]), cy: up(one.y[0]), r: 3 })));
     const told = shown.map(one => `${shown.length > 1 ? `${one.name}: ` : ""}from ${short(one.y[0])} to ${short(one.y.at(-1))}`).join("; ");
     plot.setAttribute("aria-label", `${title}, ${told} at step ${short(shown[0].x.at(-1))}`);
     point();

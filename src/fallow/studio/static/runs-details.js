@@ -104,7 +104,7 @@ export function details(root, id, beside, actions) {
 
   function page() { // a frame without the studio's rights: it has an origin of its own, and reaches nothing
     const frame = h("iframe", { sandbox: "allow-scripts", title: "Report of the run", src: `/api/runs/${id}/report`, loading: "lazy" });
-    return h("details", { class: "report", open: true }, h("summary", { text: "Report" }), frame,
+    return h("details", { class: "report", open: !beside }, h("summary", { text: "Report" }), frame,
       h("p", { class: "note" }, h("a", { href: `/api/runs/${id}/report`, target: "_blank", rel: "noopener", text: "Open it by itself" })));
   }
 
