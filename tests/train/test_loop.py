@@ -141,7 +141,7 @@ def test_views_are_kept_as_the_model_sees_them(tmp_path):
     train(out=tmp_path / "run")
     with Image.open(tmp_path / "run" / "views" / "images.png") as sheet:
         # 8 images, 2 views of 16 px, magnified six times
-        assert sheet.size == (2 * 100 + 4, 8 * 100 + 4)
+        assert sheet.size == (8 * 100 + 4, 2 * 100 + 4)
         pixels = np.asarray(sheet)[4:100, 4:100]
     blocks = pixels.reshape(16, 6, 16, 6, 3)
     assert (blocks == blocks[:, :1, :, :1]).all()

@@ -5,6 +5,9 @@ import { facts } from "./runs-words.js";
 
 const shown = value => typeof value === "object" && value !== null ? JSON.stringify(value) : String(value ?? "–");
 
+const WATCHED = 50; // steps before the watch says anything
+const watched = latest => latest.spread !== undefined || latest.loss_of_trivial !== undefined;
+
 // A text with a button that copies it.
 export function copyable(name, text, note = "") {
   const code = h("code"), box = h("pre", { tabindex: 0, "aria-label": name }, code);
@@ -67,17 +70,17 @@ export function details(root, id, beside, actions) {
   }
 
   function fill() { // again only when something of it is new: a log that is being read stays
-    const text = JSON.stringify([told.views, told.warnings, told.notes, told.settings, told.scores, told.state, !told.log && !told.errors]);
+    const text = JSON.stringify([told.views, told.warnings, told.notes, told.settings, told.scores, told.state, told.latest.step >= WATCHED, !told.log && !told.errors]);
     log.set(told.log, told.errors);
     if (text === drawn) return;
     drawn = text;
     const parts = [];
     if (told.warnings.length) parts.push(section("Collapse watch", h("div", { class: "notice", role: "note" }, ...told.warnings.map(said => h("p", { text: said })))));
-    else if (told.views.length) parts.push(section("Collapse watch", h("p", { class: "note", text: "No warnings: the embeddings stay apart and the loss moves." })));
+    else if (watched(told.latest)) parts.push(section("Collapse watch", h("p", { class: "note", text: told.latest.step < WATCHED ? `It judges from step ${WATCHED} on.` : "No warnings: nothing looks like a collapse." })));
     if (told.views.length) parts.push(section("Views as the model sees them", ...told.views.map((stream, k) => h("figure", { class: "views" },
-      h("img", { src: `/api/runs/${id}/views/${k}?${told.size}`, alt: `Views of ${stream}: a row for an image, a column for a view of it`, loading: "lazy" }),
+      h("img", { src: `/api/runs/${id}/views/${k}?${told.size}`, alt: `Views of ${stream}: a column for an image, a row for a view of it`, loading: "lazy" }),
       told.views.length > 1 ? h("figcaption", { text: stream }) : null)),
-      h("p", { class: "note", text: "A row for an image, a column for a view of it; from the first batch of this session." })));
+      h("p", { class: "note", text: "A column for an image, a row for a view of it; from the first batch of the latest session." })));
     if (told.scores.length) parts.push(section("Scores", scores(told.scores)));
     const settings = other ? differing(told, other) : table(["setting", "value"], Object.entries(told.settings).map(([name, value]) => [name, shown(value)]));
     if (settings) parts.push(other ? section("Settings that differ", settings) : h("details", {}, h("summary", { text: "Settings" }), settings));
