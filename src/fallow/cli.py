@@ -82,9 +82,7 @@ def _options(one: Parameter) -> list[inspect.Parameter]:
     make = typer.Argument if one.option.argument else typer.Option
     names = []
     if not one.option.argument:
-        # what is a word of Python's own ends with a line there, such as for_
-        flag = f"--{one.name.rstrip('_').replace('_', '-')}"
-        names = [f"{flag}/--no{flag[1:]}" if read is bool and default is None else flag]
+        names = [f"{one.flag}/--no{one.flag[1:]}" if one.refusable else one.flag]
     choices = list(one.option.choices)
     complete = (lambda: choices) if choices else None
     text = f"{one.option.help} ({', '.join(choices)})" if choices else one.option.help

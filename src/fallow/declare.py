@@ -27,6 +27,7 @@ class Option:
     argument: bool = False  # told by its place, not by its name
     required: bool = False  # outside Python, where a value may go without a name of a file
     choices: tuple[str, ...] = ()
+    executes: bool = False  # a command may stand here: only a shell may say one
 
 
 class Given(Enum):
@@ -71,6 +72,21 @@ class Parameter:
         if self.default is inspect.Parameter.empty:
             return True
         return isinstance(self.option, Option) and self.option.required
+
+    @property
+    def flag(self) -> str:
+        """How a shell calls it."""
+        # what is a word of Python's own ends with a line there, such as for_
+        return f"--{self.name.rstrip('_').replace('_', '-')}"
+
+    @property
+    def refusable(self) -> bool:
+        """Whether a shell can also say no to it: `--no-flag`."""
+        return (
+            isinstance(self.option, Option)
+            and self.option.read is bool
+            and self.default is not False
+        )
 
 
 @dataclass(frozen=True)
@@ -122,10 +138,42 @@ class Declaration:
         """Where the shell writes when nobody says where."""
         first = next((p.name for p in self.parameters if isinstance(p.option, Option)), "")
         name = stem(str(given.get(first, "")))
+        said = {p.name: p.default for p in self.parameters if not p.required} | dict(given)
         if callable(self.out):
-            return self.out(name, given)
-        said = {key: self.name if value is None else value for key, value in given.items()}
-        return self.out.format(**{**said, "name": name}) or None
+            return self.out(name, said)
+        words = {key: self.name if value is None else value for key, value in said.items()}
+        return self.out.format(**{**words, "name": name}) or None
+
+    def words(self, given: Mapping[str, Any]) -> list[str]:
+        """What a shell says after the verb to mean this call; defaults go without saying."""
+        said: list[str] = []
+        places: list[str] = []
+        for one in self.parameters:
+            value = given.get(one.name)
+            if value is None:
+                continue
+            if one.option is Given.SETTINGS:
+                said += [w for k, v in value.items() for w in ("--set", f"{k}={yaml_value(v)}")]
+            elif isinstance(one.option, Option) and one.option.argument:
+                places += map(str, value if one.option.read is list else [value])
+            elif isinstance(one.option, Option) and value != one.default:
+                said += _said(one, one.option, value)
+        if any(word.startswith("-") for word in places):
+            return [*said, "--", *places]
+        return [*places, *said]
+
+    def call(self, given: Mapping[str, Any]) -> str:
+        """The same call in Python."""
+        said = []
+        for one in self.parameters:
+            value = given.get(one.name)
+            if value is None or (isinstance(one.option, Given) and not value):
+                continue
+            if isinstance(one.option, Option) and one.option.argument:
+                said.append(repr(value))
+            elif value != one.default:
+                said.append(f"{one.name}={value!r}")
+        return f"fallow.{self.name}({', '.join(said)})"
 
     def schema(self) -> dict[str, Any]:
         """The form, as a JSON schema; Python-only parameters are not in it."""
@@ -140,6 +188,34 @@ class Declaration:
             "properties": fields,
             "required": [p.name for p in self.parameters if p.required],
         }
+
+
+def _said(one: Parameter, option: Option, value: Any) -> list[str]:
+    """One option as words."""
+    if option.read is bool:
+        return [one.flag if value else f"--no{one.flag[1:]}"]
+    if option.read is list:
+        values = [str(each) for each in value]
+    elif option.read is dict:
+        values = [f"{key}={each}" for key, each in value.items()]
+    else:
+        values = [str(value)]
+    # a value that looks like an option is tied to its own
+    return [
+        w for v in values for w in ([f"{one.flag}={v}"] if v.startswith("-") else [one.flag, v])
+    ]
+
+
+def yaml_value(value: Any) -> str:
+    """A setting's value in one line, as `--set` reads it.
+
+    >>> yaml_value([1, 0.5]), yaml_value("on"), yaml_value(1e-5)
+    ('[1, 0.5]', "'on'", '1.0e-05')
+    """
+    import yaml
+
+    text = yaml.safe_dump(value, default_flow_style=True, width=float("inf"), allow_unicode=True)
+    return text.removesuffix("...\n").strip()
 
 
 _TYPES = {int: "integer", float: "number", bool: "boolean", list: "array", dict: "object"}

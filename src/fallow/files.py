@@ -150,6 +150,18 @@ def write_json(path: Path, value: Any) -> None:
         file.write((json.dumps(value, indent=2, default=str) + "\n").encode())
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote; nothing where there is no such file (yet).
+
+    >>> read_json(Path("nowhere.json"))
+    {}
+    """
+    try:
+        return json.loads(path.read_bytes())  # type: ignore[no-any-return]
+    except FileNotFoundError:
+        return {}
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename inside `folder` survive a power cut, where the system knows how to."""
     if sys.platform == "win32":

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import fallow
 from fallow.images.samples import shapes
@@ -136,11 +137,23 @@ def test_an_image_that_does_not_fit_is_refused():
         train(kind=Greedier)
 
 
+def test_views_are_kept_as_the_model_sees_them(tmp_path):
+    train(out=tmp_path / "run")
+    with Image.open(tmp_path / "run" / "views" / "images.png") as sheet:
+        # 8 images, 2 views of 16 px, magnified six times
+        assert sheet.size == (8 * 100 + 4, 2 * 100 + 4)
+        pixels = np.asarray(sheet)[4:100, 4:100]
+    blocks = pixels.reshape(16, 6, 16, 6, 3)
+    assert (blocks == blocks[:, :1, :, :1]).all()
+    assert pixels.std() > 10
+
+
 def test_journal_and_tensorboard_are_written(tmp_path):
     run = train(out=tmp_path / "run")
     lines = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] == run.steps == 6
     assert {"loss", "rate", "spread", "images_per_second"} <= set(lines[0])
+    assert (lines[0]["progress"], lines[-1]["progress"]) == (0, round(5 / 6, 6))
     assert list((tmp_path / "run" / "tensorboard").glob("events*"))
     about = json.loads((tmp_path / "run" / "run.json").read_text())
     assert about["finished"] is True

@@ -67,6 +67,8 @@ def settings_of(verb: str, slug: str) -> tuple[type[Any], dict[str, dict[str, An
     for value in vars(module).values():
         if _own(value, module) and hasattr(value, "Settings") and hasattr(value, "presets"):
             return value.Settings, value.presets
+    if not hasattr(module, "Settings"):
+        raise SettingProblem(f"{slug} goes with the others to {verb} and is none by itself")
     return module.Settings, getattr(module, "PRESETS", {})
 
 

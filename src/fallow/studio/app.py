@@ -20,6 +20,7 @@ PARTS = (
     "collection",
     "atlas",
     "findings",
+    "runs",
 )  # fmt: skip
 
 

@@ -21,7 +21,8 @@ READING = ("GET", "HEAD")
 WILDCARDS = ("0.0.0.0", "::")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-    "connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+    "connect-src 'self'; frame-src 'self'; form-action 'none'; base-uri 'none'; "
+    "frame-ancestors 'none'"
 )
 # a page of its own may bring a stricter policy; these are added where a response has none
 HEADERS = {

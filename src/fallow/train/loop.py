@@ -28,6 +28,7 @@ from fallow.train.checkpoint import Journal
 from fallow.train.loader import Stream, VolumeStream, ahead
 from fallow.train.method import Facts, Method, Now, Settings
 from fallow.train.session import Plan, Session, arranged, choose, optimiser_of
+from fallow.train.shown import save_views
 from fallow.train.tune import Choice, apply_layout
 from fallow.train.words import TextStream
 
@@ -336,6 +337,9 @@ def _train(
                 session.elapsed = before + time.perf_counter() - begun
                 if warning:
                     say(f"warning: {warning}")
+                if session.folder and now.rank == 0 and session.step == first_step + 1:
+                    save_views(session.folder, method, batch)
+                seen["progress"] = now.progress  # where the step began
                 done = (session.step - first_step) * settings.batch
                 seen["images_per_second"] = done / (session.elapsed - before)
                 journal.write(session.step, seen, last=session.step == plan.total_steps)

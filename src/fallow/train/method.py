@@ -179,16 +179,32 @@ def make_settings(kind: type[SettingsT], values: Mapping[str, Any]) -> SettingsT
     ...
     fallow.problems.SettingProblem: there is no setting 'epoch': did you mean epochs?
     """
+    wrong = setting_problems(kind, values)
+    if wrong:
+        raise SettingProblem(next(iter(wrong.values())))
+    return kind(**values)
+
+
+def setting_problems(kind: type[SettingsT], values: Mapping[str, Any]) -> dict[str, str]:
+    """What is wrong with plain values as settings: a sentence each, by the setting's name.
+
+    >>> setting_problems(Settings, {"batch": 0, "epoch": 3})["epoch"]
+    "there is no setting 'epoch': did you mean epochs?"
+    """
     try:
-        return kind(**values)
+        kind(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            hint = did_you_mean(name, kind.model_fields)
-            raise SettingProblem(f"there is no setting {name!r}: {hint}") from None
-        text = first["msg"].removeprefix("Value error, ")
-        raise SettingProblem(f"setting {name}: {text}" if name else text) from None
+        found: dict[str, str] = {}
+        for one in error.errors():
+            name = ".".join(str(part) for part in one["loc"])
+            if one["type"] == "extra_forbidden":
+                text = f"there is no setting {name!r}: {did_you_mean(name, kind.model_fields)}"
+            else:
+                text = one["msg"].removeprefix("Value error, ")
+                text = f"setting {name}: {text}" if name else text
+            found.setdefault(name, text)
+        return found
+    return {}
 
 
 Options = Settings  # Method.Settings below hides the name

@@ -41,6 +41,7 @@ def grade(
         declare.Option(
             "command with {input} and {output}, folder of enhanced pictures, or a built-in name",
             argument=True,
+            executes=True,
         ),
     ],
     source: declare.Source,
