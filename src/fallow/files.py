@@ -31,6 +31,19 @@ def cache_dir() -> Path:
     return Path(base).expanduser() / "fallow"
 
 
+def data_dir() -> Path:
+    """The folder for what a user gave and cannot be made again: $FALLOW_DATA, or the platform's."""
+    if chosen := os.environ.get("FALLOW_DATA"):
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        base = os.environ.get("APPDATA", "~/AppData/Roaming")
+    elif sys.platform == "darwin":
+        base = "~/Library/Application Support"
+    else:
+        base = os.environ.get("XDG_DATA_HOME", "~/.local/share")
+    return Path(base).expanduser() / "fallow"
+
+
 def fingerprint(data: bytes) -> str:
     """A short name for some bytes: equal bytes, equal name.
 
