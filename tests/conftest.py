@@ -9,6 +9,7 @@ import pytest
 
 # before torch is imported, and for the processes that tests start
 os.environ["FALLOW_CACHE"] = tempfile.mkdtemp(prefix="fallow-test-")
+os.environ["FALLOW_DATA"] = tempfile.mkdtemp(prefix="fallow-test-")
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["FALLOW_ENCODER"] = "tiny"  # in the package, and quick
 

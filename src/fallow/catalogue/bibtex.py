@@ -12,10 +12,8 @@ LARGEST = 4 << 20  # characters of a file
 DEEPEST = 100  # braces within braces
 MOST = 10_000  # entries of a file
 
-MONTHS = {
-    name: str(k + 1)
-    for k, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split())
-}
+NAMES = "jan feb mar apr may jun jul aug sep oct nov dec"
+MONTHS = {name: str(k + 1) for k, name in enumerate(NAMES.split())}
 # what stands alone for a letter; accents are put on letters below
 LETTERS = {
     "ss": "ß", "ae": "æ", "AE": "Æ", "oe": "œ", "OE": "Œ", "aa": "å", "AA": "Å", "o": "ø", "O": "Ø",
@@ -173,6 +171,7 @@ def plain(text: str) -> str:
     >>> plain(r"Ren{\'e} M{\"u}ller, {\O}yvind \v{S}imi\'{c} \& S{\o}n, \emph{deep} $x^2$")
     'René Müller, Øyvind Šimić & Søn, deep x^2'
     """
+
     def accented(found: re.Match[str]) -> str:
         letter = (found[3] or found[4] or found[5]).removeprefix("\\")
         return unicodedata.normalize("NFC", letter + ACCENTS[found[1] or found[2]])

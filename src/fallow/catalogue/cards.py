@@ -6,6 +6,7 @@ import json
 import shlex
 from collections import Counter
 from functools import cache
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -123,13 +124,15 @@ def card(slug: str) -> Card:
     return known[slug]
 
 
-def add(file: str | Path) -> list[Card]:
+def add(file: str | PathLike[str]) -> list[Card]:
     """Keep the papers of a .bib or .json file as cards of one's own; none if one is wrong."""
     read, ours = own.read(Path(file)), {one.slug for one in _ours()}
     found = []
     for fields in read:
         if fields["slug"] in ours:
-            raise SettingProblem(f"{fields['slug']} is a card of fallow's: call the paper otherwise")
+            raise SettingProblem(
+                f"{fields['slug']} is a card of fallow's: call the paper otherwise"
+            )
         try:
             found.append(Card(**fields, mine=True))
         except ValidationError as error:

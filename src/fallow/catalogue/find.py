@@ -74,7 +74,7 @@ def find(asked: str, kept: Filter | None = None, most: int = MOST) -> list[Hit]:
 
     >>> [hit.card.slug for hit in find("scratches on products, no labels")][0]
     'musc'
-    >>> find("anything", Filter(verb="grade"))[0].card.slug
+    >>> find("which enhancer helps", Filter(verb="grade"))[0].card.slug
     'ug2'
     """
     kept, all_of_them = kept or Filter(), cards()
@@ -110,4 +110,5 @@ def _index(among: tuple[Card, ...]) -> tuple[Words, Meaning]:
 def weighted(one: Card) -> str:
     """A card as one text: names count most, then the title and what it is asked for."""
     parts = [f"{one.name} {one.slug}"] * 3 + [one.title, one.asked] * 2
-    return " . ".join([*parts, one.idea, one.verb, one.venue, one.date[:4]])
+    systems = " ".join(system.partition("/")[2] for system in one.systems)
+    return " . ".join([*parts, one.idea, systems, one.verb, one.venue, one.date[:4]])
