@@ -32,7 +32,7 @@ def cache_dir() -> Path:
 
 
 def data_dir() -> Path:
-    """The folder for what a user gave and cannot be made again: $FALLOW_DATA, or the platform's."""
+    """The folder for what people made and nothing makes again: $FALLOW_DATA, or the platform's."""
     if chosen := os.environ.get("FALLOW_DATA"):
         return Path(chosen).expanduser()
     if sys.platform == "win32":

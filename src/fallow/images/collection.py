@@ -71,12 +71,14 @@ class Images:
         name: str,
         problems: Problems | None = None,
         notes: list[str] | None = None,
+        source: str = "",
     ) -> None:
         self.table = table
         self.store = store
         self.name = name
         self.problems = Problems() if problems is None else problems
         self.notes = [] if notes is None else notes
+        self.source = source  # the address it was opened at, if it has one
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -271,6 +273,7 @@ class Images:
             name=self.name,
             problems=self.problems,
             notes=[*self.notes, *notes],
+            source=self.source,
         )
 
     def where(self, predicate: str) -> Images:

@@ -139,12 +139,21 @@ def _finish(
         table = _folder_columns(table)
     if isinstance(masks, dict):
         table, _ = with_columns(table, pa.table({"mask": [masks.get(key) for key in ids]}))
-    images = Images(table, listing.store, name=shown, problems=everything, notes=notes)
+    images = Images(
+        table, listing.store, name=shown, problems=everything, notes=notes, source=_again(address)
+    )
     if labels is None or labels is False:
         return images
     if isinstance(labels, (str, os.PathLike, pa.Table, dict)) or hasattr(labels, "to_dict"):
         return images.join(labels)
     raise SourceProblem("labels for files must be a table with a column path, or the name of one")
+
+
+def _again(address: str) -> str:
+    """The address from wherever it is asked for again; empty where more than it is needed."""
+    if address.startswith(wilds.PREFIX):
+        return ""
+    return address if (here := local(address)) is None else os.path.abspath(here)
 
 
 def _list(address: str) -> Listing:

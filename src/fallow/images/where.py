@@ -41,6 +41,8 @@ def where(table: pa.Table, predicate: str) -> np.ndarray:
     >>> table = pa.table({"label": ["cat", None, "dog"], "width": [10, 20, 30]})
     >>> where(table, "label is null or width >= 30")
     array([False,  True,  True])
+    >>> where(pa.table({"flags": [["dark", "blurry"], [], None]}), "flags has 'dark'")
+    array([ True, False, False])
     >>> where(table, "lable = 'cat'")
     Traceback (most recent call last):
     ...
@@ -138,6 +140,8 @@ class _Parser:
         for sign, compare in _COMPARE.items():
             if self.take("sign", sign):
                 return compare(*self.comparable(values, self.literal()))
+        if self.take("word", "has"):  # no key: a column may be called so
+            return self.holding(values)
         negated = self.take("key", "not")
         if self.take("key", "in"):
             held = self.one_of(values)
@@ -161,6 +165,17 @@ class _Parser:
             held = pc.or_kleene(held, pc.equal(*self.comparable(values, self.literal())))
         self.expect("sign", ")")
         return held
+
+    def holding(self, values: Any) -> Any:
+        """Rows whose list has a value."""
+        if not (pa.types.is_list(values.type) or pa.types.is_large_list(values.type)):
+            raise SettingProblem(f"has asks for a value of a list: use = in {self.predicate!r}")
+        joined = pa.chunked_array([pc.fill_null(values.combine_chunks(), [])])
+        one = pc.equal(*self.comparable(pc.list_flatten(joined), self.literal()))
+        rows = pc.list_parent_indices(joined).to_numpy()
+        held = np.zeros(len(values), bool)
+        held[rows[pc.fill_null(one, False).to_numpy(zero_copy_only=False)]] = True
+        return pa.chunked_array([held])
 
     def column(self) -> Any:
         if self.here >= len(self.tokens) or self.tokens[self.here][0] != "word":

@@ -80,6 +80,7 @@ def explore(
         "seed": seed,
         "groups": groups,
         "out": str(place),
+        "address": getattr(images, "source", ""),
         "seen before with": before,
         "seen as before": known is not None,
     }

@@ -1,0 +1,1 @@
+"""The studio: a local web page on what a collection or a run holds."""
