@@ -45,7 +45,7 @@ def news(reader: Subscriber) -> tuple[list[Card], list[Card]]:
 
 def stop_link(address: str, studio: str = STUDIO) -> str:
     """The signed address that ends a subscription."""
-    asked = urlencode({"address": address, "signature": signature(address)})
+    asked = urlencode({"address": address, "signature": signature(addressed(address))})
     return f"{studio.rstrip('/')}/api/papers/unsubscribe?{asked}"
 
 

@@ -18,6 +18,7 @@ from fallow.studio.guard import Guard
 # modules of this package with `PAGE` (the page's name, and of its addresses) and `router(desk)`
 PARTS = (
     "collection",
+    "papers",
 )  # fmt: skip
 
 
