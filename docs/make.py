@@ -1,4 +1,4 @@
-"""Generate docs/methods/<slug>.md and docs/evidence.md: python docs/make.py
+"""Generate the pages of docs/ that say what the code and the results say: python docs/make.py
 
 A page says what the code says: docstring, settings, and the numbers in claims/results and
 benchmarks/results. Nothing is typed twice.
@@ -21,6 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "docs"))  # this is a script: what stands beside it is no package
 
+import questions  # noqa: E402
 from judgement import judgement  # noqa: E402
 
 from catalogue import evidence as of_cards  # noqa: E402
@@ -37,15 +38,20 @@ def main(root: Path = ROOT) -> None:
         "evidence.md": evidence(claims, benchmarks),
         "taxonomy.md": taxonomy(),
         "which-method.md": which(claims, benchmarks.get("learning", [])),
+        "../src/fallow/catalogue/evidence.json": of_cards(claims),
+        **dict(questions.pages(claims, NOTE, claim_grid)),
     }
-    pages["../src/fallow/catalogue/evidence.json"] = of_cards(claims)
     if "mechanisms" in claims:
         pages["mechanisms.md"] = mechanisms(claims["mechanisms"])
+    links = {}
     for module in methods():
         verb, slug = module.__name__.replace("_", "-").split(".")[-2:]
+        own = module.__name__.removeprefix("fallow.methods.").replace(".", "/")
         if verb != "learn" and slug in LEARNT_FIRST:
             slug = f"{verb}-{slug}"
+        links[own] = f"[{slug}](methods/{slug}.md)"
         pages[f"methods/{slug}.md"] = page(slug, module, entries_of(slug, claims))
+    pages["settings.md"] = settings_reference(links)
     if "tiny" in claims:
         found = root / "recipes" / "results" / "tiny_distilled.json"
         tried = json.loads(found.read_text()) if found.is_file() else None
@@ -63,6 +69,13 @@ def main(root: Path = ROOT) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
         print(target.relative_to(root))
+
+
+def settings_reference(links: dict[str, str]) -> str:
+    """Every verb's options; the systems' own are on the pages that are linked."""
+    from reference import reference
+
+    return reference(NOTE, grid, links)
 
 
 def results(folder: Path) -> dict[str, list[dict[str, Any]]]:
@@ -166,7 +179,8 @@ def evidence(
     parts = [
         NOTE + "# Evidence",
         "Verdicts are computed from paired seeds: *shown* if the 90 % interval of the difference "
-        "lies above 0, *contradicted* if below, else *tie*.",
+        "lies above 0, *contradicted* if below, else *tie*. These are all rows; "
+        "[the questions](questions/index.md) they answer have a page each.",
         "## Claims",
     ]
     for name, entries in claims.items():
