@@ -112,13 +112,13 @@ QUESTIONS = (
         "how-many-masks",
         "How many masks do I need?",
         "A mask takes minutes to draw, so every system of `segment` promises to need few of "
-        "them. What do unlabelled pictures add beside the same masks alone, where masks are few and "
-        "where they are many?",
+        "them. What do unlabelled pictures add beside the same masks alone, where masks are few "
+        "and where they are many?",
         (
             Group("Unlabelled pictures help (BCP)", "bcp", said("unlabelled pictures help"),
                   after("with")),
             Group("Two networks beat the masks alone (DSAIF)", "dsaif",
-                  said("beat the few masks alone"), data_of),
+                  said("beat the few masks alone"), lambda one: f"{data_of(one)}, {one['method']}"),
             Group("Foreign pictures help, few masks (SemiOVS)", "semiovs",
                   said("somebody else labels them, few"), data_of),
             Group("Foreign pictures help, many masks (SemiOVS)", "semiovs",
