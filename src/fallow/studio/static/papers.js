@@ -55,8 +55,9 @@ async function list(root, words) {
     }
   }
   function fill(cards, said) {
+    if (!said.query) cards.sort((a, b) => b.date.localeCompare(a.date));
     const number = `${cards.length} paper${cards.length === 1 ? "" : "s"}`;
-    count.textContent = said.query ? `${number}, the best first` : number;
+    count.textContent = said.query ? `${number}, the best first` : `${number}, the newest first`;
     state(number);
     const clear = h("button", { type: "button", text: "Show all papers", onclick: () => { location.hash = "#/papers"; } });
     results.replaceChildren(...(cards.length ? cards.map(item) : [h("li", {}, empty("No paper answers that. Ask with other words, or with fewer filters.", clear))]));
@@ -118,7 +119,7 @@ function keepUp(feed) {
   }, h("label", { for: "papers-address", text: "Your mail address" }), h("div", {}, address, h("button", { type: "submit", text: "Subscribe" })), said);
   const whole = new URL(feed, location.href).href;
   return h("section", { class: "papers-news", "aria-labelledby": "papers-news" }, h("h2", { id: "papers-news", text: "Keep up" }),
-    h("p", { class: "note", text: "Hear of papers and measurements that come. The list stays on this machine; mails leave it when you run fallow papers --digest." }),
+    h("p", { class: "note" }, "Hear of papers and measurements that come. The list stays on this machine; mails leave it when you run ", h("code", { class: "papers-word", text: "fallow papers --digest" }), "."),
     form,
     h("p", {}, h("a", { href: feed, text: "Atom feed" }), " ", h("button", { type: "button", class: "quiet", text: "Copy its address", onclick: () => copy(whole) })));
 }
@@ -141,7 +142,7 @@ async function whole(root, slug) {
     card.asked ? h("p", { class: "papers-asked", text: card.asked }) : null,
     card.idea ? h("p", { class: "papers-idea", text: card.idea }) : null,
     running(card),
-    card.mine ? null : h("section", { "aria-labelledby": "papers-known" }, h("h3", { id: "papers-known", text: "What was measured" }), evidence(card), claims.length ? measured(claims) : null)));
+    card.mine || !card.built ? null : h("section", { "aria-labelledby": "papers-known" }, h("h3", { id: "papers-known", text: "What was measured" }), evidence(card), claims.length ? measured(claims) : null)));
   return keys({ Escape: ["all papers", () => { location.hash = "#/papers"; }] });
 }
 
@@ -155,7 +156,7 @@ function running(card) {
   const choice = card.verb === "distil" ? "host" : "method";
   return h("section", { "aria-labelledby": "papers-run" }, h("h3", { id: "papers-run", text: "Run it" }),
     card.built ? null : h("p", { class: "notice", text: "This one is not built yet." }),
-    card.run ? h("p", { class: "papers-line" }, h("code", { text: card.run }), h("button", { type: "button", text: "Copy", onclick: () => copy(card.run) })) : null,
+    card.run && card.built ? h("p", { class: "papers-line" }, h("code", { text: card.run }), h("button", { type: "button", text: "Copy", onclick: () => copy(card.run) })) : null,
     card.built && shell && desk.pages.includes("runs") ? h("p", {}, form(card.options, "Run it on my folder", true)) : null,
     others.length && card.built && shell && desk.pages.includes("runs") ? h("p", { class: "papers-others" }, h("span", { class: "note", text: "Also on this card: " }), ...others.map(one => form({ [choice]: one }, one))) : null);
 }
