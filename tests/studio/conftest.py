@@ -3,69 +3,21 @@
 from __future__ import annotations
 
 import shutil
-import threading
-import time
+import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from studio_running import Studio, pictures, started
 
 from fallow import verbs
-from fallow.images.samples import shapes
-from fallow.studio.app import build
 from fallow.studio.desk import Desk, Verbs
-from fallow.studio.serve import address, listening
 
-TOKEN = "a-token-of-the-tests"
 BROWSER = shutil.which("chromium")
-
-
-@dataclass
-class Studio:
-    """A studio that is running."""
-
-    desk: Desk
-    port: int
-
-    @property
-    def address(self) -> str:
-        """Where a browser arrives, with the token."""
-        return address("127.0.0.1", self.port, TOKEN)
-
-
-def pictures(folder: Path, count: int = 48) -> Path:
-    """Generated pictures as files, with a hostile name among them and labels for a half."""
-    from fallow.outcomes import save_picture
-
-    made = shapes(count, seed=3, side=48)
-    labels = made.column("label").tolist()
-    lines = ["path,label"]
-    for row in range(count):
-        name = f"{labels[row]}/{row:03d}.png" if row else "<b>bold</b> & 'quoted'.png"
-        save_picture(folder / name, made[row])
-        if row % 2:
-            lines.append(f"{name},{labels[row]}")
-    (folder / "labels.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder
-
-
-def started(desk: Desk) -> Iterator[Studio]:
-    """A server of one desk on a thread."""
-    door = listening("127.0.0.1", 0)
-    port = door.getsockname()[1]
-    settings = uvicorn.Config(build(desk, TOKEN, port), log_level="error", access_log=False)
-    server = uvicorn.Server(settings)
-    thread = threading.Thread(target=server.run, args=([door],), daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield Studio(desk, port)
-    server.should_exit = True
-    thread.join(10)
-    door.close()
 
 
 @pytest.fixture(scope="session")
@@ -99,14 +51,49 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def page(browser: Any, studio: Studio) -> Iterator[Any]:
-    """A page of the studio, 1280 x 900; a console error or a failed script fails the test."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-    shown = context.new_page()
-    errors: list[str] = []
-    shown.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
-    shown.on("pageerror", lambda error: errors.append(str(error)))
-    shown.goto(studio.address)
-    yield shown
-    context.close()
+def visit(browser: Any) -> Iterator[Any]:
+    """Arrive at a studio, 1280 x 900; a console error or a failed script fails the test."""
+    contexts, errors = [], []
+
+    def arrive(running: Studio) -> Any:
+        context = browser.new_context(
+            viewport={"width": 1280, "height": 900}, accept_downloads=True
+        )
+        contexts.append(context)
+        shown = context.new_page()
+        shown.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+        shown.on("pageerror", lambda error: errors.append(str(error)))
+        shown.errors = errors  # a test that asks for a refusal takes it out
+        shown.goto(running.address)
+        return shown
+
+    yield arrive
+    for context in contexts:
+        context.close()
     assert errors == []
+
+
+@pytest.fixture
+def page(visit: Any, studio: Studio) -> Any:
+    """A page of the studio that all tests share."""
+    return visit(studio)
+
+
+@pytest.fixture
+def findings_of_axe() -> Any:
+    """What axe-core finds wrong on a page that is shown, in both colour schemes."""
+    from importlib.resources import files
+
+    axe = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+
+    def find(shown: Any) -> list[str]:
+        found = []
+        shown.evaluate(axe)
+        for scheme, asked in (("light", ""), ("dark", "{runOnly: ['color-contrast']}")):
+            shown.emulate_media(color_scheme=scheme)
+            for one in shown.evaluate(f"axe.run({asked})")["violations"]:
+                places = [" ".join(node["target"]) for node in one["nodes"][:4]]
+                found.append(f"{scheme}: {one['id']}: {one['help']} at {places}")
+        return found
+
+    return find

@@ -19,7 +19,11 @@ def figures(one: Card) -> str:
         return "A card of your own."
     if not held:
         return "Not measured here yet." if one.built else "Not built yet."
-    told = ", ".join(f"{count} {verdict}" for verdict, count in held.items())
+    many = {"tie": "ties"}
+    told = ", ".join(
+        f"{count} {many.get(verdict, verdict) if count > 1 else verdict}"
+        for verdict, count in held.items()
+    )
     return f"Measured here: {told}."
 
 

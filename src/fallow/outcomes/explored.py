@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +117,12 @@ class Explored(Result):
             paths = [address(int(row)) for row in rows]
         table = self.table.select(names).take(pa.array(kept))
         return table.add_column(0, "path", pa.array(paths, pa.string()))
+
+    def pictures_shown(self, count: int) -> list[bytes]:
+        """Typical pictures of every group in turn."""
+        groups = [group["representatives"] for group in self.findings["groups"]]
+        turns = [one for turn in zip_longest(*groups) for one in turn if one is not None]
+        return [self.findings["thumbnails"][place] for place in turns[:count]]
 
     def export_clean(self, file: str | os.PathLike[str]) -> Path:
         """Write the keep list as CSV."""

@@ -33,6 +33,12 @@ class About(BaseModel):
     version: int
 
 
+class Said(BaseModel):
+    """What is wrong, in a sentence."""
+
+    problem: str
+
+
 class Pages(StaticFiles):
     """The files of the pages, asked for anew each time: a new version is never half old."""
 
@@ -49,7 +55,8 @@ def build(desk: Desk, token: str, port: int, host: str = "127.0.0.1") -> Guard:
     >>> build(Desk.opened(shapes(4)), "token", 8000).app.title
     'fallow studio'
     """
-    app = FastAPI(title="fallow studio", docs_url=None, redoc_url=None)
+    wrong: dict[int | str, dict[str, Any]] = {400: {"model": Said, "description": "A Problem"}}
+    app = FastAPI(title="fallow studio", docs_url=None, redoc_url=None, responses=wrong)
     parts = [import_module(f"fallow.studio.{name}") for name in PARTS]
     for part in parts:
         app.include_router(part.router(desk), prefix=f"/api/{part.PAGE}", tags=[part.PAGE])

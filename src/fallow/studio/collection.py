@@ -38,7 +38,7 @@ class Facts(BaseModel):
 
 def router(desk: Desk) -> APIRouter:
     """The addresses of the part."""
-    routes = APIRouter()
+    routes = APIRouter()  # addresses that change something, or take a file, are in modules beside
     routes.include_router(searching.router(desk))
     routes.include_router(labelling.router(desk))
 
@@ -48,7 +48,7 @@ def router(desk: Desk) -> APIRouter:
         described = selection.described(desk.table)
         return Columns(columns=described, pictures=len(desk), version=desk.version)
 
-    @routes.get("/order", response_class=Response)
+    @routes.get("/order", response_class=Response, responses=holds(BINARY))
     def order(where: str = "", sort: str = "", find: str = "") -> Response:
         """The rows that a predicate holds for, in order, as uint32 (little-endian)."""
         rows = selection.chosen(desk.table, where, sort, find)
@@ -67,7 +67,7 @@ def router(desk: Desk) -> APIRouter:
                  for row, one in zip(chosen, found, strict=True)]  # fmt: skip
         return Facts(rows=cells, version=desk.version)
 
-    @routes.get("/sheet", response_class=Response)
+    @routes.get("/sheet", response_class=Response, responses=holds(BINARY))
     def sheet(request: Request, rows: Rows, side: Side = 160) -> Response:
         """Thumbnails of many pictures in one answer: their lengths as uint32, then WebP files."""
         chosen = listed(desk, rows)
@@ -78,22 +78,27 @@ def router(desk: Desk) -> APIRouter:
         lengths = struct.pack(f"<{len(small)}I", *map(len, small))
         return _kept(b"".join([lengths, *small]), tag, BINARY)
 
-    @routes.get("/thumbnail/{row}", response_class=Response)
+    @routes.get("/thumbnail/{row}", response_class=Response, responses=holds("image/webp"))
     def thumbnail(request: Request, row: int, side: Side = 160) -> Response:
         """One small picture as WebP."""
         tag = _tag(desk, [desk.row(row)], side)
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers={"etag": tag})
         if not (small := desk.thumbnail(row, side)):
-            return Response(status_code=404)
+            raise SettingProblem(f"the picture {row} cannot be read")
         return _kept(small, tag, "image/webp")
 
-    @routes.get("/picture/{row}", response_class=Response)
+    @routes.get("/picture/{row}", response_class=Response, responses=holds("image/webp"))
     def picture(row: int) -> Response:
         """A whole picture as WebP."""
         return Response(desk.picture(row), media_type="image/webp")
 
     return routes
+
+
+def holds(kind: str) -> dict[int | str, dict[str, Any]]:
+    """What an address answers with, for the description of all addresses."""
+    return {200: {"content": {kind: {}}}, 304: {"description": "As it was"}}
 
 
 def listed(desk: Desk, rows: str) -> list[int]:

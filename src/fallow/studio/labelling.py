@@ -86,7 +86,11 @@ def router(desk: Desk) -> APIRouter:
         last = [_line(one) for one in desk.changes.last(LISTED)]
         return Versions(versions=last, version=desk.version, **_left(desk))
 
-    @routes.get("/labels.csv", response_class=Response)
+    @routes.get(
+        "/labels.csv",
+        response_class=Response,
+        responses={200: {"content": {"text/csv": {}}}},
+    )
     def labels(
         where: str = "", find: str = "", version: Annotated[int | None, Field(ge=0)] = None
     ) -> Response:

@@ -15,8 +15,10 @@ from fallow.images import opened as opened_images
 from fallow.problems import Problem, SettingProblem
 from fallow.studio import runs_read
 
+NOTHING = pa.table({"id": pa.array([], pa.string()), "path": pa.array([], pa.string())})
 
-@dataclass
+
+@dataclass(repr=False)
 class Opened:
     """Pictures are addressed by their row in `base`, and by nothing else."""
 
@@ -53,8 +55,11 @@ def opened(source: Any, pictures: Any = None) -> Opened:
         run = Path(source).resolve()
         found = runs_read.read(run)
         images, rows = _pictures(found, pictures)
+        table = found.table
+        if table is None:
+            table = NOTHING if images is None else images.table
         return Opened(
-            run.name, found.table, run / "studio", images, rows, found.findings, found.vectors, run
+            run.name, table, run / "studio", images, rows, found.findings, found.vectors, run
         )
     images = opened_images(source)
     named = images.source or images.fingerprint
@@ -73,6 +78,8 @@ def _pictures(found: runs_read.Run, given: Any) -> tuple[Images | None, np.ndarr
         if given:
             raise
         return None, None  # moved away since; what the run kept is shown
+    if found.table is None:
+        return images, None
     for name in ("id", "path"):
         if name in found.table.column_names:
             place = {key: row for row, key in enumerate(images.table.column(name).to_pylist())}

@@ -17,13 +17,14 @@ from fallow.problems import SourceProblem
 HEAVY = ("embedding", "statistics", "thumbnail", "sketch")
 TABLES = ("table.parquet", "pairs.parquet")
 FACTS = ("settings.json", "run.json", "findings.json")
+MARKS = (*TABLES, "run.json", "metrics.jsonl")  # what only a run leaves
 
 
 @dataclass
 class Run:
     """A run as it lies on the disk."""
 
-    table: pa.Table
+    table: pa.Table | None  # None: of a run that was trained, which has its source's
     findings: dict[str, Any]
     vectors: np.ndarray | None
     source: str  # where its pictures were opened; empty where it did not say
@@ -38,23 +39,32 @@ def is_run(source: Any) -> bool:
     if not isinstance(source, str | Path):
         return False
     folder = Path(source)
-    return store.exists(folder) or any((folder / name).is_file() for name in TABLES)
+    return store.exists(folder) or any((folder / name).is_file() for name in MARKS)
 
 
 def read(folder: Path) -> Run:
     """A run of any verb; of explore with everything it found."""
     facts = [_facts(folder / name) for name in FACTS]
-    source = next((str(one["address"]) for one in facts if one.get("address")), "")
+    source = next((found for one in facts if (found := _source(one))), "")
     if store.exists(folder):
         table, vectors = _explored(folder)
         return Run(table, facts[2], vectors, source)
     import pyarrow.parquet as pq
 
-    path = next(folder / name for name in TABLES if (folder / name).is_file())
+    path = next((folder / name for name in TABLES if (folder / name).is_file()), None)
+    if path is None:
+        return Run(None, facts[2], None, source)
     try:
         return Run(pq.read_table(path), facts[2], None, source)
     except (OSError, pa.ArrowException) as error:
         raise SourceProblem(f"{path} cannot be read ({error}): run the verb again") from error
+
+
+def _source(facts: dict[str, Any]) -> str:
+    """Where a run says that its pictures were opened."""
+    about = facts.get("about")
+    told = facts.get("address") or facts.get("source") or (about or {}).get("source")
+    return told if isinstance(told, str) else ""
 
 
 def _facts(path: Path) -> dict[str, Any]:

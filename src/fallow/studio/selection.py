@@ -81,8 +81,9 @@ def _described(name: str, values: pa.ChunkedArray) -> dict[str, Any]:
         numbers = values.drop_null().to_numpy().astype(np.float64)
         numbers = numbers[np.isfinite(numbers)]
         if len(numbers):
-            counts, edges = np.histogram(numbers, BINS)
-            about |= {"low": edges[0], "high": edges[-1], "histogram": counts.tolist()}
+            counts, _ = np.histogram(numbers, BINS)
+            low, high = float(numbers.min()), float(numbers.max())
+            about |= {"low": low, "high": high, "histogram": counts.tolist()}
             about["whole"] = pa.types.is_integer(values.type)
         if len(numbers) and about["whole"] and len(np.unique(numbers[:5000])) <= COMMON:
             about |= _common(values)

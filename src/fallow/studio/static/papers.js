@@ -98,7 +98,7 @@ function evidence(card) {
   const held = VERDICTS.filter(verdict => card.evidence[verdict]);
   return h("p", { class: "papers-evidence" },
     h("span", { class: "papers-bar", "aria-hidden": "true" }, ...held.map(verdict => h("i", { class: verdict, style: { "flex-grow": card.evidence[verdict] } }))),
-    h("span", { text: held.map(verdict => `${card.evidence[verdict]} ${verdict}`).join(" · ") }));
+    h("span", { text: held.map(verdict => `${card.evidence[verdict]} ${verdict}${verdict === "tie" && card.evidence.tie > 1 ? "s" : ""}`).join(" · ") }));
 }
 
 function byDate(dates) {

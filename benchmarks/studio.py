@@ -1,0 +1,162 @@
+"""The studio under load: 50 people scroll through 100,000 generated pictures at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.record import ROOT, Line, line
+from fallow.images.samples import shapes
+
+ALONE = True  # beside a limit, not beside a peer
+LIMIT = 0.1  # seconds that 95 of 100 pages take at most
+MEMORY = 2000.0  # megabytes the server holds at most
+PAGE = 60  # thumbnails of a page, at the page's own size
+SIDE = 160
+
+
+@dataclass(frozen=True)
+class Amount:
+    pictures: int = 100_000
+    clients: int = 50
+    seconds: float = 40.0
+    rounds: int = 3
+
+
+QUICK = Amount(pictures=2_000, clients=10, seconds=3.0, rounds=1)
+
+
+def run(data: Path, python: str | None, quick: bool) -> list[Line]:
+    amount = QUICK if quick else Amount()
+    folder = drawn(amount.pictures)
+    lines, about = [], f"{amount.clients} clients, {amount.pictures:,} pictures"
+    with tempfile.TemporaryDirectory() as kept, served(folder, Path(kept)) as (port, token, pid):
+        before = os.getloadavg()[0]
+        fresh, again = [], []
+        for number in range(amount.rounds):
+            # people who look around, then the same people once more on the same way
+            fresh.append(asyncio.run(crowd(port, token, amount, number)))
+            again.append(asyncio.run(crowd(port, token, amount, number)))
+        peak = held(pid)
+    load = f"load average {before:.1f} before, {os.getloadavg()[0]:.1f} after"
+    for what, seen in (("never asked for before", fresh), ("made before", again)):
+        pairs = [(1 / p95(one), 1 / LIMIT) for one in seen]
+        work = f"a page of {PAGE} thumbnails {what}, {about}: 1 / p95 in 1/s ({load})"
+        lines.append(line(work, "limit of 100 ms", "", pairs, 1.0, peak))
+    pages = [(len(one) / amount.seconds, 1.0) for one in again]
+    lines.append(line(f"pages a second, {about}", "none", "", pages, None, peak))
+    work = f"memory of the server, {about}: 1 / GB"
+    lines.append(line(work, "limit of 2 GB", "", [(1e3 / peak, 1e3 / MEMORY)], 1.0, peak))
+    return lines
+
+
+def drawn(count: int) -> Path:
+    """So many different pictures as files, drawn once and left for the next time."""
+    from PIL import Image
+
+    folder = Path(tempfile.gettempdir()) / f"fallow-studio-{count}"
+    if (folder / "whole").exists():
+        return folder / "pictures"
+    made = shapes(64, seed=7, side=128)
+    base = [made[row] for row in range(64)]
+    for part in range(0, count, 1000):
+        (folder / "pictures" / f"{part // 1000:03d}").mkdir(parents=True, exist_ok=True)
+
+    def draw(row: int) -> None:
+        random = np.random.default_rng(row)
+        shift, light = random.integers(0, 128, 2), random.uniform(0.6, 1.1, 3)
+        pixels = np.roll(base[row % 64], tuple(shift), (0, 1))
+        pixels = (pixels * light).clip(0, 255).astype(np.uint8)
+        target = folder / "pictures" / f"{row // 1000:03d}" / f"{row:06d}.jpg"
+        Image.fromarray(pixels).save(target, "JPEG", quality=85)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(draw, range(count), chunksize=100):
+            pass
+    (folder / "whole").touch()
+    return folder / "pictures"
+
+
+@contextlib.contextmanager
+def served(folder: Path, kept: Path) -> Iterator[tuple[int, str, int]]:
+    """A studio in a process of its own, with nothing in its cache: port, token, process."""
+    paths = {"FALLOW_CACHE": str(kept / "cache"), "FALLOW_DATA": str(kept / "data")}
+    words = [sys.executable, "-m", "fallow", "studio", str(folder), "--no-browser"]
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ | paths
+    )
+    assert process.stdout is not None
+    said = process.stdout.readline()
+    print(f"opened after {time.perf_counter() - began:.1f} s")
+    found = re.search(r":(\d+)/\?token=(\S+)", said)
+    assert found, said
+    try:
+        yield int(found[1]), found[2], process.pid
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+async def crowd(port: int, token: str, amount: Amount, seed: int) -> list[float]:
+    """Seconds that every page took, of all clients together."""
+    everyone = [scroll(port, token, amount, 1000 * seed + k) for k in range(amount.clients)]
+    return [one for seen in await asyncio.gather(*everyone) for one in seen]
+
+
+async def scroll(port: int, token: str, amount: Amount, seed: int) -> list[float]:
+    """One person: jumps somewhere, reads on for some pages, jumps again; looks about a second."""
+    random, took = np.random.default_rng(seed), []
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+    async def get(path: str) -> bytes:
+        head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+        writer.write(f"{head}Cookie: fallow-{port}={token}\r\n\r\n".encode())
+        top = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        assert top.startswith("HTTP/1.1 200"), top
+        size = re.search(r"content-length: (\d+)", top, re.IGNORECASE)
+        assert size
+        return await reader.readexactly(int(size[1]))
+
+    order = np.frombuffer(await get("/api/collection/order"), "<u4")
+    end = time.perf_counter() + amount.seconds
+    await asyncio.sleep(random.uniform(0, 1))
+    at = 0
+    while time.perf_counter() < end:
+        if random.random() < 0.2:
+            at = int(random.integers(0, len(order) - PAGE))
+        rows = ",".join(map(str, order[at : at + PAGE]))
+        began = time.perf_counter()
+        await get(f"/api/collection/sheet?rows={rows}&side={SIDE}")
+        took.append(time.perf_counter() - began)
+        at = (at + PAGE) % (len(order) - PAGE)
+        await asyncio.sleep(random.uniform(0.5, 1.5))
+    writer.close()
+    return took
+
+
+def p95(seconds: list[float]) -> float:
+    """What 95 of 100 stay below.
+
+    >>> round(p95([float(k) for k in range(101)]))
+    95
+    """
+    return float(np.quantile(seconds, 0.95))
+
+
+def held(pid: int) -> float:
+    """The most megabytes a process has held."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
