@@ -62,10 +62,13 @@ def test_a_card_comes_with_its_claims(client):
     assert client.get("/api/papers/card/..%2f..%2fetc").status_code in (400, 404)
 
 
-def test_the_feed_opens_by_its_own_address_alone(stranger):
-    assert stranger.get("/api/papers/cards").status_code == 403
-    assert stranger.get("/api/papers/feed").status_code == 403
-    answer = stranger.get("/api/papers/feed", params={"signature": subscribers.signature("feed")})
+def test_the_feed_opens_by_its_own_address_alone(client):
+    path = post(client, "/api/papers/feed-address", {}).json()["path"]
+    client.cookies.clear()
+    assert client.get("/api/papers/cards").status_code == 403
+    assert client.get("/api/papers/feed").status_code == 403
+    assert client.post("/api/papers/feed-address").status_code == 403
+    answer = client.get(path)
     assert answer.headers["content-type"] == "application/atom+xml"
     assert len(ElementTree.fromstring(answer.content)) > len(cards())
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from fallow.catalogue.cards import Card, cards
 from fallow.catalogue.own import place
-from fallow.files import fingerprint, locked, write_json
+from fallow.files import data_dir, fingerprint, locked, write_json
 from fallow.problems import SettingProblem, SourceProblem
 
 MOST = 10_000
@@ -74,7 +74,7 @@ def unsubscribe(text: str) -> bool:
 
 
 def subscribers() -> list[Subscriber]:
-    return _read(_file())
+    return _read(data_dir() / "papers" / "subscribers.json")
 
 
 def told(address: str, heard: dict[str, str]) -> None:
@@ -109,6 +109,8 @@ def signed(what: str, said: str) -> bool:
     >>> signed("feed", signature("feed")), signed("a@b.org", signature("feed"))
     (True, False)
     """
+    if not (data_dir() / "papers" / "key").is_file():
+        return False  # nothing was ever signed; asking changes nothing
     return hmac.compare_digest(signature(what).encode(), said.encode(errors="replace"))
 
 

@@ -29,7 +29,6 @@ class Found(BaseModel):
     years: list[int]
     evidence: list[str]
     dates: list[str]
-    feed: str
 
 
 class Whole(BaseModel):
@@ -51,6 +50,12 @@ class Answer(BaseModel):
     said: str
 
 
+class Feed(BaseModel):
+    """Where the feed is, signed: whoever has the address may read it."""
+
+    path: str
+
+
 def router(desk: Desk) -> APIRouter:
     """The addresses of the part."""
     routes = APIRouter()
@@ -68,7 +73,6 @@ def router(desk: Desk) -> APIRouter:
             years=sorted({one.year for one in known if one.year}, reverse=True),
             evidence=list(EVIDENCE),
             dates=sorted({one.date for one in known if one.date}),
-            feed=f"/api/papers/feed?signature={subscribers.signature('feed')}",
         )
 
     @routes.get("/card/{slug}")
@@ -83,6 +87,11 @@ def router(desk: Desk) -> APIRouter:
         if not subscribers.signed("feed", signature):
             return Response("This address is not whole: copy it from the page.", 403)
         return Response(atom(str(request.url)), media_type="application/atom+xml")
+
+    @routes.post("/feed-address")
+    def feed_address() -> Feed:
+        """The feed's address; the key that signs it is made when it is first asked for."""
+        return Feed(path=f"/api/papers/feed?signature={subscribers.signature('feed')}")
 
     @routes.post("/subscribe")
     def subscribe(asked: Asked) -> Answer:

@@ -35,7 +35,7 @@ async function list(root, words) {
   root.append(h("div", { class: "sheet papers" },
     h("form", { class: "papers-ask", role: "search", onsubmit: event => { event.preventDefault(); ask(); } },
       h("label", { class: "hidden-label", for: "papers-query", text: "Search the papers by words and by meaning" }), search, ...filters),
-    h("div", { class: "papers-columns" }, h("div", {}, count, results), h("aside", {}, byDate(first.dates), keepUp(first.feed)))));
+    h("div", { class: "papers-columns" }, h("div", {}, count, results), h("aside", {}, byDate(first.dates), keepUp()))));
 
   let timer = null, turn = null;
   function later() { clearTimeout(timer); timer = setTimeout(ask, 180); }
@@ -108,7 +108,7 @@ function byDate(dates) {
       h("dd", {}, ...some.map(date => h("a", { href: at({ date }), text: date.includes("-") ? MONTHS[date.slice(5) - 1].slice(0, 3) : "some time", "aria-label": dated(date) })))])));
 }
 
-function keepUp(feed) {
+function keepUp() {
   const address = h("input", { type: "email", id: "papers-address", required: true, autocomplete: "email", placeholder: "you@example.org" });
   const said = h("p", { role: "status", "aria-live": "polite", class: "note" });
   const form = h("form", {
@@ -117,11 +117,11 @@ function keepUp(feed) {
       try { said.textContent = (await post("/api/papers/subscribe", { address: address.value })).said; form.reset(); } catch (error) { said.textContent = error.message; }
     },
   }, h("label", { for: "papers-address", text: "Your mail address" }), h("div", {}, address, h("button", { type: "submit", text: "Subscribe" })), said);
-  const whole = new URL(feed, location.href).href;
+  const feed = async () => new URL((await post("/api/papers/feed-address")).path, location.href).href;
   return h("section", { class: "papers-news", "aria-labelledby": "papers-news" }, h("h2", { id: "papers-news", text: "Keep up" }),
     h("p", { class: "note" }, "Hear of papers and measurements that come. The list stays on this machine; mails leave it when you run ", h("code", { class: "papers-word", text: "fallow papers --digest" }), "."),
     form,
-    h("p", {}, h("a", { href: feed, text: "Atom feed" }), " ", h("button", { type: "button", class: "quiet", text: "Copy its address", onclick: () => copy(whole) })));
+    h("p", {}, h("span", { text: "Atom feed" }), h("button", { type: "button", text: "Copy its address", onclick: () => feed().then(copy, error => toast(error.message, true)) })));
 }
 
 async function copy(text) {
