@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,16 @@ def on_config(config: Any) -> Any:
             if name == "Tutorials":
                 entries += [{Path(page).stem: page} for page in pages("tutorials")]
             elif name == "What was measured":
-                entries[1:1] = pages("questions")
+                entries[1:1] = questions(docs / "questions" / "index.md")
             elif name == "Settings":
                 entries[-1]["Systems"] = [{Path(p).stem: p} for p in pages("methods")]
     return config
+
+
+def questions(index: Path) -> list[dict[str, str]]:
+    """The pages of questions in the order of their list, by their whole titles."""
+    found = re.findall(r"^- \[([^\]]+)\]\(([\w-]+\.md)\)", index.read_text(encoding="utf-8"), re.M)
+    return [{title: f"questions/{page}"} for title, page in found]
 
 
 def on_files(files: Files, config: Any) -> Files:

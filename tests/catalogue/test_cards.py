@@ -57,6 +57,7 @@ def test_what_a_card_says_to_run_can_be_run():
         if not one.built or words[0] == "from":
             continue
         assert words[:2] == ["fallow", one.verb], one.slug
+        assert set(one.options) <= {p.name for p in declaration(one.verb).parameters}, one.slug
         known = {
             f"--{p.name.rstrip('_').replace('_', '-')}" for p in declaration(one.verb).parameters
         }

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from starlette.testclient import TestClient
 
-from fallow.catalogue import cards, subscribers
+from fallow.catalogue import card, cards, subscribers
 from fallow.catalogue.digest import stop_link
 from fallow.images.samples import shapes
 from fallow.studio.app import build
@@ -156,6 +156,22 @@ def test_a_page_for_every_date(page, studio):
     expect(page.locator(".papers-list h2")).to_have_text(["BCP", "GPC"])
     page.locator("[rel=next]").click()
     expect(page.locator(".papers-head")).to_have_text("August 2023")
+
+
+def test_a_card_opens_the_form_of_its_verb_with_the_method_chosen(page, studio):
+    from playwright.sync_api import expect
+
+    def with_runs(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"pages": ["papers", "runs"]})
+
+    page.route("**/api/desk", with_runs)
+    page.goto("about:blank")
+    to(page, studio, "?card=bcp")
+    link = page.get_by_role("link", name="Run it on my folder")
+    expect(link).to_have_attribute("href", "#/runs?new=segment&method=bcp")
+    to(page, studio, "?card=multiaugs" if not card("multiaugs").built else "?card=openimages")
+    expect(link).to_have_count(0)
 
 
 def test_subscribe_and_stop_in_the_browser(page, studio):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import keyword
 import shlex
 from collections import Counter
 from functools import cache
+from itertools import pairwise
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -67,18 +69,16 @@ class Card(BaseModel):
     def options(self) -> dict[str, Any]:
         """What its line in the shell chooses, without what the reader fills in.
 
-        >>> card("bcp").options
-        {'method': 'bcp'}
+        >>> card("bcp").options, card("wscl").options
+        ({'method': 'bcp'}, {'for_': 'tampering'})
         """
         words = shlex.split(self.run) if self.run.startswith("fallow ") else []
         found: dict[str, Any] = {}
-        for k, word in enumerate(words):
-            if word.startswith("--"):
-                after = words[k + 1] if k + 1 < len(words) else "--"
-                if after.startswith("--"):
-                    found[word[2:].replace("-", "_")] = True
-                elif not after.isupper():
-                    found[word[2:].replace("-", "_")] = after
+        for word, after in pairwise([*words, "--"]):
+            if word.startswith("--") and not after.isupper():
+                name = word[2:].replace("-", "_")
+                name += "_" * keyword.iskeyword(name)  # as Python's parameter must be called
+                found[name] = True if after.startswith("--") else after
         return found
 
     @property

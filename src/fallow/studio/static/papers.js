@@ -150,7 +150,7 @@ function running(card) {
   if (!card.systems.length) return null;
   const shell = card.run.startsWith("fallow ");
   const form = (options, text, main) => h("a", {
-    class: main ? "papers-run main" : "papers-run", text, href: `#/runs?${new URLSearchParams({ verb: card.verb, ...options })}`,
+    class: main ? "papers-run main" : "papers-run", text, href: `#/runs?${new URLSearchParams({ new: card.verb, ...options })}`,
   });
   const others = card.systems.length > 1 ? card.systems.map(one => one.split("/")[1]).filter(one => one !== card.options.method) : [];
   const choice = card.verb === "distil" ? "host" : "method";
@@ -170,7 +170,7 @@ function measured(claims) {
   const interval = one => h("span", { class: `papers-interval ${one.verdict}`, "aria-hidden": "true" },
     h("i", { style: { left: `${place(one.interval[0])}%`, width: `${place(one.interval[1]) - place(one.interval[0])}%` } }), h("b", { style: { left: `${place(one.difference)}%` } }));
   return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Claims" }, h("table", { class: "papers-claims" },
-    h("thead", {}, h("tr", {}, ...["Claim", "Verdict", "Difference", "90 % interval", "Worse ← → better", "Seeds"].map(name => h("th", { scope: "col", text: name })))),
+    h("thead", {}, h("tr", {}, ...["Claim", "Verdict", "Difference", "90 % interval", "Does not ← → holds", "Seeds"].map(name => h("th", { scope: "col", text: name })))),
     h("tbody", {}, ...claims.map(one => h("tr", {},
       h("td", {}, one.claim, h("span", { class: "note", text: ` ${one.data}${one.images ? `, ${one.images} images` : ""}` })),
       h("td", {}, h("span", { class: `papers-verdict ${one.verdict}`, text: one.verdict })),
