@@ -6,13 +6,14 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 # what pip says is kept, and shown if it fails
 QUIETLY := >.venv/install.log 2>&1 || { tail -n 20 .venv/install.log; exit 1; }
 
-.PHONY: help env demo test test-all browser lint clean
+.PHONY: help env demo docs test test-all browser lint clean
 
 help:
 	@echo "make demo   build .venv and explore the generated sample collection"
 	@echo "make test   build .venv and run the default test suite"
 	@echo "make test-all   also the tests that take long"
 	@echo "make lint   build .venv, then ruff, mypy and bandit"
+	@echo "make docs   build .venv and the documentation site in build/site"
 	@echo "make env    build .venv only"
 
 env: .venv/installed
@@ -35,6 +36,10 @@ demo: env
 
 test: env browser
 	$(BIN)/python -m pytest -n 2 --dist loadfile -rs
+
+docs: env
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "open build/site/index.html"
 
 # What is exhaustive rather than quick: the same tests and those marked slow.
 test-all: env browser

@@ -16,12 +16,7 @@ from fallow.studio.desk import Desk
 from fallow.studio.guard import Guard
 
 # modules of this package with `PAGE` (the page's name, and of its addresses) and `router(desk)`
-PARTS = (
-    "collection",
-    "atlas",
-    "findings",
-    "runs",
-)  # fmt: skip
+PARTS = ("collection", "atlas", "findings", "runs", "papers")
 
 
 class About(BaseModel):
