@@ -21,9 +21,10 @@ def save_views(folder: Path, method: Method, batch: Any) -> None:
     """A sheet for each stream of a batch: a column for an image, a row for a view of it."""
     streams = batch if isinstance(batch, dict) else {"images": batch}
     for name, one in streams.items():
-        if not isinstance(one, Batch) or any(v.ndim != 4 or v.shape[1] != 3 for v in one.views):
+        shown = one.views if isinstance(one, Batch) else []
+        if not shown or any(view.ndim != 4 or view.shape[1] != 3 for view in shown):
             continue  # texts and volumes have no views to show
-        views = [v[:IMAGES].detach().float().cpu() for v in one.views[:VIEWS]]
+        views = [v[:IMAGES].detach().float().cpu() for v in shown[:VIEWS]]
         (folder / FOLDER).mkdir(exist_ok=True)
         with atomic_write(folder / FOLDER / f"{name}.png") as file:
             picture = sheet(views, method.encoder.mean, method.encoder.std)
