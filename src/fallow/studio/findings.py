@@ -123,11 +123,11 @@ def router(desk: Desk) -> APIRouter:
     def overview() -> Overview:
         """What was found, and how much of it waits for a decision."""
         sections = listed(desk, findings, facts)
+        said = "" if sections else NOTHING
         if len(desk):
             hands = len({*drawn.rows(MASK), *drawn.rows(POINTS)})
             sections.append(Section(key="draw", title="Masks and key points", count=hands,
                                     open=hands, decides=False, said=DRAW))  # fmt: skip
-        said = "" if sections else NOTHING
         return Overview(sections=sections, said=said, draws=drawn.labels,
                         version=desk.version)  # fmt: skip
 
