@@ -271,7 +271,9 @@ def router(desk: Desk) -> APIRouter:
 
 
 NOTHING = "Nothing was found yet: run explore on these pictures, and open what it leaves."
-DRAW = "Drawn and corrected on the picture; every version is a new file beside the run."
+DRAW = (
+    "Drawn and corrected on the picture; every version is a new file, and none of yours is touched."
+)
 TITLES = {
     "copies:exact": ("Exact duplicates", "Byte for byte the same file."),
     "copies:changed": ("Changed copies", "The same picture, changed; what was done is said."),
