@@ -88,6 +88,17 @@ def test_masks_are_painted_by_keys(easel: Any, studio: Any) -> None:
     assert before.sum() < drawn.mask(0).sum() == 48
 
 
+def test_what_was_drawn_is_saved_when_the_easel_is_left(easel: Any, studio: Any) -> None:
+    brush(easel, 40)
+    drag(easel, (4, 3), (5, 3))
+    version = studio.desk.version
+    easel.keyboard.press("Escape")
+    easel.wait_for_selector('.grid .cell[data-row="1"]', timeout=WAIT)
+    easel.wait_for_function("document.querySelector('#toasts').textContent.includes('version')")
+    assert studio.desk.version == version + 1
+    assert (Drawn(studio.desk).mask(0) == 1).all()
+
+
 def test_key_points_are_added_dragged_and_hidden(easel: Any, studio: Any) -> None:
     drawn = Drawn(studio.desk)
     easel.get_by_role("radio", name="Key points").check()

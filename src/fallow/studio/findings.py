@@ -123,11 +123,11 @@ def router(desk: Desk) -> APIRouter:
     def overview() -> Overview:
         """What was found, and how much of it waits for a decision."""
         sections = listed(desk, findings, facts)
+        said = "" if sections else NOTHING
         if len(desk):
             hands = len({*drawn.rows(MASK), *drawn.rows(POINTS)})
             sections.append(Section(key="draw", title="Masks and key points", count=hands,
                                     open=hands, decides=False, said=DRAW))  # fmt: skip
-        said = "" if sections else NOTHING
         return Overview(sections=sections, said=said, draws=drawn.labels,
                         version=desk.version)  # fmt: skip
 
@@ -271,7 +271,9 @@ def router(desk: Desk) -> APIRouter:
 
 
 NOTHING = "Nothing was found yet: run explore on these pictures, and open what it leaves."
-DRAW = "Drawn and corrected on the picture; every version is a new file beside the run."
+DRAW = (
+    "Drawn and corrected on the picture; every version is a new file, and none of yours is touched."
+)
 TITLES = {
     "copies:exact": ("Exact duplicates", "Byte for byte the same file."),
     "copies:changed": ("Changed copies", "The same picture, changed; what was done is said."),

@@ -35,7 +35,7 @@ export class Easel {
     image.src = `/api/collection/picture/${this.row}`;
     const [classes, mask, points, { rows: [cells] }] = await Promise.all([
       get("/api/findings/classes"), bytes(`/api/findings/mask/${this.row}`).catch(error => { this.without = error.message; return null; }),
-      get(`/api/findings/points/${this.row}`), get("/api/collection/rows", { rows: this.row }), image.decode()]);
+      get(`/api/findings/points/${this.row}`), get("/api/collection/rows", { rows: this.row }), image.decode().catch(() => { throw new Error("This picture cannot be shown: is the file still there?"); })]);
     Object.assign(this, { classes, image, points: points.points, joined: classes.limbs, code: Math.min(1, classes.names.length - 1) });
     [this.height, this.width] = mask ? new Uint32Array(mask, 0, 2) : [cells.height ?? image.naturalHeight, cells.width ?? image.naturalWidth];
     this.codes = mask ? new Uint8Array(mask, 8).slice() : null;
@@ -51,6 +51,7 @@ export class Easel {
   }
 
   leave() {
+    if (this.changed.size) this.save(); // nothing that was drawn is lost; it can be undone
     this.free();
     this.watch.disconnect();
     delete this.page.root.dataset.easel;

@@ -1,5 +1,5 @@
 // Findings: what was found, section by section, each picture or set with the decisions it asks for.
-import { dialog, empty, failed, get, grid, h, keys, picture, post, toast } from "./parts.js";
+import { dialog, empty, failed, get, grid, h, keys, picture, post, problem, toast } from "./parts.js";
 import { state } from "./studio.js";
 import { threshold } from "./threshold.js";
 import { drawing } from "./drawing.js";
@@ -48,6 +48,7 @@ class Findings {
   }
 
   leave() {
+    this.gone = true;
     this.free();
     this.done?.();
   }
@@ -56,8 +57,9 @@ class Findings {
     this.list.replaceChildren(...this.about.sections.map(one => h("a", {
       href: `#/findings?part=${encodeURIComponent(one.key)}`, "aria-current": one.key === this.part.key ? "page" : null, dataset: { part: one.key },
     }, h("span", { text: one.title }), h("span", { class: "count", title: one.open < one.count ? `${some(one.open, "decision")} left of ${number(one.count)}` : null, text: number(one.open) }))));
+    if (this.about.said) this.list.append(h("p", { class: "note", text: this.about.said }), h("a", { href: "#/runs", text: "Explore them" }));
     const left = this.about.sections.filter(one => one.decides).reduce((sum, one) => sum + one.open, 0);
-    state(left ? `${some(left, "decision")} left` : "");
+    if (!this.gone) state(left ? `${some(left, "decision")} left` : "");
   }
 
   async draw() {
@@ -70,10 +72,12 @@ class Findings {
     body.scrollTop = 0;
     this.root.dataset.part = part.key;
     const drawn = { copies: this.copies, suspects: this.suspects, groups: this.groups }[kind];
-    if (drawn) await this.cards(stage, head.lastChild, drawn);
-    else if (kind === "spotted") this.done = await threshold(stage, this);
-    else if (kind === "draw") this.done = await drawing(stage, this, this.open);
-    else await this.pictures(stage, head.lastChild);
+    try {
+      if (drawn) await this.cards(stage, head.lastChild, drawn);
+      else if (kind === "spotted") this.done = await threshold(stage, this);
+      else if (kind === "draw") this.done = await drawing(stage, this, this.open);
+      else await this.pictures(stage, head.lastChild);
+    } catch (error) { stage.replaceChildren(problem(error.message)); }
     this.root.dataset.drawn = part.key;
   }
 
