@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from conftest import TOKEN, started
 from PIL import Image
+from studio_running import TOKEN, started
 
 from fallow import verbs
 from fallow.images.samples import shapes
@@ -105,9 +105,7 @@ def test_a_report_is_shut_into_itself(client, ended, desk):
     assert "allow-same-origin" not in policy
     assert "Report" in report.text
     put(desk, Path(ended.cwd) / ended.out, state="running", ended=None)
-    assert client.get("/api/runs/abc/report").json() == {
-        "problem": "this run has no report (yet)"
-    }
+    assert client.get("/api/runs/abc/report").json() == {"problem": "this run has no report (yet)"}
     put(desk, Path(ended.cwd) / ended.out, state="stopped")
 
 
@@ -154,9 +152,10 @@ def test_a_run_is_started_and_followed_to_its_end(client, desk, tmp_path, monkey
     assert states[-2:] == ["running", "done"]
     assert (run["progress"], run["report"], run["goes_on"]) == (1.0, False, False)
     assert client.get(f"/api/runs/{id}").json()["log"] == "0 packs, 0.0 MB\n"
-    assert client.post(f"/api/runs/{id}/remove").json()["runs"] == client.get(
-        "/api/runs/list"
-    ).json()["runs"]
+    assert (
+        client.post(f"/api/runs/{id}/remove").json()["runs"]
+        == client.get("/api/runs/list").json()["runs"]
+    )
 
 
 def test_a_form_with_mistakes_starts_nothing(client, desk):
