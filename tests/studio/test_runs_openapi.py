@@ -1,4 +1,4 @@
-"""The part `runs` under schemathesis: whatever a form holds, the answer is one that is described."""
+"""The part `runs` under schemathesis: whatever a form holds, the answer is as described."""
 
 from __future__ import annotations
 
