@@ -9,6 +9,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from studio_running import TOKEN, started
 
 from conftest import TOKEN, started
 from fallow import verbs

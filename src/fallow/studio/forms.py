@@ -6,6 +6,7 @@ what lies on this machine. Words become a run only when the user presses start.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -124,7 +125,11 @@ def judge(of: Declaration, said: Mapping[str, Any], desk: Desk) -> Judged:
     for one in known.values():
         if one.required and one.name not in (*found.given, *found.problems):
             found.problems[one.name] = f"this is needed: {_help(one)}"
-    _judge_system(of, known, said.get("settings") or {}, found)
+    told = said.get("settings") or {}
+    if isinstance(told, dict):
+        _judge_system(of, known, told, found)
+    else:
+        found.problems["settings"] = "settings are names with values"
     _judge_where(desk, source_of(of, desk), found)
     return found
 
@@ -132,6 +137,8 @@ def judge(of: Declaration, said: Mapping[str, Any], desk: Desk) -> Judged:
 def _read(one: Parameter, value: Any) -> Any:
     option = one.option
     assert isinstance(option, Option)
+    if isinstance(value, list | dict) and (option.read is not list and option.read is not dict):
+        raise SettingProblem("one value, please")
     texts = value if isinstance(value, list) else [value]
     for text in map(str, texts):
         if len(text) > LONGEST or any(ord(letter) < 32 for letter in text):
@@ -143,6 +150,8 @@ def _read(one: Parameter, value: Any) -> Any:
     if option.read in (int, float):
         try:
             number = float(str(value).replace(",", ""))
+            if not math.isfinite(number):
+                raise ValueError
             if number.is_integer():
                 return int(number)
             return option.read(str(number))

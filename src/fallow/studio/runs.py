@@ -38,11 +38,14 @@ REPORT_POLICY = (
 )
 
 
+Value = str | bool | int | float | list[str]
+
+
 class Said(BaseModel):
     """A form as the page has it: texts, and lists of them; settings by name."""
 
     verb: str = Field(max_length=40)
-    given: dict[str, Any] = Field(default_factory=dict)
+    given: dict[str, Value | dict[str, Value]] = Field(default_factory=dict)
 
 
 class Order(BaseModel):
