@@ -1,4 +1,4 @@
-"""For every test: a cache and data of its own, one thread, which suits small models best, and no GPU."""
+"""For every test: a cache and data of its own, one thread, which suits small models, and no GPU."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ TABLE = pa.table(
         "checked": [True, False, None, True],
         "nothing": pa.nulls(4),
         "two words": ["a", "b", "a", "b"],
+        "flags": [["dark", "it's"], [], None, ["dark", None]],
     }
 )
 
@@ -37,6 +38,9 @@ TABLE = pa.table(
         ("label = 'it''s'", [3]),
         ("score >= .5 or checked = false", [0, 1, 2]),
         ("score < 0", [3]),
+        ("flags has 'dark'", [0, 3]),
+        ("not flags has 'it''s'", [1, 2, 3]),
+        ("width > 5 and flags has 'dark'", [0]),
         ("score = -1e0", [3]),
         ("width > 5 and (label = 'dog' or label is null)", [1, 2]),
         ("width > 5 and label = 'dog' or label is null", [1, 2]),
@@ -69,6 +73,9 @@ def test_predicates(predicate, rows):
         ("", "ends too early"),
         ("width = 1 width", "did not expect 'width'"),
         ("width ~ 1", "cannot read"),
+        ("width has 'x'", "asks for a value of a list"),
+        ("flags has", "ends too early"),
+        ("flags = 'dark'", "cannot be compared with a column of type list"),
         ("label in ()", "did not expect"),
         ("(" * 5000 + "width = 1", "nested too deeply"),
         ("not " * 5000 + "width = 1", "nested too deeply"),
@@ -80,7 +87,21 @@ def test_mistakes_are_explained(predicate, sentence):
 
 
 WORDS = ["label", "width", "score", "checked", "and", "or", "not", "(", ")", "=", "<", "in", "is"]
-WORDS += ["null", "like", "'a'", "1", "1e999", "-2", ",", "true", "between", "!", "é"]
+WORDS += [
+    "flags",
+    "has",
+    "null",
+    "like",
+    "'a'",
+    "1",
+    "1e999",
+    "-2",
+    ",",
+    "true",
+    "between",
+    "!",
+    "é",
+]
 
 
 @given(st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join) | st.text(max_size=30))

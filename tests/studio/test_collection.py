@@ -72,6 +72,19 @@ def test_thumbnails_are_made_once(desk: Desk, monkeypatch: Any) -> None:
     assert desk.thumbnails([1, 0, 1], 96) == [before[1], before[0], before[1]]
 
 
+def test_thumbnails_are_made_ahead(desk: Desk, monkeypatch: Any) -> None:
+    import threading
+
+    many = shapes(70, side=24, seed=5)
+    ahead = Desk.opened(many)
+    ahead.prepare()
+    for thread in threading.enumerate():
+        if thread.name == "fallow-ahead":
+            thread.join(60)
+    monkeypatch.setattr(Desk, "pixels", lambda *_: pytest.fail("nobody made it ahead"))
+    assert len(set(ahead.thumbnails(range(70), 160))) == 70
+
+
 def test_sizes_are_those_there_are(client: TestClient) -> None:
     answer = client.get("/api/collection/thumbnail/0", params={"side": 97})
     assert answer.json() == {"problem": "thumbnails have a side of 96, 160, 320"}

@@ -63,7 +63,7 @@ def test_keys_move_open_and_close(page: Any, studio: Any) -> None:
     assert page.locator('.cell[aria-selected="true"]').count() == 2
     page.keyboard.press("Enter")
     page.wait_for_selector(".one .neighbour img[src]")
-    assert page.locator(".one .neighbour").count() == 9
+    assert page.locator(".one .neighbour").count() == 10
     name = studio.desk.table.column("path")[2].as_py()
     assert page.locator(".one h2").get_attribute("title") == name
     page.keyboard.press("Escape")  # the choice first, then the panel

@@ -90,6 +90,16 @@ def test_listening_everywhere_takes_addresses_and_no_foreign_names() -> None:
         assert everywhere.get("/api/desk", headers=cookie | {"host": host}).status_code == status
 
 
+def test_port_80_is_left_out_by_browsers() -> None:
+    plain = TestClient(
+        build(Desk.opened(shapes(2, side=16)), TOKEN, 80), base_url="http://localhost"
+    )
+    plain.get("/", params={"token": TOKEN})
+    assert plain.get("/api/desk").status_code == 200
+    assert plain.get("/api/desk", headers={"host": "[::1]"}).status_code == 200
+    assert plain.get("/api/desk", headers={"host": "localhost:81"}).status_code == 421
+
+
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://127.0.0.1:8000",
                                     "http://127.0.0.1:8001", "http://localhost:8000"])  # fmt: skip
 def test_another_page_may_not_use_the_studio(known: TestClient, origin: str) -> None:

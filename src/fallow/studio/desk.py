@@ -17,7 +17,7 @@ from fallow.images.decode import Unreadable, decode
 from fallow.inventory import store
 from fallow.problems import Problem, SettingProblem, SourceProblem
 from fallow.studio import runs_read
-from fallow.studio.changes import Change, Changes
+from fallow.studio.changes import Change, Changes, Values
 from fallow.studio.nearness import Nearness
 from fallow.studio.opening import Opened, opened
 from fallow.studio.thumbnails import Shelf, webp
@@ -147,18 +147,26 @@ class Desk(Opened):
         rows = [self.row(row) for row in values]
         if not rows:
             raise SettingProblem("no pictures were chosen")
-        table = self.table
-        now = table.column(column) if column in table.column_names else None
-        before = {self.ids[r]: None if now is None else now[r].as_py() for r in rows}
-        before = {key: None if value is None else str(value) for key, value in before.items()}
-        told = {self.ids[row]: _said(value) for row, value in values.items()}
-        return self.changes.add(column, told, before)
+        with self._lock:
+            table, now = self.table, [None] * len(rows)
+            if column in table.column_names:
+                now = table.column(column).take(pa.array(rows)).to_pylist()
+            before: Values = {
+                self.ids[row]: None if value is None else str(value)
+                for row, value in zip(rows, now, strict=True)
+            }
+            told = {self.ids[row]: _said(value) for row, value in values.items()}
+            return self.changes.add(column, told, before)
 
     def undo(self) -> Change:
-        return self.changes.undo()
+        """Take the last change back, as a new version."""
+        with self._lock:
+            return self.changes.undo()
 
     def redo(self) -> Change:
-        return self.changes.redo()
+        """Do again what was undone last, as a new version."""
+        with self._lock:
+            return self.changes.redo()
 
     # pictures
 
@@ -183,14 +191,18 @@ class Desk(Opened):
         if side not in SIDES:
             raise SettingProblem(f"thumbnails have a side of {', '.join(map(str, SIDES))}")
         chosen = [self.row(row) for row in rows]
+        keys = [self.keys[row] for row in chosen]
+        return self.shelf.many(keys, side, lambda place: self._small(chosen[place], side))
 
-        def make(place: int) -> bytes:
-            try:
-                return webp(self.pixels(chosen[place], side), side)
-            except Problem:
-                return b""
+    def prepare(self) -> None:
+        """Make the small pictures of the page's own size while nobody asks for anything."""
+        self.shelf.ahead(self.keys, SIDES[1], lambda row: self._small(row, SIDES[1]))
 
-        return self.shelf.many([self.keys[row] for row in chosen], side, make)
+    def _small(self, row: int, side: int) -> bytes:
+        try:
+            return webp(self.pixels(row, side), side)
+        except Problem:
+            return b""
 
     def picture(self, row: int) -> bytes:
         """A whole picture as WebP, upright, its long side at most `LARGE`."""

@@ -83,6 +83,8 @@ class Guard:
 
     def _own(self, host: str) -> bool:
         """Whether a Host header names this server; a foreign name that points here does not."""
+        if ":" not in host.rpartition("]")[2]:
+            host += ":80"  # which browsers leave out
         name, _, port = host.rpartition(":")
         if port != str(self.port):
             return False

@@ -53,7 +53,9 @@ def known(table: pa.Table, name: str) -> pa.ChunkedArray:
 def _with_text(table: pa.Table, word: str) -> np.ndarray:
     """Rows that have a word in any column of text or of lists of text."""
     found = np.zeros(table.num_rows, bool)
-    for values in table.columns:
+    for name, values in zip(table.column_names, table.columns, strict=True):
+        if name == "hash":  # letters that mean nothing
+            continue
         if _texts(values.type):
             has = pc.match_substring(values, word, ignore_case=True)
             found |= pc.fill_null(has, False).to_numpy(zero_copy_only=False)
@@ -97,10 +99,14 @@ def _described(name: str, values: pa.ChunkedArray) -> dict[str, Any]:
 def _common(values: pa.ChunkedArray) -> dict[str, Any]:
     """The commonest values, and how many there are."""
     counted = pc.value_counts(values.drop_null())
-    names, counts = counted.field("values").to_pylist(), counted.field("counts").to_numpy()
+    counts = counted.field("counts").to_numpy()
     order = np.lexsort((np.arange(len(counts)), -counts))[:COMMON]
-    listed = [{"value": names[place], "count": int(counts[place])} for place in order]
-    return {"distinct": len(names), "values": listed}
+    names = counted.field("values").take(pa.array(order)).to_pylist()
+    listed = [
+        {"value": name, "count": int(counts[place])}
+        for name, place in zip(names, order, strict=True)
+    ]
+    return {"distinct": len(counts), "values": listed}
 
 
 def _kind(kind: pa.DataType) -> str:

@@ -57,4 +57,5 @@ def serve(desk: Desk, *, host: str, port: int, browser: bool, tell: Callable[[st
         # the address holds the token: requests are not logged
         settings = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on",
                                   server_header=False, timeout_graceful_shutdown=2)  # fmt: skip
+        desk.prepare()
         uvicorn.Server(settings).run(sockets=[door])

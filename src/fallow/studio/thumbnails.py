@@ -6,14 +6,18 @@ import io
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 LIMIT = 4 << 30  # bytes kept; the oldest go first
-EMPTY = b""  # what cannot be decoded
+AHEAD = 200_000  # pictures that are made small before anybody asks
+STEP = 32  # of them at once
+IDLE = 2.0  # seconds without a request before that goes on
 
 
 def webp(pixels: np.ndarray, side: int, quality: int = 78) -> bytes:
@@ -31,6 +35,10 @@ def webp(pixels: np.ndarray, side: int, quality: int = 78) -> bytes:
     return file.getvalue()
 
 
+def _later(make: Callable[[int], bytes], start: int, place: int) -> bytes:
+    return make(start + place)
+
+
 class Shelf:
     """Thumbnails by content and side. Any number of threads and processes may share the file.
 
@@ -46,7 +54,8 @@ class Shelf:
         self._here = threading.local()
         # decoding holds whole pictures: no more at once than there are cores
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="fallow-thumbnail")
-        self._since = 0
+        self._since = 0  # bytes written
+        self._asked = 0.0  # when somebody last asked
         try:
             self._base()
         except sqlite3.DatabaseError:  # all of it can be made again
@@ -56,6 +65,23 @@ class Shelf:
 
     def many(self, keys: Sequence[str], side: int, make: Callable[[int], bytes]) -> list[bytes]:
         """Thumbnails by key, in order; `make(place)` gives those that are not there yet."""
+        self._asked = time.monotonic()
+        return self._many(keys, side, make)
+
+    def ahead(self, keys: Sequence[str], side: int, make: Callable[[int], bytes]) -> None:
+        """Make what will be asked for, in a thread of its own, while nobody asks for anything."""
+
+        def work() -> None:
+            if hasattr(os, "setpriority"):  # of this thread alone, where threads have one
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
+            for start in range(0, min(len(keys), AHEAD), STEP):
+                while (rest := self._asked + IDLE - time.monotonic()) > 0:
+                    time.sleep(rest)
+                self._many(keys[start : start + STEP], side, partial(_later, make, start))
+
+        threading.Thread(target=work, name="fallow-ahead", daemon=True).start()
+
+    def _many(self, keys: Sequence[str], side: int, make: Callable[[int], bytes]) -> list[bytes]:
         found = self._read(keys, side)
         missing = {key: place for place, key in enumerate(keys) if key not in found}
         if missing:

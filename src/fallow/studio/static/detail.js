@@ -27,10 +27,10 @@ export function detail({ open, alike, close }) {
       h("div", { class: "head" }, h("h2", { text: name.split("/").at(-1), title: name }),
         h("button", { type: "button", class: "quiet", "aria-label": "Close the picture", text: "✕", onclick: hide })),
       image,
-      h("dl", { class: "facts" }, ...facts.map(key => h("div", {}, h("dt", { text: key.replaceAll("_", " ") }), h("dd", { text: said(cell[key]) })))),
-      h("div", { class: "head" }, h("h3", { text: "Most like it" }), h("button", { type: "button", class: "quiet", text: "Show all", onclick: () => alike(row) })), near);
+      h("div", { class: "head" }, h("h3", { text: "Most like it" }), h("button", { type: "button", class: "quiet", text: "Show all", onclick: () => alike(row) })), near,
+      h("dl", { class: "facts" }, ...facts.map(key => h("div", {}, h("dt", { text: key.replaceAll("_", " ") }), h("dd", { text: said(cell[key]) })))));
     try {
-      const { rows, likeness } = await get(`/api/collection/near/${row}`, { count: 9 });
+      const { rows, likeness } = await get(`/api/collection/near/${row}`, { count: 10 });
       if (shown !== row) return;
       near.replaceChildren(...rows.map((other, k) => h("button", { type: "button", class: "neighbour", title: `likeness ${likeness[k].toFixed(2)}`, "aria-label": `picture ${other}, likeness ${likeness[k].toFixed(2)}`, onclick: () => open(other) }, picture(other, 96))));
     } catch {

@@ -94,11 +94,14 @@ export function grid({ rows = [], side = 160, name = "Pictures", captions = null
     if (!rows.length) return;
     here = Math.max(0, Math.min(rows.length - 1, place));
     if (extend) take(Math.min(anchor, here), Math.max(anchor, here)); else anchor = here;
-    const top = 8 + Math.floor(here / columns) * height;
-    if (top < element.scrollTop + 8) element.scrollTop = top - 8;
-    else if (top + height > element.scrollTop + element.clientHeight) element.scrollTop = top + height - element.clientHeight;
+    reach(here);
     draw();
     onselect?.(selected(), rows[here]);
+  }
+  function reach(place) {
+    const top = 8 + Math.floor(place / columns) * height;
+    if (top < element.scrollTop + 8) element.scrollTop = top - 8;
+    else if (top + height > element.scrollTop + element.clientHeight) element.scrollTop = top + height - element.clientHeight;
   }
   function take(first, last) {
     chosen.clear();
@@ -137,11 +140,13 @@ export function grid({ rows = [], side = 160, name = "Pictures", captions = null
   element.addEventListener("scroll", later, { passive: true });
 
   const watch = new ResizeObserver(() => {
-    const top = Math.floor(element.scrollTop / height) * columns;
+    // what was at the top stays there; the place one is at stays in view
+    const top = Math.floor(element.scrollTop / height) * columns, [first, last] = span(0), seen = here >= first && here < last;
     measure();
     for (const cell of cells.values()) cell.node.remove();
     cells.clear();
     element.scrollTop = Math.floor(top / columns) * height;
+    if (seen) reach(here);
     draw();
   });
   watch.observe(element);

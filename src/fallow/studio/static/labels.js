@@ -73,7 +73,7 @@ export function labels({ columns, chosen, changed }) {
   }
 
   const digits = Object.fromEntries(Array.from({ length: MANY }, (_, k) => [
-    String(k + 1), [`label: the ${k + 1}. of the commonest`, () => { if (offered[k] !== undefined) say(offered[k]); }]]));
+    String(k + 1), [k ? "" : "the commonest label; 2 to 9 the next ones", () => { if (offered[k] !== undefined) say(offered[k]); }]]));
   return {
     element, selected, update,
     keys: {
@@ -82,7 +82,7 @@ export function labels({ columns, chosen, changed }) {
       "l": ["type a label", () => { field.focus(); field.select(); }],
       "ctrl+z": ["undo", () => back("undo")],
       "ctrl+y": ["do again", () => back("redo")],
-      "ctrl+shift+z": ["do again", () => back("redo")],
+      "ctrl+shift+z": ["", () => back("redo")],
     },
   };
 }

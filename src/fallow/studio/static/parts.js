@@ -73,7 +73,7 @@ export function dialog(title, body, actions = [["Close", null]]) {
   });
 }
 
-// Keys of the page that is shown: {"ctrl+z": [what it does, function]}; `?` lists them.
+// Keys of the page that is shown: {"ctrl+z": [what it does, function]}; `?` lists those that say it.
 const held = [];
 export function keys(map) {
   held.push(map);

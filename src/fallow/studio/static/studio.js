@@ -47,7 +47,7 @@ async function show() {
 }
 
 function help() {
-  const rows = Object.entries(listed()).flatMap(([key, [what]]) => [
+  const rows = Object.entries(listed()).filter(([, [what]]) => what).flatMap(([key, [what]]) => [
     h("dt", {}, ...key.split("+").flatMap((part, k) => [k ? " + " : "", h("kbd", { text: part === " " ? "Space" : part })])), h("dd", { text: what })]);
   dialog("Keys of this page", h("dl", { class: "keys" }, ...rows));
 }
