@@ -45,7 +45,8 @@ SPEED = {
 @pytest.fixture
 def package(monkeypatch, make):
     """A package fallow.methods with one method in it, made in memory."""
-    # these two ask the real package
+    # these ask the real package
+    monkeypatch.setattr(make, "settings_reference", lambda links: " ".join(links.values()))
     monkeypatch.setattr(make, "taxonomy", lambda: "placed")
     monkeypatch.setattr(make, "which", lambda claims, learning: "advised")
     module = types.ModuleType("fallow.methods.learn.some_method")
@@ -85,6 +86,7 @@ def test_pages_hold_docstring_settings_and_results(make, package, tmp_path):
     assert written == [
         "evidence.md",
         "methods/some-method.md",
+        "settings.md",
         "taxonomy.md",
         "which-method.md",
     ]
@@ -94,6 +96,9 @@ def test_pages_hold_docstring_settings_and_results(make, package, tmp_path):
     assert "| `rate` | `0.5` | how fast |" in page
     row = "| a is better than b | tie | +0.0123 | -0.0100 to +0.0300 | 3 | some (12 images) |"
     assert row in page
+    assert (tmp_path / "docs/settings.md").read_text() == "[some-method](methods/some-method.md)"
+    known = json.loads((tmp_path / "src/fallow/catalogue/evidence.json").read_text())
+    assert known["some-method"][0]["difference"] == 0.0123
     evidence = (tmp_path / "docs/evidence.md").read_text()
     assert row in evidence
     assert "| views/s | p 1.2 | 3.46 | 2 | 1 | - | some processor, 2 cores |" in evidence

@@ -184,3 +184,9 @@ def test_subscribe_and_stop_in_the_browser(page, studio):
     page.get_by_role("button", name="Unsubscribe").click()
     page.get_by_text("hears no more news").wait_for()
     assert subscribers.subscribers() == []
+
+
+@pytest.mark.parametrize("words", ["", "?query=zxqj", "?card=swav", "?date=2023-12"])
+def test_nothing_keeps_anybody_out(page, studio, findings_of_axe, words):
+    to(page, studio, words)
+    assert findings_of_axe(page) == []
