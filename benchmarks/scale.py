@@ -56,7 +56,7 @@ def rates(data: Path, count: int) -> list[Line]:
             rate(name)
         return [
             line(
-                f"{count} photographs of half a megapixel, images a core-second: {name}",
+                f"{count} photographs of 150 x 200 pixels, images a core-second: {name}",
                 "tiny",
                 "",
                 alternate(lambda name=name: rate(name), lambda: rate("tiny"), 3),  # type: ignore[misc]
