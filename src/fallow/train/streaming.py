@@ -84,9 +84,8 @@ class Unpacked:
                 f"none of {len(rows)} pictures of {self.name} in a row can be read "
                 f"({self.images.problems[-1].reason}): look at the source"
             )
-        taken = [
-            good[min(np.searchsorted(good, place), len(good) - 1)] for place in range(len(seen))
-        ]
+        after = np.minimum(np.searchsorted(good, np.arange(len(seen))), len(good) - 1)
+        taken = [good[int(place)] for place in after]
         packed = pack_arrays([seen[place] for place in taken])  # type: ignore[misc]
         return replace(packed, rows=rows[taken])
 
