@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.photos import PHOTOS, extract
 from benchmarks.record import Line, alternate, line
 
 ALONE = True  # no peer to install
@@ -25,11 +26,44 @@ PART = 2000
 
 
 def run(data: Path, python: str | None, quick: bool) -> Iterator[tuple[str, list[Line]]]:
-    """Generated pictures and vectors: neither data nor peers are needed."""
-    yield "scale_join", joins(quick)
+    """Only the rates need pictures; there are no peers."""
+    yield "scale_rates", rates(data, 20 if quick else 300)
+    yield "scale_joins", joins(quick)
     yield "scale_index", index(2_000 if quick else 200_000)
     yield "scale_memory", memory(*((200, 400) if quick else (10_000, 50_000)))
     yield "scale_workers", workers(200 if quick else 2_000, 1 if quick else 3)
+
+
+def rates(data: Path, count: int) -> list[Line]:
+    """Photographs a core-second from files to a part of vectors, by encoder beside tiny."""
+    from fallow.encoders import chosen_encoder
+    from fallow.images.named import named
+    from fallow.scale.parts import Parts
+    from fallow.scale.pictures import Job, _embed
+
+    with tempfile.TemporaryDirectory() as folder:
+        extract(data, PHOTOS, Path(folder) / "photos", count)
+        source, turn = named(Path(folder) / "photos"), iter(range(10_000))
+
+        def rate(name: str) -> float:
+            job = Job(source, None, encoders[name], Parts(f"{folder}/{next(turn)}"), count)
+            begun = time.process_time()
+            _embed(job, 0)
+            return len(source) / (time.process_time() - begun)
+
+        encoders = {name: chosen_encoder(name)[0] for name in ("tiny", "lite", "resnet18")}
+        for name in encoders:
+            rate(name)
+        return [
+            line(
+                f"{count} photographs of 150 x 200 pixels, images a core-second: {name}",
+                "tiny",
+                "",
+                alternate(lambda name=name: rate(name), lambda: rate("tiny"), 3),  # type: ignore[misc]
+                None,
+            )
+            for name in ("lite", "resnet18")
+        ]
 
 
 def joins(quick: bool) -> list[Line]:

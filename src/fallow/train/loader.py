@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from fallow.train.method import Batch, Beside
+from fallow.train.streaming import Unpacked
 from fallow.views import render
 from fallow.views.masks import render_masks
 from fallow.views.volumes import Crop, cut
@@ -30,7 +31,7 @@ class Stream:
 
     def __init__(
         self,
-        pack: Pack,
+        pack: Pack | Unpacked,
         recipe: Recipe,
         labels: np.ndarray,
         seed: int,
@@ -46,8 +47,13 @@ class Stream:
 
     def batch(self, rows: np.ndarray, epoch: int) -> Batch:
         """The views of some rows of the pack in some epoch."""
-        seen = render(self.pack, rows, self.recipe, seed=self.seed, epoch=epoch)
-        index = torch.from_numpy(rows)
+        if isinstance(self.pack, Unpacked):
+            held = self.pack.held(rows)
+            seen = render(held, np.arange(len(held)), self.recipe, seed=self.seed, epoch=epoch)
+            rows = held.rows
+        else:
+            seen = render(self.pack, rows, self.recipe, seed=self.seed, epoch=epoch)
+        index = torch.from_numpy(np.ascontiguousarray(rows))
         masks = []
         if self.masks is not None:
             sizes = [view.size for view in self.recipe.every_view]

@@ -29,6 +29,7 @@ from fallow.train.loader import Stream, VolumeStream, ahead
 from fallow.train.method import Facts, Method, Now, Settings
 from fallow.train.session import Plan, Session, arranged, choose, optimiser_of
 from fallow.train.shown import save_views
+from fallow.train.streaming import Unpacked, fits
 from fallow.train.tune import Choice, apply_layout
 from fallow.train.words import TextStream
 
@@ -128,9 +129,17 @@ def _stop_on_signal() -> Iterator[Callable[[], int | None]]:
 
 
 def _streams(
-    method: Method, images: Mapping[str, Images], seed: int, fabric: Fabric
+    method: Method,
+    images: Mapping[str, Images],
+    seed: int,
+    fabric: Fabric,
+    unpacked: set[str],
+    say: Callable[[str], None],
 ) -> dict[str, Stream | VolumeStream | TextStream]:
-    """A packed stream for each recipe; the first rank decodes, the others map what it wrote."""
+    """A packed stream for each recipe; the first rank decodes, the others map what it wrote.
+
+    What no disk has room for is named in `unpacked`, and decoded whenever it is wanted.
+    """
     recipe = method.recipe()
     recipes = recipe if isinstance(recipe, Mapping) else dict.fromkeys(images, recipe)
     missing = sorted(set(recipes) - set(images))
@@ -148,8 +157,14 @@ def _streams(
         # the pixels the encoder will meet later are normalised its way
         mean, std = method.encoder.mean, method.encoder.std
         one = replace(published, mean=mean, std=std)  # type: ignore[arg-type]
-        with fabric.rank_zero_first():
-            pack = images[name].pack(side=source_side(one))
+        side = source_side(one)
+        if name in unpacked or not distributed.from_first(fits(images[name], side)):
+            unpacked.add(name)
+            say(f"{images[name].name} does not fit the disk: it is decoded anew in every epoch")
+            pack: Any = Unpacked(images[name], side)
+        else:
+            with fabric.rank_zero_first():
+                pack = images[name].pack(side=side)
         if "label" in images[name].columns:
             labels = images[name].labels[0]
         else:
@@ -237,7 +252,9 @@ def _fit(
         "settings": settings.model_dump(),
     }
     saved = _open_folder(folder, identity, fabric) if folder else {}
-    plan = Plan(method, _streams(method, named, seed, fabric), seed, rank, world)
+    unpacked = set(saved.get("unpacked", ()))
+    streams = _streams(method, named, seed, fabric, unpacked, say)
+    plan = Plan(method, streams, seed, rank, world)
     method.meet(named, {name: stream.pack for name, stream in plan.streams.items()})  # type: ignore[misc]
     if plan.count < settings.batch:
         raise Problem(
@@ -251,6 +268,7 @@ def _fit(
         with _repeatable(fabric.device):
             choice = choose(method, plan, fabric, say)
         saved |= {"choice": choice.state(), "about": dict(about or {}), "world": world}
+        saved["unpacked"] = sorted(unpacked)
         if folder and rank == 0:
             write_json(folder / "run.json", {**identity, **saved})
     if saved["world"] != world:

@@ -21,6 +21,7 @@ from fallow.train import optimisers, schedules
 from fallow.train.checkpoint import before, last_state, save_state
 from fallow.train.loader import Stream, VolumeStream, batches
 from fallow.train.method import Batch, Loss, Method, Now, Settings
+from fallow.train.streaming import Unpacked, by_shard
 from fallow.train.tune import Choice, apply_layout, choices, fastest, remember, remembered
 from fallow.train.watch import Watch
 from fallow.train.words import TextStream
@@ -335,7 +336,12 @@ class Plan:
 
     def batches(self, now: Now) -> Generator[dict[str, Batch]]:
         """What is left of the epoch at `now`, for this rank."""
-        order = self.method.compose(now, self.count, self.method.settings.batch, self.seed)
+        batch = self.method.settings.batch
+        pack = next(iter(self.streams.values())).pack
+        if isinstance(pack, Unpacked):
+            order = by_shard(pack.shards, batch, self.world, seed=self.seed, epoch=now.epoch)
+        else:
+            order = self.method.compose(now, self.count, batch, self.seed)
         return batches(
             self.streams,
             order,
