@@ -34,7 +34,7 @@ MOST = 300
 SHARES = (0.01, 0.03, 0.05)
 ENCODERS = ("tiny",)
 TEXTURES = (0.0, 0.5)
-ODD = (3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0)
+ODD = (5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 14.0, 17.0, 20.0)
 
 
 class Tried(NamedTuple):
@@ -159,7 +159,6 @@ def peers(vectors: np.ndarray, wrong: np.ndarray) -> dict[str, float]:
             -LocalOutlierFactor(20).fit(looks).negative_outlier_factor_, wrong
         ),
         "10-NN distance": average_precision(near.distances.mean(axis=1), wrong),
-        "1-NN distance": average_precision(near.distances[:, 0], wrong),
     }
 
 
