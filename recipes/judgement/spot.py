@@ -31,7 +31,7 @@ SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3)
 SIZES = (40, 100, None)  # good pictures, None: all
 DRAWS = 2
 PLACES = (0.0, 0.5, 1.0)
-CONSTANTS = tuple(product((1.5,), (0.3, 0.6), (0.05, 0.1, 0.2), (0.0, 3.0, 3.5, 4.0, 5.0)))
+CONSTANTS = tuple(product((1.5,), (0.3, 0.6), (0.05, 0.1, 0.2), (0.0, 3.0, 4.0, 5.0, 6.0)))
 PRECISION, RECALL, HELD = 0.8, 0.5, 0.8
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 

@@ -8,7 +8,8 @@ from fallow.vectors.space import Neighbours, leading, neighbours, unit
 
 # Chosen leave-one-set-out by recipes.judgement.strangers.
 TEXTURES = 0.5  # what colours and textures weigh beside the encoder's vectors
-LOCAL = (20, 50)  # neighbours whose own distances say how far would be usual there
+LOCAL = 50  # neighbours whose own distances say how far would be usual there
+PART = 4  # of a small collection only such a part is asked
 ODD = 7.0  # spreads above the middle from which an image is a stranger
 DIRECTIONS = 256  # of the space, the main ones
 
@@ -24,7 +25,7 @@ def outlier_scores(
     """
     if len(embedding) < 3:
         return np.zeros(len(embedding), np.float32)
-    near = neighbours(strange_space(embedding, statistics, textures), max(LOCAL), seed=seed)
+    near = neighbours(strange_space(embedding, statistics, textures), LOCAL, seed=seed)
     return strangeness(near)
 
 
@@ -42,8 +43,8 @@ def strange_space(embedding: np.ndarray, statistics: np.ndarray, textures: float
 
 
 def strangeness(near: Neighbours) -> np.ndarray:
-    """Local outlier factors at several numbers of neighbours, in spreads; their mean."""
-    return np.mean([local(near, k) for k in LOCAL], axis=0).astype(np.float32)
+    """Local outlier factors in spreads; N float32."""
+    return local(near, min(LOCAL, max(len(near.rows) // PART, 2))).astype(np.float32)
 
 
 def local(near: Neighbours, k: int) -> np.ndarray:

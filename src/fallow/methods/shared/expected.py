@@ -14,9 +14,9 @@ import numpy as np
 # APART, NOTHING, WRONG and BEYOND are chosen by recipes.judgement.spot
 NOTHING = 0.3  # how likely it is beforehand that nothing is odd
 MOST = 0.5  # the largest share of odd ones: beyond it they are the ordinary ones
-WRONG = 0.1  # the share of flagged ones that may be ordinary, as the model sees it
+WRONG = 0.2  # the share of flagged ones that may be ordinary, as the model sees it
 APART = 1.5  # spreads of the ordinary ones that at least lie between their middle and the odd ones
-BEYOND = 5.0  # median deviations above the median, below which nothing is flagged
+BEYOND = 6.0  # median deviations above the median, below which nothing is flagged
 LEAST = 0.05  # of a spread, in quartile distances of all scores
 ROUNDS = 25
 FOLDS = 5
