@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from studio_running import Studio, pictures, started
+from studio_running import TOKEN, Studio, pictures, started  # noqa: F401 (TOKEN: for the tests)
 
 from fallow import verbs
 from fallow.studio.desk import Desk, Verbs

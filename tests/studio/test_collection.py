@@ -19,6 +19,7 @@ from fallow.studio import selection
 from fallow.studio.app import build
 from fallow.studio.changes import Changes
 from fallow.studio.desk import Desk
+from fallow.studio.thumbnails import Shelf
 
 HOME = "http://127.0.0.1:8000"
 
@@ -83,6 +84,21 @@ def test_thumbnails_are_made_ahead(desk: Desk, monkeypatch: Any) -> None:
             thread.join(60)
     monkeypatch.setattr(Desk, "pixels", lambda *_: pytest.fail("nobody made it ahead"))
     assert len(set(ahead.thumbnails(range(70), 160))) == 70
+
+
+def test_a_damaged_file_of_thumbnails_is_made_again(tmp_path: Path) -> None:
+    (tmp_path / "thumbnails.sqlite").write_bytes(b"no data base" * 400)
+    shelf = Shelf(tmp_path)
+    assert shelf.many(["a", "b", "a"], 96, lambda place: b"%d" % place) == [b"2", b"1", b"2"]
+    assert Shelf(tmp_path).many(["b"], 96, lambda place: b"") == [b"1"]
+
+
+def test_what_cannot_be_decoded_is_tried_again(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path, limit=160)
+    assert shelf.many(["a"], 96, lambda place: b"") == [b""]
+    assert shelf.many(["a"], 96, lambda place: b"now") == [b"now"]
+    shelf.many(["b"], 96, lambda place: b"x" * 20)  # beyond the limit: all are made anew
+    assert shelf.many(["a"], 96, lambda place: b"again") == [b"again"]
 
 
 def test_sizes_are_those_there_are(client: TestClient) -> None:

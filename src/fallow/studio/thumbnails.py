@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -66,26 +67,32 @@ class Shelf:
     def many(self, keys: Sequence[str], side: int, make: Callable[[int], bytes]) -> list[bytes]:
         """Thumbnails by key, in order; `make(place)` gives those that are not there yet."""
         self._asked = time.monotonic()
-        return self._many(keys, side, make)
+        return self._many(keys, side, make, self._pool.map)
 
     def ahead(self, keys: Sequence[str], side: int, make: Callable[[int], bytes]) -> None:
         """Make what will be asked for, in a thread of its own, while nobody asks for anything."""
 
         def work() -> None:
-            if hasattr(os, "setpriority"):  # of this thread alone, where threads have one
+            if sys.platform == "linux":  # where a thread has a priority of its own
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
             for start in range(0, min(len(keys), AHEAD), STEP):
                 while (rest := self._asked + IDLE - time.monotonic()) > 0:
                     time.sleep(rest)
-                self._many(keys[start : start + STEP], side, partial(_later, make, start))
+                self._many(keys[start : start + STEP], side, partial(_later, make, start), map)
 
         threading.Thread(target=work, name="fallow-ahead", daemon=True).start()
 
-    def _many(self, keys: Sequence[str], side: int, make: Callable[[int], bytes]) -> list[bytes]:
+    def _many(
+        self,
+        keys: Sequence[str],
+        side: int,
+        make: Callable[[int], bytes],
+        each: Callable[..., Iterable[bytes]],
+    ) -> list[bytes]:
         found = self._read(keys, side)
         missing = {key: place for place, key in enumerate(keys) if key not in found}
         if missing:
-            made = dict(zip(missing, self._pool.map(make, missing.values()), strict=True))
+            made = dict(zip(missing, each(make, missing.values()), strict=True))
             self._write(((key, side, data) for key, data in made.items() if data))
             found |= made
         return [found[key] for key in keys]
