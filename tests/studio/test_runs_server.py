@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 from studio_running import TOKEN, started
 
-from conftest import TOKEN, started
 from fallow import verbs
 from fallow.images.samples import shapes
 from fallow.studio.desk import Desk, Verbs
