@@ -124,8 +124,8 @@ def run(name: str = "simclr", seed: int = 0, minutes: float = 10) -> dict:
         loss = 2.6 + 3 * np.exp(-5 * share) + rng.normal(0, 0.05)
         row = {
             "step": step, "minutes": share * minutes, "epoch": int(share * 40), "loss": loss,
-            "loss_over_trivial": loss / 6.2, "spread": 0.9 - 0.3 * np.exp(-8 * share),
-            "learning_rate": 0.3 * (1 + np.cos(np.pi * share)) / 2,
+            "loss_of_trivial": loss / 6.2, "spread": 0.9 - 0.3 * np.exp(-8 * share),
+            "rate": 0.3 * (1 + np.cos(np.pi * share)) / 2,
             "images_per_second": 420 + rng.normal(0, 12),
         }  # fmt: skip
         if step % 100 == 99:

@@ -80,7 +80,7 @@ def test_a_verb_is_found_by_what_it_is_for(open_page):
     assert page.input_value("#field-source").endswith("pictures")
 
 
-@pytest.fixture
+@pytest.fixture  # asked for before the page, so that the page has gone when the runs go
 def two(studio, tmp_path):
     """Two runs that have ended, of different settings."""
     queue = Queue(studio.desk.place / "queue")
@@ -107,7 +107,7 @@ def two(studio, tmp_path):
         queue.remove(run.id)
 
 
-def test_two_runs_are_compared(open_page, two):
+def test_two_runs_are_compared(two, open_page):
     page = open_page("runs?run=run-one")
     page.locator(".chart svg").first.wait_for()
     page.select_option(".run-actions select", label="learn two")
@@ -123,7 +123,7 @@ def test_two_runs_are_compared(open_page, two):
     assert page.input_value("#field-source") == "a"
 
 
-def test_a_report_is_shown_in_a_frame_that_reaches_nothing(open_page, two):
+def test_a_report_is_shown_in_a_frame_that_reaches_nothing(two, open_page):
     page = open_page("runs?run=run-two")
     page.frame_locator("iframe").locator("h1:has-text('Report of two')").wait_for()
     inner = next(one for one in page.frames if one.url.endswith("/run-two/report"))
@@ -133,7 +133,7 @@ def test_a_report_is_shown_in_a_frame_that_reaches_nothing(open_page, two):
     assert inner.evaluate(reach) == "nothing"
 
 
-def test_the_list_is_walked_by_keys(open_page, two):
+def test_the_list_is_walked_by_keys(two, open_page):
     page = open_page("runs?run=run-two")
     page.wait_for_selector(".run[aria-current]:has-text('two')")
     page.keyboard.press("ArrowDown")
@@ -141,11 +141,13 @@ def test_the_list_is_walked_by_keys(open_page, two):
     assert "run=run-one" in page.url
     page.keyboard.press("n")
     page.wait_for_selector(".verbs")
+    page.keyboard.press("Tab")  # out of the field, where keys are letters
     page.keyboard.press("Escape")
+    page.wait_for_selector(".run[aria-current]")
 
 
 @pytest.mark.parametrize("words", ["runs?run=run-two&with=run-one", "runs?new", "runs?new=learn"])
-def test_axe_finds_nothing_on_runs(open_page, two, findings_of_axe, words):
+def test_axe_finds_nothing_on_runs(two, open_page, findings_of_axe, words):
     page = open_page(words)
     page.locator(".chart svg, .verb, .field-row").first.wait_for()
     for closed in page.locator("details:not([open]) > summary").all():
@@ -154,7 +156,7 @@ def test_axe_finds_nothing_on_runs(open_page, two, findings_of_axe, words):
     assert findings_of_axe(page) == []
 
 
-def test_a_tablet_shows_runs_without_a_sideways_scroll(open_page, two):
+def test_a_tablet_shows_runs_without_a_sideways_scroll(two, open_page):
     for words in ("runs?run=run-one", "runs?new", "runs?new=spot"):
         page = open_page(words)
         page.set_viewport_size({"width": 820, "height": 1100})

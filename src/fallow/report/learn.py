@@ -24,11 +24,11 @@ from fallow.report.page import (
 # a metric's title and how its axis is drawn; metrics not named here are drawn as they are
 CURVES: dict[str, tuple[str, dict[str, Any]]] = {
     "loss": ("Loss", {}),
-    "loss_over_trivial": ("Loss against its trivial value (1 = nothing learnt)", {"include": (1,)}),
+    "loss_of_trivial": ("Loss against its trivial value (1 = nothing learnt)", {"include": (1,)}),
     "spread": ("Spread of the embeddings (0 = collapsed)", {"include": (0,)}),
     "knn": ("k-NN accuracy", {}),
     "probe": ("Linear probe accuracy", {}),
-    "learning_rate": ("Learning rate", {"include": (0,)}),
+    "rate": ("Learning rate", {"include": (0,)}),
     "images_per_second": ("Images per second", {"include": (0,)}),
     "gradient_norm": ("Gradient norm", {"log": True}),
 }

@@ -21,10 +21,10 @@ def save_views(folder: Path, method: Method, batch: Any) -> None:
     """A sheet for each stream of a batch: a column for an image, a row for a view of it."""
     streams = batch if isinstance(batch, dict) else {"images": batch}
     for name, one in streams.items():
-        shown = one.views if isinstance(one, Batch) else []
-        if not shown or any(view.ndim != 4 or view.shape[1] != 3 for view in shown):
-            continue  # texts and volumes have no views to show
-        views = [v[:IMAGES].detach().float().cpu() for v in shown[:VIEWS]]
+        made = one.views if isinstance(one, Batch) else []  # texts have none
+        views = [v[:IMAGES].detach().float().cpu() for v in made[:VIEWS] if v.shape[1:2] == (3,)]
+        if not views or any(view.ndim != 4 for view in views):
+            continue  # volumes are no pictures
         (folder / FOLDER).mkdir(exist_ok=True)
         with atomic_write(folder / FOLDER / f"{name}.png") as file:
             picture = sheet(views, method.encoder.mean, method.encoder.std)
@@ -39,14 +39,14 @@ def sheet(views: list[Tensor], mean: Any, std: Any) -> Tensor:
     """
     size = max(view.shape[-1] for view in views)
     cell = size * math.ceil(96 / size)
-    columns = len(views[0])
+    columns = max(map(len, views))
     height, width = len(views) * (cell + GAP) + GAP, columns * (cell + GAP) + GAP
     page = torch.full((height, width, 3), 245, dtype=torch.uint8)
     for row, view in enumerate(views):
         shift, scale = (torch.as_tensor(x).reshape(1, 3, 1, 1).float() for x in (mean, std))
         pixels = ((view * scale + shift).clamp(0, 1) * 255).round().byte()
         large = torch.nn.functional.interpolate(pixels, size=(cell, cell), mode="nearest")
-        for column in range(columns):
+        for column, picture in enumerate(large):
             top, left = GAP + row * (cell + GAP), GAP + column * (cell + GAP)
-            page[top : top + cell, left : left + cell] = large[column].permute(1, 2, 0)
+            page[top : top + cell, left : left + cell] = picture.permute(1, 2, 0)
     return page
