@@ -202,7 +202,7 @@ def test_an_owned_folder_that_stays_empty_goes(tmp_path):
     assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["file"]
 
 
-@pytest.mark.parametrize("years", [-30, 30])
+@pytest.mark.parametrize("years", [-30, pytest.param(30, marks=pytest.mark.slow)])
 def test_a_clock_that_jumps_changes_nothing(years, photos, tmp_path, monkeypatch):
     import time
 

@@ -67,6 +67,7 @@ def test_groups_of_equal_vectors(vectors, tmp_path):
     assert join.alike(lists, 0.9999) == [[3, 50, 120, 199], [10, 60, 61, 62, 63]]
 
 
+@pytest.mark.slow
 def test_a_join_through_ray_goes_on_after_the_last_part(two_workers, vectors, tmp_path):
     written(tmp_path, vectors, [80, 80, 40])
     rows, cosines = lists_of(join.neighbours(tmp_path, 4))

@@ -82,6 +82,7 @@ def test_a_folder_of_another_job_is_refused(photos, tmp_path):
         pictures.embed(photos, tmp_path, encoder="tiny")
 
 
+@pytest.mark.slow
 def test_explore_finds_the_same_through_ray(two_workers, photos, tmp_path):
     alone = explore(photos, encoder="tiny", out=tmp_path / "alone")
     spread = explore(photos, encoder="tiny", out=tmp_path / "spread", engine="ray")
