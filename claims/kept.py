@@ -22,6 +22,7 @@ class Kept:
     >>> import tempfile
     >>> kept = Kept("some", {"steps": 3}, Path(tempfile.mkdtemp()))
     >>> kept("seed 0", lambda: 0.5), kept("seed 0", lambda: 0.7)
+    seed 0: 0.5
     (0.5, 0.5)
     """
 

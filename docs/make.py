@@ -155,7 +155,7 @@ def claim_grid(entries: list[dict[str, Any]]) -> str:
 
 
 def effort(one: dict[str, Any]) -> str:
-    """How long the whole claim took, on what if not a processor, and how far each run came.
+    """How long the whole claim took, on what if not a processor, and how far its runs came.
 
     >>> budget = {"minutes_spent": 3.9, "epochs": [11.0, 14.3]}
     >>> effort({"budget": budget, "machine": {"gpu": "NVIDIA H200"}})
@@ -166,7 +166,8 @@ def effort(one: dict[str, Any]) -> str:
     if "gpu" in one["machine"]:
         told += f" on {one['machine']['gpu']}"
     if "epochs" in budget:
-        counts = list(dict.fromkeys(f"{count:.0f}" for count in budget["epochs"]))
+        each = budget["epochs"] if isinstance(budget["epochs"], list) else [budget["epochs"]]
+        counts = list(dict.fromkeys(f"{count:.0f}" for count in each))
         told += f", {' and '.join(counts)} epoch{'s' * (counts != ['1'])}"
     if "steps" in budget:
         told += f", {budget['steps']} steps"
