@@ -77,7 +77,7 @@ def chosen(
     """The settings that rank best, and the threshold that flags best with them."""
     planted = [each for each in tried if each.share]
     best = max(settings, key=lambda s: np.mean([each.precision[s] for each in planted]))
-    own = [each for each in thresholds if each.startswith(f"{best} ")]
+    own = [each for each in thresholds if each.rpartition(" ")[0] == best]
     return best, max(own, key=lambda s: np.mean([each.flagged[s] for each in tried]))
 
 

@@ -10,7 +10,7 @@ from fallow.vectors.space import Neighbours, leading, neighbours, unit
 TEXTURES = 0.5  # what colours and textures weigh beside the encoder's vectors
 LOCAL = 50  # neighbours whose own distances say how far would be usual there
 PART = 4  # of a small collection only such a part is asked
-ODD = 7.0  # spreads above the middle from which an image is a stranger
+ODD = 10.0  # spreads above the middle from which an image is a stranger
 DIRECTIONS = 256  # of the space, the main ones
 
 
@@ -66,7 +66,7 @@ def spreads(values: np.ndarray) -> np.ndarray:
 def outliers(scores: np.ndarray, odd: float = ODD) -> np.ndarray:
     """Rows that stand out, the strangest first: `odd` spreads or more above the middle.
 
-    >>> outliers(np.array([0.1, -1.0, 0.5, 0.2, 9.0, -0.7])).tolist()
+    >>> outliers(np.array([0.1, -1.0, 0.5, 0.2, 19.0, -0.7])).tolist()
     [4]
     """
     chosen = np.flatnonzero(scores >= odd)
