@@ -31,8 +31,8 @@ SIDE = 160
 class Amount:
     pictures: int = 100_000
     clients: int = 50
-    pages: int = 12  # of each client, about a second apart
-    rounds: int = 3
+    pages: int = 8  # of each client, about a second apart
+    rounds: int = 2
 
 
 QUICK = Amount(pictures=2_000, clients=10, pages=3, rounds=1)
