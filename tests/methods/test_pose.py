@@ -12,7 +12,7 @@ from fallow.encoders.pointer import Pointer, load_pointer, save_pointer
 from fallow.images import open as open_images
 from fallow.methods import find, slugs
 from fallow.methods.pose.multiaugs import MultiAugs
-from fallow.methods.shared.pose import look, packed_points, random_turns, turned_alike
+from fallow.methods.shared.pose import look, one_way, packed_points, random_turns, turned_alike
 from fallow.problems import SettingProblem
 from fallow.train import Batch, Facts, Now, fit, make_settings
 from fallow.views.heatmaps import gaussians, peaks, refined
@@ -199,6 +199,20 @@ def test_settings_that_cannot_be_are_refused():
         make_settings(MultiAugs.Settings, {"hard": ["jo+jx"]})
     with pytest.raises(SettingProblem, match="cannot be halved five times"):
         make_settings(MultiAugs.Settings, {"size": 100})
+
+
+def test_what_lies_any_way_round_is_shown_so():
+    shape = np.array([[0.0, 0.0], [9.0, 1.0], [4.0, 6.0]])
+    turned = []
+    for degrees in (0, 90, 180, 270):
+        sine, cosine = np.sin(np.deg2rad(degrees)), np.cos(np.deg2rad(degrees))
+        turned.append(shape @ np.array([[cosine, sine], [-sine, cosine]]) + 20)
+    assert one_way(np.stack(turned)) == pytest.approx(0, abs=1e-6)
+    assert one_way(np.stack([shape, shape * 2 + 5])) == 1.0
+    holes = np.stack([shape, shape])
+    holes[1, 0] = np.nan
+    assert one_way(holes) == 1.0
+    assert one_way(np.full((2, 3, 2), np.nan)) == 1.0
 
 
 def test_turns_are_seeded():

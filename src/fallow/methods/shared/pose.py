@@ -39,6 +39,7 @@ from fallow.views import (
 from fallow.views.heatmaps import drawn, gaussians, peaks, refined
 
 SMALLEST, LARGEST, LARGEST_GPU = 128, 192, 384  # sides of views
+ONE_WAY = 0.8  # of 1: below it marked pictures show their subject any way round
 WANTED = 40  # pixels of a view from one end of what is marked to the other
 # pictures are looked at as they are, and a little turned: where answers differ there is doubt
 TILTS = (0.0, -15.0, 15.0)
@@ -65,7 +66,9 @@ class PoseSettings(BaseSettings):
     sigma: float = Field(1.5, gt=0, description="of the Gaussians, in heat map pixels of 4 by 4")
     width: int = Field(64, ge=8, description="channels of the layers that enlarge the maps")
     skips: bool = Field(True, description="let these layers see the encoder's finer maps, too")
-    tilt: float = Field(30.0, ge=0, description="spread of random turns in degrees")
+    tilt: float = Field(
+        30.0, ge=0, description="spread of random turns in degrees; 180: any way round"
+    )
     swell: float = Field(0.25, ge=0, lt=1, description="spread of random sizes about the whole")
     batch: int = Field(16, ge=2, description="images a step of each stream, over all ranks")
     optimiser: Optimiser = "adam"
@@ -175,15 +178,36 @@ def suited(given: Mapping[str, Any], known: Marked, gpu: bool) -> dict[str, Any]
     for name in facts:
         if name in given:
             raise SettingProblem(f"the points say what {name} is: leave it out")
-    cells = np.array(known.labelled.table.column(MARKED).to_pylist()).reshape(
-        len(known.labelled), -1, 3
-    )
-    across = sizes(np.where(cells[..., 2:] > 0, cells[..., :2], np.nan), "diagonal")
+    flat = np.array(known.labelled.table.column(MARKED).to_pylist())
+    cells = flat.reshape(len(known.labelled), -1, 3)
+    truth = np.where(cells[..., 2:] > 0, cells[..., :2], np.nan)  # N J 2
+    across = sizes(truth, "diagonal")
     long = np.maximum(known.labelled.column("width"), known.labelled.column("height"))
     share = float(np.median((across / long)[across > 0])) if (across > 0).any() else 1.0
     side = 32 * round(WANTED / share / 32)
     side = min(max(side, SMALLEST), LARGEST_GPU if gpu else LARGEST)
-    return {"size": side, **given, **facts}
+    # what lies any way round is shown any way round
+    tilt = {"tilt": 180.0} if one_way(truth) < ONE_WAY else {}
+    return {"size": side, **tilt, **given, **facts}
+
+
+def one_way(truth: np.ndarray) -> float:
+    """Whether what is marked (N J 2; NaN: unmarked) lies the same way round: 1 all, 0 any way.
+
+    >>> line = np.array([[0.0, 0.0], [4.0, 0.0]])
+    >>> one_way(np.stack([line, line + 7])), one_way(np.stack([line, -line]))
+    (1.0, 0.0)
+    """
+    places = truth[..., 0] + 1j * truth[..., 1]  # N J
+    both = np.isfinite(places) & np.isfinite(places[:1])
+    count = np.maximum(both.sum(1, keepdims=True), 1)
+    own, first = (
+        np.where(both, one, 0) - np.where(both, one, 0).sum(1, keepdims=True) / count
+        for one in (places, np.broadcast_to(places[:1], places.shape))
+    )
+    turns = (np.where(both, own * first.conj(), 0)).sum(1)  # each as the first is turned
+    ways = turns[np.abs(turns) > 0]
+    return float(abs((ways / np.abs(ways)).mean()).round(6)) if len(ways) else 1.0
 
 
 def packed_points(images: Images, pack: Pack) -> Tensor:
