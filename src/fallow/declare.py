@@ -218,6 +218,7 @@ def yaml_value(value: Any) -> str:
     return text.removesuffix("...\n").strip()
 
 
+FILES = (".csv", ".parquet", ".npy")  # endings of an `out` that is one file
 _TYPES = {int: "integer", float: "number", bool: "boolean", list: "array", dict: "object"}
 
 
@@ -254,6 +255,8 @@ def verb(
         @wraps(function)
         def alone(*given: Any, **named: Any) -> Any:
             folder = named.get("out") if of.writes_a_folder else None
+            if str(folder).endswith(FILES):  # discover writes labels it was told to accept
+                folder = None
             first = os.environ.get("RANK", "0") == "0"  # the other ranks write nothing
             with owned(folder) if folder is not None and first else nullcontext():
                 return function(*given, **named)

@@ -129,7 +129,7 @@ def iter_batches(method, streams):
     from fallow.train.loop import _streams, launch
     from fallow.train.session import Plan
 
-    plan = Plan(method, _streams(method, streams, 0, launch()), 0, 0, 1)
+    plan = Plan(method, _streams(method, streams, 0, launch(), set(), print), 0, 0, 1)
     yield from plan.batches(Now(0, 0, 0.0, 3))
 
 

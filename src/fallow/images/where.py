@@ -146,6 +146,10 @@ class _Parser:
         if self.take("key", "in"):
             held = self.one_of(values)
         elif self.take("key", "like"):
+            if pa.types.is_nested(values.type):
+                raise SettingProblem(
+                    f"like asks for text, not a list: use has in {self.predicate!r}"
+                )
             held = pc.match_like(pc.cast(values, pa.string()), str(self.literal()))
         elif self.take("key", "between"):
             low = self.literal()
