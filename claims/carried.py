@@ -7,7 +7,9 @@ noisy, and seen from a few pixels to the right; its reference is the same scene 
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,78 @@ import torch
 from benchmarks.photos import archive
 from torch.nn import functional as F
 
+from claims.kept import Kept
+from claims.record import Entry, entry
+
 CLASSES = {0: "sky", 1: "building", 3: "road", 4: "pavement", 5: "tree", 8: "car"}
 MOVING = 5  # cars, by place in CLASSES
 IGNORE = 255
 SHIFT = 3
+
+
+MEASURES = {"night": "made night", "dusk": "real dusk"}
+BEFORE = "by day"  # the segmenter as it was
+
+Rows = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all rows of a claim share."""
+
+    encoder: str = "unet/8"
+    side: int = 64
+    labelled: int = 50
+    bare: int = 40
+    asked: int = 30
+    day_steps: int = 300
+    epochs: float = 15
+    batch: int = 4
+    seeds: int = 3
+
+
+def entries(
+    slug: str,
+    rows: Rows,
+    compared: Sequence[tuple[str, str, str]],
+    carry: Callable[[Any, Town, Mapping[str, Any], int], Any],
+    data: Path,
+    minutes: float,
+    plan: Plan,
+) -> list[Entry]:
+    """Every claim of `compared` (words, ours, theirs) on made nights and on real dusk.
+
+    `carry` takes the segmenter by day, the scenes, what a row sets and the seed.
+    """
+
+    def one_seed(seed: int) -> dict[str, dict[str, float]]:
+        place = town(data, seed, plan.side, plan.labelled, plan.bare, plan.asked)
+        model = by_day(place, plan.encoder, plan.day_steps, seed)
+        models = {BEFORE: model} | {
+            name: carry(model, place, more, seed) for name, more in rows.items()
+        }
+        return {
+            name: {"night": mean_overlap(one, model.encoder, place.nights),
+                   "dusk": mean_overlap(one, model.encoder, place.dusk)}
+            for name, one in models.items()
+        }  # fmt: skip
+
+    settings = asdict(plan) | {"rows": rows}
+    kept = Kept(slug, settings)
+    values: dict[str, list[dict[str, float]]] = {}
+    for seed in range(plan.seeds):
+        for name, one in kept(f"seed {seed}", partial(one_seed, seed)).items():
+            values.setdefault(name, []).append(one)
+    return [
+        entry(f"{claim}: {words}", ours, theirs,
+              data={"name": "camvid", "images": plan.labelled + plan.bare + plan.asked},
+              budget=kept.budget(minutes, epochs=plan.epochs),
+              seeds=[(a[measure], b[measure])
+                     for a, b in zip(values[ours], values[theirs], strict=True)],
+              settings=settings, observed=values)
+        for claim, ours, theirs in compared
+        for measure, words in MEASURES.items()
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True)

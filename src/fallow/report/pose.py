@@ -7,16 +7,16 @@ from typing import Any
 
 from fallow.report.atlas import Atlas
 from fallow.report.figures import line_chart
-from fallow.report.page import Html, Page, element, join, table
+from fallow.report.page import Html, Page, element, table
 from fallow.report.sections import (
-    card,
-    cards,
     closing,
-    file_name,
     filled,
+    gallery,
     opening,
     pair_atlas,
+    step_curves,
     subtitle,
+    to_label_next,
 )
 
 NEXT = 12
@@ -46,17 +46,13 @@ def pose_page(found: Mapping[str, Any]) -> str:
     page.lead(opening(found.get("counts") or {}, headlines, notes))
     pictures = list(found.get("pictures", []))[: SHOWN + NEXT]
     atlas = pair_atlas(pictures, SIDE)
-    free = [k for k, item in enumerate(items) if not item["given"]]
-    made = [
-        card(
-            atlas, k, ("points of ", "close-up of "), str(items[k]["path"]),
-            f"{float(items[k]['doubt']):.1f} %", rank=rank, side=SIDE,
-        )
-        for rank, k in enumerate(free[:NEXT], start=1)
-    ]  # fmt: skip
+    made = to_label_next(
+        atlas, items, ("points of ", "close-up of "),
+        lambda item: f"{float(item['doubt']):.1f} %", most=NEXT, side=SIDE,
+    )  # fmt: skip
     page.section(
         "Label next",
-        cards(made),
+        made,
         intro="Where points move most when the picture is turned a little (in percent of its "
         "diagonal), marking them by hand teaches most; of pictures posed alike one is enough. "
         "Rings are points the network is unsure of.",
@@ -85,7 +81,9 @@ def pose_page(found: Mapping[str, Any]) -> str:
             intro="How sure the network is along each video, whose points are in the folder "
             "tracks; where the line dips, frames are worth marking.",
         )
-    page.section("Training", curves(found.get("metrics") or []), empty="There are no curves.")
+    page.section(
+        "Training", step_curves(found.get("metrics") or [], CURVES), empty="There are no curves."
+    )
     closing(page, found, found.get("settings"))
     page.section("Machine", filled(found.get("machine")), empty="The machine was not recorded.")
     page.tail(atlas.style())
@@ -94,18 +92,12 @@ def pose_page(found: Mapping[str, Any]) -> str:
 
 def drawings(atlas: Atlas, items: Sequence[Mapping[str, Any]], shown: int) -> Html | None:
     """The first pictures with their points, and how many more there are."""
-    tiles = []
-    for index, item in enumerate(items[:shown]):
-        path = str(item["path"])
-        said = "marked" if item["given"] else f"{float(item['doubt']):.1f} %"
-        note = element("span", f"{file_name(path)}, {said}", class_="note", title=path)
-        picture = atlas.picture(2 * index + 1, f"close-up of {path}", 124)
-        tiles.append(element("div", picture, note, class_="tile"))
-    if not tiles:
-        return None
-    rest = f"{len(items) - len(tiles):,} more are in the folder drawings."
-    more = element("p", rest, class_="hint") if len(tiles) < len(items) else None
-    return join([element("div", *tiles, class_="tiles"), more])
+    tiles = [
+        (2 * k + 1, "close-up of ", str(item["path"]),
+         "marked" if item["given"] else f"{float(item['doubt']):.1f} %")
+        for k, item in enumerate(items[:shown])
+    ]  # fmt: skip
+    return gallery(atlas, tiles, 124, len(items), "drawings")
 
 
 def points(known: Sequence[Mapping[str, Any]]) -> Html | None:
@@ -133,17 +125,3 @@ def videos(tracks: Sequence[Mapping[str, Any]]) -> Html:
         for one in tracks
     ]
     return element("div", *charts, class_="charts")
-
-
-def curves(metrics: Sequence[Mapping[str, Any]]) -> Html | None:
-    """How training went."""
-    charts = [
-        line_chart(
-            {title: ([row["step"] for row in used], [row[key] for row in used])},
-            title,
-            x_label="step",
-        )
-        for key, title in CURVES.items()
-        if (used := [row for row in metrics if key in row and "step" in row])
-    ]
-    return element("div", *charts, class_="charts") if charts else None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fallow.colours import ramp
 from fallow.report.atlas import Atlas, build_atlas
+from fallow.report.figures import line_chart
 from fallow.report.page import Html, Page, bullets, element, facts, join, paragraphs, tiles
 
 
@@ -119,3 +120,56 @@ def group(title: object, lines: Sequence[object], *rows: object, more: object = 
 def row(tiles: Sequence[object]) -> Html | None:
     """Pictures in a line; None without any."""
     return element("div", *tiles, class_="row") if tiles else None
+
+
+def gallery(
+    atlas: Atlas,
+    shown: Sequence[tuple[int, str, str, str]],
+    side: int,
+    count: int,
+    where: str,
+) -> Html | None:
+    """Pictures (place in the atlas, what of, path, what is said) as tiles; where the rest is."""
+    if not shown:
+        return None
+    tiles = []
+    for place, what, path, said in shown:
+        note = element("span", f"{file_name(path)}, {said}", class_="note", title=path)
+        tiles.append(
+            element("div", atlas.picture(place, f"{what}{path}", side), note, class_="tile")
+        )
+    rest = f"{count - len(tiles):,} more are in the folder {where}."
+    more = element("p", rest, class_="hint") if len(tiles) < count else None
+    return join([element("div", *tiles, class_="tiles"), more])
+
+
+def step_curves(metrics: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> Html | None:
+    """How training went: a chart over steps for each of some metrics; None without any."""
+    charts = [
+        line_chart(
+            {title: ([row["step"] for row in used], [row[key] for row in used])},
+            title,
+            x_label="step",
+        )
+        for key, title in titles.items()
+        if (used := [row for row in metrics if key in row and "step" in row])
+    ]
+    return element("div", *charts, class_="charts") if charts else None
+
+
+def to_label_next(
+    atlas: Atlas,
+    items: Sequence[Mapping[str, Any]],
+    shown: Sequence[str],
+    number: Callable[[Mapping[str, Any]], str],
+    *,
+    most: int,
+    side: int,
+) -> Html | None:
+    """Cards of the first items nobody labelled by hand, with the number that says why."""
+    free = [k for k, item in enumerate(items) if not item["given"]][:most]
+    made = [
+        card(atlas, k, shown, str(items[k]["path"]), number(items[k]), rank=rank, side=side)
+        for rank, k in enumerate(free, start=1)
+    ]
+    return cards(made)

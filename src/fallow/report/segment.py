@@ -6,18 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fallow.report.atlas import Atlas
-from fallow.report.figures import line_chart
-from fallow.report.page import Html, Page, element, join, table
+from fallow.report.page import Html, Page, element, table
 from fallow.report.sections import (
-    card,
-    cards,
     closing,
-    file_name,
     filled,
+    gallery,
     opening,
     pair_atlas,
     scale,
+    step_curves,
     subtitle,
+    to_label_next,
 )
 
 NEXT = 12
@@ -45,19 +44,15 @@ def segment_page(found: Mapping[str, Any]) -> str:
     page.lead(opening(found.get("counts") or {}, headlines, notes))
     pictures = list(found.get("pictures", []))[: SHOWN + NEXT]
     atlas = pair_atlas(pictures, SIDE)
-    free = [k for k, item in enumerate(items) if not item["given"]]
-    made = [
-        card(
-            atlas, k, ("mask of ", "disagreement about "), str(items[k]["path"]),
-            f"{float(items[k]['disagreement']):.4f}", rank=rank, side=SIDE,
-        )
-        for rank, k in enumerate(free[:NEXT], start=1)
-    ]  # fmt: skip
+    made = to_label_next(
+        atlas, items, ("mask of ", "disagreement about "),
+        lambda item: f"{float(item['disagreement']):.4f}", most=NEXT, side=SIDE,
+    )  # fmt: skip
     ends = ("Disagreement from 0", "to 0.5 and more, the same for all pictures.")
     page.section(
         "Label next",
         scale(*ends) if made else None,
-        cards(made),
+        made,
         intro="Where the networks disagree most, a mask drawn by hand teaches most.",
         empty="Every picture has a mask drawn by hand.",
     )
@@ -75,7 +70,9 @@ def segment_page(found: Mapping[str, Any]) -> str:
         "training has gone astray.",
         empty="No classes were recorded.",
     )
-    page.section("Training", curves(found.get("metrics") or []), empty="There are no curves.")
+    page.section(
+        "Training", step_curves(found.get("metrics") or [], CURVES), empty="There are no curves."
+    )
     closing(page, found, found.get("settings"))
     page.section("Machine", filled(found.get("machine")), empty="The machine was not recorded.")
     page.tail(atlas.style())
@@ -84,18 +81,12 @@ def segment_page(found: Mapping[str, Any]) -> str:
 
 def masks(atlas: Atlas, items: Sequence[Mapping[str, Any]], shown: int) -> Html | None:
     """The first masks over their pictures, and how many more there are."""
-    tiles = []
-    for index, item in enumerate(items[:shown]):
-        path = str(item["path"])
-        said = "given" if item["given"] else f"{float(item['uncertainty']):.3f} uncertain"
-        note = element("span", f"{file_name(path)}, {said}", class_="note", title=path)
-        picture = atlas.picture(2 * index, f"mask of {path}", 124)
-        tiles.append(element("div", picture, note, class_="tile"))
-    if not tiles:
-        return None
-    rest = f"{len(items) - len(tiles):,} more are in the folder overlays."
-    more = element("p", rest, class_="hint") if len(tiles) < len(items) else None
-    return join([element("div", *tiles, class_="tiles"), more])
+    tiles = [
+        (2 * k, "mask of ", str(item["path"]),
+         "given" if item["given"] else f"{float(item['uncertainty']):.3f} uncertain")
+        for k, item in enumerate(items[:shown])
+    ]  # fmt: skip
+    return gallery(atlas, tiles, 124, len(items), "overlays")
 
 
 def classes(known: Sequence[Mapping[str, Any]]) -> Html | None:
@@ -108,17 +99,3 @@ def classes(known: Sequence[Mapping[str, Any]]) -> Html | None:
     ]  # fmt: skip
     header = ["class", "value", "colour", "share of given masks", "share of written"]
     return table(header, rows) if rows else None
-
-
-def curves(metrics: Sequence[Mapping[str, Any]]) -> Html | None:
-    """How training went."""
-    charts = [
-        line_chart(
-            {title: ([row["step"] for row in used], [row[key] for row in used])},
-            title,
-            x_label="step",
-        )
-        for key, title in CURVES.items()
-        if (used := [row for row in metrics if key in row and "step" in row])
-    ]
-    return element("div", *charts, class_="charts") if charts else None

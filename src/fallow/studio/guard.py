@@ -20,7 +20,7 @@ UPLOAD_LIMIT = 64 << 20  # bytes of a request; a picture of the decoder's limit 
 READING = ("GET", "HEAD")
 # opened by mail programs and feed readers, which have no cookie: their addresses are signed
 SIGNED = frozenset({"/api/papers/unsubscribe", "/api/papers/feed"})
-WILDCARDS = ("0.0.0.0", "::")
+WILDCARDS = ("0.0.0.0", "::")  # nosec B104 (told apart, not listened on)
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; frame-src 'self'; form-action 'none'; base-uri 'none'; "

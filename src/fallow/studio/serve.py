@@ -35,7 +35,8 @@ def address(host: str, port: int, token: str) -> str:
     >>> address("127.0.0.1", 8000, "abc"), address("0.0.0.0", 80, "t")
     ('http://127.0.0.1:8000/?token=abc', 'http://127.0.0.1:80/?token=t')
     """
-    named = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # nosec B104 (a name for it, no more)
+    named = everywhere.get(host, f"[{host}]" if ":" in host else host)
     return f"http://{named}:{port}/?token={token}"
 
 

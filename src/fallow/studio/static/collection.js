@@ -1,5 +1,6 @@
 // The pictures: filtered, sorted, searched, looked at and labelled.
-import { address, bytes, empty, failed, get, grid, h, keys, post, toast } from "./parts.js";
+import { grid } from "./grid.js";
+import { address, bytes, empty, failed, get, h, keys, post, toast } from "./parts.js";
 import { detail } from "./detail.js";
 import { filters } from "./filters.js";
 import { labels } from "./labels.js";

@@ -1,5 +1,6 @@
 // All pictures to draw on, or one of them on the easel.
-import { bytes, failed, get, grid, h, post, toast } from "./parts.js";
+import { grid } from "./grid.js";
+import { bytes, failed, get, h, post, toast } from "./parts.js";
 import { Easel } from "./easel.js";
 
 export async function drawing(stage, page, row) {

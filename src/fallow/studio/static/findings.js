@@ -1,5 +1,6 @@
 // Findings: what was found, section by section, each picture or set with the decisions it asks for.
-import { dialog, empty, failed, get, grid, h, keys, picture, post, problem, toast } from "./parts.js";
+import { grid } from "./grid.js";
+import { dialog, empty, failed, get, h, keys, picture, post, problem, toast } from "./parts.js";
 import { state } from "./studio.js";
 import { threshold } from "./threshold.js";
 import { drawing } from "./drawing.js";

@@ -1,4 +1,4 @@
-// What every page is made of: elements, requests, messages, dialogs, and the grid of pictures.
+// What every page is made of: elements, requests, messages and dialogs.
 
 // An element. Text stays text: nothing a file name or a label says is ever read as markup.
 // `class`, `text`, `style: {…}`, `dataset: {…}` and `onclick: …` are understood; null is left out.
@@ -154,5 +154,3 @@ export function picture(row, side = 160, alt = "") {
   thumbnail(row, side).then(url => { if (url) image.src = url; else image.replaceWith(h("span", { class: "note", text: "not readable" })); });
   return image;
 }
-
-export { grid } from "./grid.js";
