@@ -143,8 +143,9 @@ def _finish(
         table = folder_columns(table)
     if isinstance(masks, dict):
         table, _ = with_columns(table, pa.table({"mask": [masks.get(key) for key in ids]}))
+    source = "" if isinstance(listing.store, Arrays) else _again(address)
     images = Images(
-        table, listing.store, name=shown, problems=everything, notes=notes, source=_again(address)
+        table, listing.store, name=shown, problems=everything, notes=notes, source=source
     )
     if labels is None or labels is False:
         return images
