@@ -48,7 +48,7 @@ export function grid({ rows = [], side = 160, name = "Pictures", captions = null
     const frame = h("div", { class: "frame", style: { height: `${side}px` } });
     const text = foot ? h("div", { class: "said" }) : null;
     const node = h("div", {
-      class: "cell", role: "option", id: `cell-${place}`, "aria-posinset": place + 1, "aria-setsize": rows.length, dataset: { row },
+      class: "cell", role: "option", id: `cell-${place}`, "aria-posinset": place + 1, "aria-setsize": rows.length, "aria-label": `picture ${row}`, dataset: { row },
       style: { width: `${width - gap}px`, transform: `translate(${8 + (place % columns) * width}px, ${8 + Math.floor(place / columns) * height}px)` },
     }, frame, text);
     // what flies past is not asked for
@@ -74,7 +74,6 @@ export function grid({ rows = [], side = 160, name = "Pictures", captions = null
       cell.text.dataset.of = String(said.get(cell.row));
       cell.node.setAttribute("aria-label", cell.text.title || `picture ${cell.row}`);
     }
-    if (!cell.text) cell.node.setAttribute("aria-label", `picture ${cell.row}`);
   }
 
   let asking = 0;
