@@ -25,27 +25,34 @@ LOCK = ".fallow.lock"  # in an output folder, while somebody writes there
 
 def cache_dir() -> Path:
     """The folder for what can be made again: $FALLOW_CACHE, or the platform's cache folder."""
-    if chosen := os.environ.get("FALLOW_CACHE"):
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA", "~/AppData/Local")
-    elif sys.platform == "darwin":
-        base = "~/Library/Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    return Path(base).expanduser() / "fallow"
+    return _platform_folder(
+        "FALLOW_CACHE",
+        windows=("LOCALAPPDATA", "~/AppData/Local"),
+        mac="~/Library/Caches",
+        other=("XDG_CACHE_HOME", "~/.cache"),
+    )
 
 
 def data_dir() -> Path:
     """The folder for what people made and nothing makes again: $FALLOW_DATA, or the platform's."""
-    if chosen := os.environ.get("FALLOW_DATA"):
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        base = os.environ.get("APPDATA", "~/AppData/Roaming")
-    elif sys.platform == "darwin":
-        base = "~/Library/Application Support"
+    return _platform_folder(
+        "FALLOW_DATA",
+        windows=("APPDATA", "~/AppData/Roaming"),
+        mac="~/Library/Application Support",
+        other=("XDG_DATA_HOME", "~/.local/share"),
+    )
+
+
+def _platform_folder(
+    chosen: str, *, windows: tuple[str, str], mac: str, other: tuple[str, str]
+) -> Path:
+    """The folder a variable names, else fallow's own where this platform keeps such things."""
+    if named := os.environ.get(chosen):
+        return Path(named).expanduser()
+    if sys.platform == "darwin":
+        base = mac
     else:
-        base = os.environ.get("XDG_DATA_HOME", "~/.local/share")
+        base = os.environ.get(*(windows if sys.platform == "win32" else other))
     return Path(base).expanduser() / "fallow"
 
 

@@ -33,8 +33,6 @@ def test_every_verb_has_one_and_the_list_names_all():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_it_says_works(name, tmp_path, monkeypatch, capsys):
-    if name not in verbs.names():
-        pytest.skip(f"the verb {name} is not in this fallow")
     for package in NEEDS.get(name, ()):
         pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)

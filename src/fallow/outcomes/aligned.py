@@ -50,13 +50,14 @@ def aligned(
     page: Callable[[Mapping[str, Any]], str],
 ) -> Aligned:
     """What a dual encoder says of captioned pictures; `asked` are those it did not learn from."""
-    table = recalls(dual, asked) if len(asked) else pa.table({"asked": pa.array([], "string")})
     seen = picture_vectors(dual, images, normalise=True)
     known = merged(captions(images))
     said = dual.embed_texts(known.texts, normalise=True)
+    new = np.isin(images.column("id"), asked.column("id"))  # nothing was learnt from these
+    table = recalls(seen[new], said, known.pairs[new[known.pairs[:, 0]]], np.flatnonzero(new))
     pairs = known.pairs[np.isfinite(seen[known.pairs[:, 0]]).all(1)]
     strange = strangeness(np.nan_to_num(seen), said, pairs)
-    untaught = np.isin(images.column("id")[pairs[:, 0]], asked.column("id"))
+    untaught = new[pairs[:, 0]]
     doubts = _doubts(images, seen, said, known.texts, pairs, strange, untaught)
     headlines = [*about["headlines"], *(_recalled(row) for row in table.to_pylist())]
     headlines.append(_doubted(strange, untaught))
@@ -80,17 +81,19 @@ def aligned(
     return result
 
 
-def recalls(dual: DualEncoder, images: Images) -> pa.Table:
-    """How often the right one is among the first 1, 5 and 10, both ways, beside chance."""
-    found = merged(captions(images))
-    recall = both_ways(
-        dual.embed_images(images, normalise=True),
-        dual.embed_texts(found.texts, normalise=True),
-        found.pairs,
-    )
+def recalls(seen: np.ndarray, said: np.ndarray, pairs: np.ndarray, rows: np.ndarray) -> pa.Table:
+    """How often the right one is among the first 1, 5 and 10, both ways, beside chance.
+
+    `seen` are vectors of the pictures in `rows`, `pairs` their rows and those of their texts.
+    """
+    if not len(rows):
+        return pa.table({"asked": pa.array([], "string")})
+    texts, text = np.unique(pairs[:, 1], return_inverse=True)
+    own = np.stack([np.searchsorted(rows, pairs[:, 0]), text], 1)
+    recall = both_ways(seen, said[texts], own)
     ways = (
-        ("pictures for their text", recall.image_to_text, len(found.texts)),
-        ("texts for their picture", recall.text_to_image, len(images)),
+        ("pictures for their text", recall.image_to_text, len(texts)),
+        ("texts for their picture", recall.text_to_image, len(rows)),
     )
     return pa.Table.from_pylist([_row(name, way.recall, count) for name, way, count in ways])
 

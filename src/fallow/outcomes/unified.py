@@ -13,7 +13,7 @@ from fallow.annotations import Annotations, annotated, write
 from fallow.annotations.store import key_of
 from fallow.images import Images
 from fallow.methods.curate.openimages import unify
-from fallow.outcomes.result import Result
+from fallow.outcomes.result import Result, writable
 from fallow.outcomes.sentences import counted, some
 from fallow.outcomes.tables import save_csv, save_json
 
@@ -28,7 +28,7 @@ class Unified(Result):
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
         """annotations/ in the form asked for, conflicts.csv, statistics.json and the report."""
-        place = Path(folder)
+        place = writable(folder)
         lost = write(self.annotations, place / "annotations", self.form)
         self.notes += [
             f"not in the files, for {self.form} has no place for it: {what}" for what in lost
