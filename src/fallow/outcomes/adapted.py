@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from fallow.methods.shared.models import Given
 from fallow.methods.shared.opinions import Judged, Sorted
 from fallow.outcomes.maps import save_codes
 from fallow.outcomes.pictures import save_picture, shrunk, thumbnail
+from fallow.outcomes.ran import ran
 from fallow.outcomes.result import Result, writable
 from fallow.outcomes.sentences import counted
 from fallow.outcomes.tables import save_csv, save_json, save_tensors, without_ending
@@ -200,17 +200,11 @@ def findings_of(
         ],
         "items": list(items),
         "pictures": list(pictures),
-        "metrics": run.history,
+        **ran(run),
         "settings": {
             "encoder": run.encoder.name,
             "old condition": other or None,
             **run.settings.model_dump(exclude_none=True),
         },
-        "machine": {
-            "processor": platform.machine(),
-            "computing": str(run.choice),
-            "notes": "; ".join(run.notes),
-        },
         "problems": [{"path": one.path, "reason": one.reason} for one in problems],
-        "seconds": round(run.seconds, 1),
     }

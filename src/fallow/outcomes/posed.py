@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ from fallow.images import Images
 from fallow.measure.landmarks import pck, sizes
 from fallow.methods.shared.pose import MARKED, Marked, PoseMethod, look
 from fallow.outcomes.pictures import save_picture, shrunk, thumbnail
+from fallow.outcomes.ran import ran
 from fallow.outcomes.result import Result, writable
 from fallow.outcomes.sentences import counted
 from fallow.outcomes.skeletons import UNSURE, close_up, skeleton_over
@@ -270,15 +270,8 @@ def findings_of(
             for one in tracks
         ],
         "pictures": [one.pictures for one in seen],
-        "metrics": run.history,
-        "settings": {"encoder": run.encoder.name, **run.settings.model_dump(exclude_none=True)},
-        "machine": {
-            "processor": platform.machine(),
-            "computing": str(run.choice),
-            "notes": "; ".join(run.notes),
-        },
+        **ran(run),
         "problems": [{"path": one.path, "reason": one.reason} for one in known.labelled.problems],
-        "seconds": round(run.seconds, 1),
     }  # fmt: skip
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ from fallow.images.volumes import write_volume
 from fallow.methods.shared.segment import Opinion, SegmentMethod, opinion, opinions
 from fallow.outcomes.maps import save_codes
 from fallow.outcomes.pictures import save_picture, shrunk, stretched, thumbnail
+from fallow.outcomes.ran import ran
 from fallow.outcomes.result import Result, writable
 from fallow.outcomes.sentences import counted
 from fallow.outcomes.tables import save_csv, save_json, without_ending
@@ -186,15 +186,8 @@ def findings_of(run: Run, known: Masked, slug: str, written: list[Written]) -> d
             for one in written
         ],
         "pictures": [one.pictures for one in written],
-        "metrics": run.history,
-        "settings": {"encoder": run.encoder.name, **run.settings.model_dump(exclude_none=True)},
-        "machine": {
-            "processor": platform.machine(),
-            "computing": str(run.choice),
-            "notes": "; ".join(run.notes),
-        },
+        **ran(run),
         "problems": [{"path": one.path, "reason": one.reason} for one in known.labelled.problems],
-        "seconds": round(run.seconds, 1),
     }
 
 
