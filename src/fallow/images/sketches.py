@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numba import njit
 
-from fallow.images.lines import drawn, thickened
+from fallow.images.lines import drawn
 from fallow.problems import SourceProblem
 
 Frame = Callable[[np.ndarray, float, float], np.ndarray]  # points n 2, low, high
@@ -179,9 +179,7 @@ def rasters(sketches: Sequence[Sequence[np.ndarray]], side: int = SIDE) -> np.nd
     """Many sketches, each a list of strokes in whole pixels, drawn at once.  N S S uint8"""
     flat = [stroke for one in sketches for stroke in one]
     owners = [k for k, one in enumerate(sketches) for _ in one]
-    planes = drawn(flat, (side, side), owners, len(sketches))
-    planes[:, 0], planes[:, :, 0] = 0, 0
-    return thickened(planes)
+    return drawn(flat, (side, side), owners, len(sketches), first=1, reach=1)
 
 
 def rasters_of_five(five: np.ndarray, side: int = SIDE) -> np.ndarray:

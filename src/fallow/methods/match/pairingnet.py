@@ -327,7 +327,7 @@ class Matcher:
     ) -> Match:
         """Points of two pieces that met, and the maps that may take the one to the other."""
         s = self.settings
-        ours, theirs = kept_stripes(stripes(self.certainty(known, source, target)), s.certain)
+        ours, theirs = np.nonzero(stripes(self.certainty(known, source, target) > s.certain))
         if len(ours) < s.cells:
             return Match(ours, theirs, [])
         how = Ransac(near=s.near, agreeing=s.agreeing, tries=s.tries)
@@ -368,9 +368,3 @@ def _shifted(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     up[1:, :-1] = plane[:-1, 1:]
     down[:-1, 1:] = plane[1:, :-1]
     return up, down
-
-
-def kept_stripes(filtered: np.ndarray, certain: float) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the cells above a certainty."""
-    rows, columns = np.nonzero(filtered > certain)
-    return rows, columns
