@@ -11,8 +11,7 @@ from fallow.report.page import Html, Page, element, table
 from fallow.report.sections import (
     card,
     cards,
-    closing,
-    filled,
+    of_training,
     opening,
     pair_atlas,
     subtitle,
@@ -88,10 +87,7 @@ def adapt_page(found: Mapping[str, Any]) -> str:
         intro="Shares of all answers. A class that nearly vanished is a sign of collapse.",
         empty="No classes were recorded.",
     )
-    page.section("Training", curves(found.get("metrics") or []), empty="There are no curves.")
-    closing(page, found, found.get("settings"))
-    page.section("Machine", filled(found.get("machine")), empty="The machine was not recorded.")
-    page.tail(atlas.style())
+    of_training(page, found, curves(found.get("metrics") or []), atlas)
     return page.html()
 
 

@@ -9,9 +9,8 @@ from fallow.report.atlas import Atlas
 from fallow.report.figures import line_chart
 from fallow.report.page import Html, Page, element, table
 from fallow.report.sections import (
-    closing,
-    filled,
     gallery,
+    of_training,
     opening,
     pair_atlas,
     step_curves,
@@ -81,12 +80,7 @@ def pose_page(found: Mapping[str, Any]) -> str:
             intro="How sure the network is along each video, whose points are in the folder "
             "tracks; where the line dips, frames are worth marking.",
         )
-    page.section(
-        "Training", step_curves(found.get("metrics") or [], CURVES), empty="There are no curves."
-    )
-    closing(page, found, found.get("settings"))
-    page.section("Machine", filled(found.get("machine")), empty="The machine was not recorded.")
-    page.tail(atlas.style())
+    of_training(page, found, step_curves(found.get("metrics") or [], CURVES), atlas)
     return page.html()
 
 

@@ -110,6 +110,14 @@ def closing(page: Page, found: Mapping[str, Any], settings: Mapping[str, Any] | 
     page.section("Settings", filled(settings), empty="Everything ran with the defaults.")
 
 
+def of_training(page: Page, found: Mapping[str, Any], curves: Html | None, atlas: Atlas) -> None:
+    """The end of a trained run's page: its curves, then what `closing` says, then the machine."""
+    page.section("Training", curves, empty="There are no curves.")
+    closing(page, found, found.get("settings"))
+    page.section("Machine", filled(found.get("machine")), empty="The machine was not recorded.")
+    page.tail(atlas.style())
+
+
 def group(title: object, lines: Sequence[object], *rows: object, more: object = None) -> Html:
     """Things of one kind: what they are called and said to be, beside rows of their pictures."""
     said = [element("p", line) for line in lines]

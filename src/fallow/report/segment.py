@@ -8,9 +8,8 @@ from typing import Any
 from fallow.report.atlas import Atlas
 from fallow.report.page import Html, Page, element, table
 from fallow.report.sections import (
-    closing,
-    filled,
     gallery,
+    of_training,
     opening,
     pair_atlas,
     scale,
@@ -70,12 +69,7 @@ def segment_page(found: Mapping[str, Any]) -> str:
         "training has gone astray.",
         empty="No classes were recorded.",
     )
-    page.section(
-        "Training", step_curves(found.get("metrics") or [], CURVES), empty="There are no curves."
-    )
-    closing(page, found, found.get("settings"))
-    page.section("Machine", filled(found.get("machine")), empty="The machine was not recorded.")
-    page.tail(atlas.style())
+    of_training(page, found, step_curves(found.get("metrics") or [], CURVES), atlas)
     return page.html()
 
 
