@@ -19,7 +19,7 @@ from benchmarks.photos import archive
 from torch.nn import functional as F
 
 from claims.kept import Kept
-from claims.record import Entry, entry
+from claims.record import Entry, by_measure
 
 CLASSES = {0: "sky", 1: "building", 3: "road", 4: "pavement", 5: "tree", 8: "car"}
 MOVING = 5  # cars, by place in CLASSES
@@ -80,16 +80,11 @@ def entries(
     for seed in range(plan.seeds):
         for name, one in kept(f"seed {seed}", partial(one_seed, seed)).items():
             values.setdefault(name, []).append(one)
-    return [
-        entry(f"{claim}: {words}", ours, theirs,
-              data={"name": "camvid", "images": plan.labelled + plan.bare + plan.asked},
-              budget=kept.budget(minutes, epochs=plan.epochs),
-              seeds=[(a[measure], b[measure])
-                     for a, b in zip(values[ours], values[theirs], strict=True)],
-              settings=settings, observed=values)
-        for claim, ours, theirs in compared
-        for measure, words in MEASURES.items()
-    ]  # fmt: skip
+    return by_measure(
+        values, compared, MEASURES, settings=settings,
+        data={"name": "camvid", "images": plan.labelled + plan.bare + plan.asked},
+        budget=kept.budget(minutes, epochs=plan.epochs),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

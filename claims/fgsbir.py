@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.photos import archive
 
 from claims.kept import Kept
-from claims.record import Entry, entry
+from claims.record import Entry, by_measure
 from fallow.measure.ranking import accuracy_at, tied_ranks
 from fallow.methods.match.fgsbir import FGSBIR, STROKES, read_cell, sketch_pixels
 from fallow.methods.shared.sketching import Finder, asked, with_sketches
@@ -74,16 +74,12 @@ def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
         for row, told in ROWS.items()
     }
     values[FLOOR] = [gradients(ask)] * plan.seeds
-    return [
-        entry(f"{name}: {claim}, {words}", ours, theirs,
-              data={"name": "sketch_pairs", "images": len(teach) + len(ask)},
-              budget=kept.budget(minutes, epochs=plan.epochs),
-              seeds=[(a[measure], b[measure])
-                     for a, b in zip(values[ours], values[theirs], strict=True)],
-              settings=asdict(plan) | {"rows": ROWS}, observed=values)
-        for claim, ours, theirs in COMPARED
-        for measure, words in MEASURES.items()
-    ]  # fmt: skip
+    return by_measure(
+        values, COMPARED, MEASURES, f"{name}: {{claim}}, {{words}}",
+        data={"name": "sketch_pairs", "images": len(teach) + len(ask)},
+        budget=kept.budget(minutes, epochs=plan.epochs),
+        settings=asdict(plan) | {"rows": ROWS},
+    )  # fmt: skip
 
 
 def photos(data: Path, name: str) -> tuple[Any, Any]:

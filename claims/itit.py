@@ -19,7 +19,7 @@ import numpy as np
 from claims import captioned
 from claims.captioned import NAMES, enlarged
 from claims.kept import Kept
-from claims.record import Entry, entry
+from claims.record import Entry, by_measure
 from fallow.images.captions import open_texts
 from fallow.methods.caption.itit import ITIT, PAIRS, PICTURES, TEXTS, Painter
 from fallow.train import fit, make_settings
@@ -58,16 +58,11 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
         ]
         for cycle in CYCLES
     }
-    return [
-        entry(f"{claim}: {words}", ours, theirs,
-              data={"name": "digits", "images": captioned.TEACH, "pairs": plan.pairs},
-              budget=kept.budget(minutes, epochs=plan.epochs),
-              seeds=[(a[measure], b[measure])
-                     for a, b in zip(values[ours], values[theirs], strict=True)],
-              settings=asdict(plan), observed=values)
-        for claim, ours, theirs in COMPARED
-        for measure, words in MEASURES.items()
-    ]  # fmt: skip
+    return by_measure(
+        values, COMPARED, MEASURES, settings=asdict(plan),
+        data={"name": "digits", "images": captioned.TEACH, "pairs": plan.pairs},
+        budget=kept.budget(minutes, epochs=plan.epochs),
+    )  # fmt: skip
 
 
 def learnt(cycle: str, seed: int, plan: Plan) -> dict[str, float]:

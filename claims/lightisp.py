@@ -20,7 +20,7 @@ import torch
 from benchmarks.photos import archive
 
 from claims.kept import Kept
-from claims.record import Entry, entry
+from claims.record import Entry, by_measure
 from fallow.measure.fidelity import psnr
 from fallow.methods.develop.lightisp import PATTERN, LightISP, Options, anchor
 from fallow.methods.shared.camera import train
@@ -69,19 +69,12 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
         for name in (*ROWS, "pairs", "plain rendering"):
             made = kept(f"{name} {seed}", partial(one_row, name, scenes, seed, plan))
             values.setdefault(name, []).append(made)
-    about = {
-        "data": {"name": "natural_photos", "images": len(photos)},
-        "budget": kept.budget(minutes, steps=plan.steps),
-        "settings": asdict(plan) | {"rows": ROWS},
-        "observed": values,
-    }
-    return [
-        entry(f"{claim}, {words}", ours, theirs,
-              seeds=[(a[measure], b[measure])
-                     for a, b in zip(values[ours], values[theirs], strict=True)], **about)
-        for claim, ours, theirs in COMPARED
-        for measure, words in MEASURES.items()
-    ]  # fmt: skip
+    return by_measure(
+        values, COMPARED, MEASURES, "{claim}, {words}",
+        data={"name": "natural_photos", "images": len(photos)},
+        budget=kept.budget(minutes, steps=plan.steps),
+        settings=asdict(plan) | {"rows": ROWS},
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

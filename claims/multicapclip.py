@@ -19,7 +19,7 @@ import numpy as np
 
 from claims import captioned
 from claims.kept import Kept
-from claims.record import Entry, entry
+from claims.record import Entry, by_measure
 from fallow.encoders import dual
 from fallow.images.captions import open_texts
 from fallow.methods.caption.multicapclip import TEXTS, MultiCapCLIP, gap
@@ -59,19 +59,12 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
     for seed in range(plan.seeds):
         for name, found in kept(f"seed {seed}", partial(one_seed, seed, plan)).items():
             values[name].append(found)
-    about = {
-        "data": {"name": "digits", "images": captioned.TEACH},
-        "budget": kept.budget(minutes, epochs=plan.epochs),
-        "settings": asdict(plan) | {"dual": captioned.SMALL},
-        "observed": {"right": values},
-    }
-    return [
-        entry(f"{claim}, by {words}", ours, theirs,
-              seeds=[(a[measure], b[measure])
-                     for a, b in zip(values[ours], values[theirs], strict=True)], **about)
-        for claim, ours, theirs in COMPARED
-        for measure, words in MEASURES.items()
-    ]  # fmt: skip
+    return by_measure(
+        values, COMPARED, MEASURES, "{claim}, by {words}",
+        data={"name": "digits", "images": captioned.TEACH},
+        budget=kept.budget(minutes, epochs=plan.epochs),
+        settings=asdict(plan) | {"dual": captioned.SMALL},
+    )  # fmt: skip
 
 
 def one_seed(seed: int, plan: Plan) -> dict[str, dict[str, float]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
@@ -59,6 +59,37 @@ def entry(
         settings=settings,
         observed=observed or {},
     )
+
+
+def by_measure(
+    values: Mapping[str, Sequence[Mapping[str, float]]],
+    compared: Iterable[tuple[str, str, str]],
+    measures: Mapping[str, str],
+    said: str = "{claim}: {words}",
+    **about: Any,
+) -> list[Entry]:
+    """Every claim of `compared` (words, ours, theirs) by every measure.
+
+    `values` holds for each side what its seeds reached, by measure; `measures` the words for each.
+
+    >>> reached = {"new": [{"hit": 0.8}, {"hit": 0.9}] * 2, "old": [{"hit": 0.5}, {"hit": 0.6}] * 2}
+    >>> told = {"data": {}, "budget": {}, "settings": {}}
+    >>> (one,) = by_measure(reached, [("it helps", "new", "old")], {"hit": "hits"}, **told)
+    >>> one.claim, one.seeds[0], one.verdict
+    ('it helps: hits', (0.8, 0.5), 'shown')
+    """
+    return [
+        entry(
+            said.format(claim=claim, words=words),
+            ours,
+            theirs,
+            seeds=[(a[name], b[name]) for a, b in zip(values[ours], values[theirs], strict=True)],
+            observed=dict(values),
+            **about,
+        )
+        for claim, ours, theirs in compared
+        for name, words in measures.items()
+    ]
 
 
 def over_sets(

@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.photos import archive
 
 from claims.kept import Kept
-from claims.record import Entry, entry
+from claims.record import Entry, by_measure
 from fallow.methods.spot.wscl import AUTHENTIC, TAMPERED, WSCL, Judgement, judged, made
 from fallow.train import fit, make_settings
 
@@ -70,16 +70,11 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
         ]
         for name, told in ROWS.items()
     }
-    return [
-        entry(f"{claim}: {words}", ours, theirs,
-              data={"name": "natural_photos", "images": len(photos)},
-              budget=kept.budget(minutes, epochs=plan.epochs),
-              seeds=[(a[measure], b[measure])
-                     for a, b in zip(values[ours], values[theirs], strict=True)],
-              settings=asdict(plan), observed=values)
-        for claim, ours, theirs in COMPARED
-        for measure, words in MEASURES.items()
-    ]  # fmt: skip
+    return by_measure(
+        values, COMPARED, MEASURES, settings=asdict(plan),
+        data={"name": "natural_photos", "images": len(photos)},
+        budget=kept.budget(minutes, epochs=plan.epochs),
+    )  # fmt: skip
 
 
 def learnt(
