@@ -15,9 +15,10 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from fallow.inventory.alignment import Compared, aligned, bits, compared
+from fallow.inventory.alignment import Compared, compared
 from fallow.inventory.changes import described, original
 from fallow.inventory.keypoints import Keypoints, keypoints, luma, small
+from fallow.inventory.matching import aligned, bits
 
 NEAR = 24  # bits of 128 in which two codes that suggest a pair may differ
 AHEAD = 6  # codes each is compared with, in every order they are sorted in
