@@ -35,12 +35,16 @@ class Compared(NamedTuple):
 
 
 def compared(
-    first: np.ndarray, second: np.ndarray, affine: np.ndarray, least: float = 0.0
+    first: np.ndarray,
+    second: np.ndarray,
+    affine: np.ndarray,
+    least: tuple[float, float] = (0.0, 0.0),
 ) -> Compared | None:
     """Lay one small picture (float32) over another, starting from an affine map between them.
 
     The coarser picture is the frame. None if the map makes no sense, if they share too little, or
-    if under the map as given they agree less than `least`: refining it is what takes the time.
+    if at half the size they agree less than `least` under the map as given, or once it is refined:
+    refining is what takes the time.
     """
     scale = float(np.sqrt(abs(np.linalg.det(affine[:, :2]))))
     if not 0.3 < scale < 3.3:
@@ -105,16 +109,20 @@ def _smoothed(plane: np.ndarray, times: int) -> np.ndarray:
 
 
 def _promising(
-    target: np.ndarray, source: np.ndarray, back: np.ndarray, least: float
+    target: np.ndarray, source: np.ndarray, back: np.ndarray, least: tuple[float, float]
 ) -> np.ndarray | None:
     """The map refined at half the size, if there is some agreement and most of one is shown."""
     if _covered(target, source, back / back[2, 2]) < SHOWN - ROUGHLY:
         return None
     half = np.array([[0.5, 0, -0.25], [0, 0.5, -0.25], [0, 0, 1.0]])
     double = np.linalg.inv(half)
-    laid = _laid(smooth(halved(target)), smooth(halved(source)), half @ back @ double, COARSELY)
+    target_half, source_half = smooth(halved(target)), smooth(halved(source))
+    start = half @ back @ double
+    if _laid(target_half, source_half, start, 0).agreement < least[0]:
+        return None
+    laid = _laid(target_half, source_half, start, COARSELY)
     back = double @ laid.back @ half
-    if laid.agreement < least or _covered(target, source, back / back[2, 2]) < SHOWN - RIM:
+    if laid.agreement < least[1] or _covered(target, source, back / back[2, 2]) < SHOWN - RIM:
         return None
     return back
 
@@ -161,9 +169,11 @@ class _Laid(NamedTuple):
 
 
 def _laid(target: np.ndarray, source: np.ndarray, back: np.ndarray, rounds: int) -> _Laid:
-    even, spread = normalised(target, WINDOW)
-    back = refined(normalised(source, WINDOW)[0], even, spread, back / back[2, 2], rounds)
     back = back / back[2, 2]
+    if rounds:
+        even, spread = normalised(target, WINDOW)
+        back = refined(normalised(source, WINDOW)[0], even, spread, back, rounds)
+        back = back / back[2, 2]
     other, seen = warped(source, (target.shape[0], target.shape[1]), back)
     seen = _within(seen, 2)  # at the rim, smoothing has mixed in what surrounds a picture
     return _Laid(target, other, seen, back, *agreement(target, other, seen, BLOCK))
