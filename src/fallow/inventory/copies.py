@@ -30,6 +30,7 @@ AGREEING = 7  # points that must agree on one map before pixels are compared: wr
 PROMISING = (0.6, 0.75)
 MOVED = 0.004  # mass of what is in one picture only from which something has moved
 ALIKE = 22  # bits of 64 in which the hashes of neighbours laid over as they are may differ
+RUN = 16  # pairs a thread takes at once: each is a millisecond or less
 HELD = 512  # small pictures in memory at once
 
 # What `recipes.judgement_copies` chose: a copy is where the weighted sum is above zero. The values
@@ -226,8 +227,11 @@ def compared_pairs(
     alike = {pair for pair in _neighbouring(near) if looks is None or _apart(looks, *pair) <= ALIKE}
     for pair in alike:
         jobs.setdefault(pair, [False])
+    ordered = sorted(jobs.items())
+    runs = [ordered[start : start + RUN] for start in range(0, len(ordered), RUN)]
     with ThreadPoolExecutor(threads) as pool:
-        return [pair for pair in pool.map(laid, sorted(jobs.items())) if pair is not None]
+        found = pool.map(lambda run: [laid(job) for job in run], runs)
+        return [pair for run in found for pair in run if pair is not None]
 
 
 def _pair(
