@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from benchmarks.photos import archive
 
@@ -85,8 +85,9 @@ class Collection:
         )
 
     def picture(self, row: int) -> Image.Image:
+        """Upright, as everybody shows it."""
         with Image.open(io.BytesIO(self.contents[row])) as opened:
-            return opened.convert("RGB")
+            return ImageOps.exif_transpose(opened).convert("RGB")
 
 
 def collection(data: Path, name: str, *, most: int = 600, seed: int = 0) -> Collection:

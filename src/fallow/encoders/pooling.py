@@ -20,8 +20,11 @@ def means_and_spreads(maps: Tensor) -> Tensor:
     >>> means_and_spreads(torch.tensor([[[[1.0, 3.0]]]])).round()
     tensor([[2., 1.]])
     """
-    spreads = (maps.var((2, 3), correction=0) + 1e-6).sqrt()  # smooth where it is 0
-    return torch.cat([means(maps), spreads], 1)
+    middle = means(maps)
+    # torch's own variance takes five times as long on a processor
+    apart = (maps - middle[:, :, None, None]).square()
+    spreads = (means(apart) + 1e-6).sqrt()  # smooth where it is 0
+    return torch.cat([middle, spreads], 1)
 
 
 def powered_means(maps: Tensor, power: float = 3.0) -> Tensor:

@@ -6,8 +6,10 @@ from typing import Protocol
 
 import numpy as np
 
-from fallow.inventory.alignment import BLOCK, Compared, finer, warped
+from fallow.inventory.agreement import finer
+from fallow.inventory.alignment import BLOCK, Compared
 from fallow.inventory.keypoints import luma, resized, small, smooth
+from fallow.inventory.registration import warped
 
 
 class Laid(Protocol):

@@ -177,11 +177,22 @@ def _peaks(response: np.ndarray, most: int, least: float) -> np.ndarray:
     rim = 4
     found = np.empty((height * width // 4 + 1, 3), np.float32)
     count = 0
+    likely, floor = np.zeros(width, np.bool_), np.float32(least)
     for y in range(rim, height - rim):
+        # most places fall to one beside them; of equals the first in order stays
         for x in range(rim, width - rim):
             here = response[y, x]
-            if here < least:
+            likely[x] = (
+                (here >= floor)
+                & (here >= response[y, x + 1])
+                & (here >= response[y + 1, x])
+                & (here > response[y, x - 1])
+                & (here > response[y - 1, x])
+            )
+        for x in range(rim, width - rim):
+            if not likely[x]:
                 continue
+            here = response[y, x]
             peak = True
             for v in range(-2, 3):
                 for u in range(-2, 3):

@@ -28,6 +28,8 @@ COLOURS = (  # of the HUES, 30 degrees each
     *("red", "orange", "yellow", "green", "green", "green"),
     *("cyan", "blue", "blue", "violet", "pink", "pink"),
 )
+_NAMES = tuple(dict.fromkeys(COLOURS))
+_NAMED = np.array([[name == each for name in _NAMES] for each in COLOURS], np.float32)  # HUES C
 APART = 1.0  # spreads of the collection from its middle to that of a group worth a word
 SHARE = 0.6  # of a group that a folder, a camera or a year is said of
 MORE = 2.0  # times as often as among all
@@ -69,19 +71,20 @@ def words(known: Traits, inside: np.ndarray, among: np.ndarray) -> list[str]:
     ['dark', 'from folder a/']
     """
     said: list[tuple[float, str]] = []
-    for name, values in known.numbers.items():
-        usual, spread = np.median(values[among]), values[among].std()
-        apart = (np.median(values[inside]) - usual) / max(float(spread), 1e-6)
-        # the middle half must lie beyond what is usual: a few extreme members name nobody
-        low, high = np.quantile(values[inside], (0.25, 0.75))
-        if abs(apart) >= APART and (low > usual or high < usual):
-            said.append((abs(float(apart)), ADJECTIVES[name][int(apart > 0)]))
-    for colour in dict.fromkeys(COLOURS):
-        columns = [place for place, each in enumerate(COLOURS) if each == colour]
-        area = known.colours[:, columns].sum(axis=1)
-        more = float(np.median(area[inside]) - np.median(area[among]))
-        if more >= COLOUR:
-            said.append((APART + 4 * (more - COLOUR), colour))
+    numbers = np.stack(list(known.numbers.values()), axis=1)  # N T
+    usual, spread = np.median(numbers[among], axis=0), numbers[among].std(axis=0)
+    low, middle, high = np.quantile(numbers[inside], (0.25, 0.5, 0.75), axis=0)
+    apart = (middle - usual) / np.maximum(spread, 1e-6)
+    # the middle half must lie beyond what is usual: a few extreme members name nobody
+    clear = (np.abs(apart) >= APART) & ((low > usual) | (high < usual))
+    for name, is_clear, away in zip(known.numbers, clear, apart.tolist(), strict=True):
+        if is_clear:
+            said.append((abs(away), ADJECTIVES[name][int(away > 0)]))
+    areas = known.colours @ _NAMED  # N C
+    more = np.median(areas[inside], axis=0) - np.median(areas[among], axis=0)
+    for colour, beyond in zip(_NAMES, more.tolist(), strict=True):
+        if beyond >= COLOUR:
+            said.append((APART + 4 * (beyond - COLOUR), colour))
     found = [word for _, word in sorted(said, key=lambda pair: -pair[0])][: MOST_WORDS - 1]
     folder = common([known.folders[row] for row in inside], [known.folders[row] for row in among])
     return [*found, f"from folder {folder}"] if folder else found

@@ -6,17 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fallow.inventory.alignment import (
-    BLOCK,
-    ROUNDS,
-    WINDOW,
-    agreement,
-    aligned,
-    normalised,
-    refined,
-    warped,
-)
+from fallow.inventory.agreement import agreement
+from fallow.inventory.alignment import BLOCK, ROUNDS, WINDOW
 from fallow.inventory.keypoints import keypoints, luma, small, smooth
+from fallow.inventory.matching import aligned
+from fallow.inventory.registration import normalised, refined, warped
 
 POINTS = 8  # matched points that must agree before they say where the reference lies
 AGREED = 0.4  # correlation from which the reference counts as laid

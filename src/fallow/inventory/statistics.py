@@ -67,59 +67,82 @@ def _reduce(plane: np.ndarray, size: int) -> np.ndarray:
     return result
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=True)
 def _colour(pixels: np.ndarray, measures: np.ndarray, vector: np.ndarray) -> None:
     """Colour histogram, colour layout and colourfulness, on a grid of at most ~8k pixels."""
     height, width, _ = pixels.shape
     step = max(1, int(np.sqrt(height * width / 8192)))
     layout = np.zeros((LAYOUT, LAYOUT, 4), np.float64)
+    tones = np.zeros(TONES, np.float64)
+    hues = np.zeros((SATURATED, HUES + 2), np.float64)  # the circle goes on for what rounding does
+    zero, half, one, four = np.float32(0), np.float32(0.5), np.float32(1), np.float32(4)
     count = 0
     red_green, red_green2, yellow_blue, yellow_blue2 = 0.0, 0.0, 0.0, 0.0
     for y in range(0, height, step):
         row = y * LAYOUT // height
-        for x in range(0, width, step):
-            r = float(pixels[y, x, 0])
-            g = float(pixels[y, x, 1])
-            b = float(pixels[y, x, 2])
-            count += 1
-            first, second = r - g, 0.5 * (r + g) - b
-            red_green += first
-            red_green2 += first * first
-            yellow_blue += second
-            yellow_blue2 += second * second
-            column = x * LAYOUT // width
-            layout[row, column, 0] += r
-            layout[row, column, 1] += g
-            layout[row, column, 2] += b
-            layout[row, column, 3] += 1
-            high, low = max(r, g, b), min(r, g, b)
-            spread = high - low
-            # grey pixels vote for a tone, coloured ones for a hue; between, both do
-            saturation = spread / high if high > 0 else 0.0
-            grey = max(0.0, 1.0 - 4.0 * saturation)
-            vector[HUES * SATURATED + min(TONES - 1, int(high * TONES / 256))] += grey
-            if grey < 1.0:
-                if high == r:
-                    hue = (g - b) / spread % 6.0
-                elif high == g:
-                    hue = (b - r) / spread + 2.0
-                else:
-                    hue = (r - g) / spread + 4.0
-                place = hue * HUES / 6.0
-                lower = int(place)
-                part = place - lower
-                strong = 1 if saturation > 0.5 else 0
-                vector[strong * HUES + lower % HUES] += (1 - grey) * (1 - part)
-                vector[strong * HUES + (lower + 1) % HUES] += (1 - grey) * part
-    for i in range(COLOURS):
-        vector[i] = np.sqrt(vector[i] / count)
-    place = COLOURS
+        # sums along a row are short: float32 does
+        rg, rg2, yb, yb2 = zero, zero, zero, zero
+        for column in range(LAYOUT):
+            left = -(-column * width // LAYOUT)  # the first pixel of a cell, then of the grid
+            left = -(-left // step) * step
+            reds, greens, blues, many = zero, zero, zero, 0
+            for x in range(left, -(-(column + 1) * width // LAYOUT), step):
+                r = np.float32(pixels[y, x, 0])
+                g = np.float32(pixels[y, x, 1])
+                b = np.float32(pixels[y, x, 2])
+                many += 1
+                reds += r
+                greens += g
+                blues += b
+                first, second = r - g, half * (r + g) - b
+                rg += first
+                rg2 += first * first
+                yb += second
+                yb2 += second * second
+                high, low = max(r, g, b), min(r, g, b)
+                spread = high - low
+                # grey pixels vote for a tone, coloured ones for a hue; between, both do
+                saturation = spread / max(high, one)
+                grey = max(zero, one - four * saturation)
+                tones[int(high * np.float32(TONES / 256))] += grey
+                if grey < one:
+                    turn = np.float32(HUES / 6) / spread
+                    if high == r:
+                        place = (g - b) * turn
+                        if place < 0:
+                            place += np.float32(HUES)
+                    elif high == g:
+                        place = (b - r) * turn + np.float32(HUES / 3)
+                    else:
+                        place = (r - g) * turn + np.float32(2 * HUES / 3)
+                    lower = int(place)
+                    part = place - np.float32(lower)
+                    strong = 1 if saturation > half else 0
+                    hues[strong, lower] += (one - grey) * (one - part)
+                    hues[strong, lower + 1] += (one - grey) * part
+            count += many
+            layout[row, column, 0] += reds
+            layout[row, column, 1] += greens
+            layout[row, column, 2] += blues
+            layout[row, column, 3] += many
+        red_green += rg
+        red_green2 += rg2
+        yellow_blue += yb
+        yellow_blue2 += yb2
+    for strong in range(SATURATED):
+        for over in range(2):
+            hues[strong, over] += hues[strong, HUES + over]
+        for hue in range(HUES):
+            vector[strong * HUES + hue] = np.sqrt(hues[strong, hue] / count)
+    for tone in range(TONES):
+        vector[HUES * SATURATED + tone] = np.sqrt(tones[tone] / count)
+    at = COLOURS
     for row in range(LAYOUT):
         for column in range(LAYOUT):
             total = max(layout[row, column, 3], 1.0)
             for channel in range(3):
-                vector[place] = (layout[row, column, channel] / total / 255.0 - 0.5) * 0.5
-                place += 1
+                vector[at] = (layout[row, column, channel] / total / 255.0 - 0.5) * 0.5
+                at += 1
     red_green /= count
     yellow_blue /= count
     deviation = max(red_green2 / count - red_green**2, 0.0)
@@ -219,7 +242,24 @@ def _focus(luma: np.ndarray) -> float:
     return sharpest if sharpest > 0 else 1.0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath=True)
+def _angle(across: float, down: float) -> float:
+    """Direction of a change that points down (0 to pi), to 2e-6: a fifth of arctan2's time."""
+    long, short = max(abs(across), down), min(abs(across), down)
+    ratio = short / long
+    s = ratio * ratio
+    # the odd powers that arctan is nearest to on 0 to 1
+    series = np.float32(0.05265332) - np.float32(0.01172120) * s
+    series = np.float32(-0.11643287) + series * s
+    series = np.float32(0.19354346) + series * s
+    series = np.float32(-0.33262347) + series * s
+    angle = ratio * (np.float32(0.99997726) + series * s)
+    if down > abs(across):
+        angle = np.float32(np.pi / 2) - angle
+    return angle if across >= 0 else np.float32(np.pi) - angle
+
+
+@njit(cache=True, nogil=True, fastmath=True)
 def _texture(grid: np.ndarray, vector: np.ndarray) -> None:
     """Gradient orientations in cells, contrast-normalised, into the vector's tail."""
     start = COLOURS + LAYOUT * LAYOUT * 3
@@ -230,9 +270,12 @@ def _texture(grid: np.ndarray, vector: np.ndarray) -> None:
             down = grid[y + 1, x] - grid[y - 1, x]
             length = np.sqrt(across * across + down * down)
             if length > 0:
-                angle = np.arctan2(down, across) / np.pi % 1.0 * ANGLES
+                # a direction and its opposite are one
+                if down < 0 or (down == 0 and across < 0):
+                    down, across = -down, -across
+                angle = _angle(across, down) * np.float32(ANGLES / np.pi)
                 lower = int(angle)
-                part = angle - lower
+                part = angle - np.float32(lower)
                 cell = start + (y // side * CELLS + x // side) * ANGLES
                 vector[cell + lower % ANGLES] += length * (1 - part)
                 vector[cell + (lower + 1) % ANGLES] += length * part

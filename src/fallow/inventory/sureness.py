@@ -55,11 +55,10 @@ def sureness(
         room = np.clip(sizes[place] - 1, 1, other.shape[1])
         asked = np.arange(other.shape[1]) < room[:, None]
         borders = float(((other & asked).sum(1) >= 0.5 * room).mean())
-    again = [
-        outliers.outliers(outliers.outlier_scores(embedding, statistics, textures=weight))
-        for weight in OTHERWISE
-    ]
-    firm = np.isin(standing_out, again[0]) & np.isin(standing_out, again[1])
+    firm = np.ones(len(standing_out), bool)
+    for weight in OTHERWISE if len(standing_out) else ():
+        scores = outliers.outlier_scores(embedding, statistics, textures=weight)
+        firm &= np.isin(standing_out, outliers.outliers(scores))
     close = 0
     if len(doubted.rows):
         doubt = np.nan_to_num(doubted.wrong, nan=0.0)

@@ -74,43 +74,46 @@ def survey(
     blocks = [measured.embedding, measured.statistics] if combined else [measured.embedding]
     place = space.fit(*blocks, seed=seed)
     vectors = place.place(*blocks)
-    # groups and the rest do not need one another: two cores, two threads
-    aside = ThreadPoolExecutor(1, thread_name_prefix="fallow-groups")
-    grouped = aside.submit(grouping.group, vectors, count=groups, seed=seed)
-    aside.shutdown(wait=False)
     near = space.neighbours(vectors, NEIGHBOURS, seed=seed)
-    table = images.table.take(pa.array(rows))
-    width, height = table.column("width").to_numpy(), table.column("height").to_numpy()
-    exact = duplicates.exact_groups(table.column("hash").to_pylist())
-    single = np.ones(len(rows), bool)
-    for same in exact:
-        single[same[1:]] = False
-    worth = np.stack(
-        [width * height, table.column("bytes").to_numpy(), measured.measures[:, 4]], axis=1
-    ).astype(np.float64)
-    sizes = np.stack([width, height], axis=1)
-    copied = _copies(np.flatnonzero(single), measured, near.rows, sizes, worth)
-    for group in copied.groups:
-        single[[row for row in group.items if row != group.keep]] = False
+    codes, names = images.labels
+    codes = np.asarray(codes)[rows]
+    typed = spellings.variants(names, codes, near)
+    # copies and the rest do not need one another: two cores, two threads
+    with ThreadPoolExecutor(1, thread_name_prefix="fallow-aside") as aside:
+        grouped = aside.submit(grouping.group, vectors, count=groups, seed=seed)
+        doubting = aside.submit(
+            suspects.suspects,
+            near,
+            spellings.merged(codes, typed),  # two spellings of a class do not contradict each other
+            vectors if combined else measured.embedding,
+            related=spellings.related(names),
+        )
+        straying = aside.submit(
+            outliers.outlier_scores, measured.embedding, measured.statistics, seed=seed
+        )
+        laying = aside.submit(layout.layout, vectors, near, seed=seed)
+        table = images.table.take(pa.array(rows))
+        width, height = table.column("width").to_numpy(), table.column("height").to_numpy()
+        exact = duplicates.exact_groups(table.column("hash").to_pylist())
+        single = np.ones(len(rows), bool)
+        for same in exact:
+            single[same[1:]] = False
+        worth = np.stack(
+            [width * height, table.column("bytes").to_numpy(), measured.measures[:, 4]], axis=1
+        ).astype(np.float64)
+        sizes = np.stack([width, height], axis=1)
+        copied = _copies(np.flatnonzero(single), measured, near.rows, sizes, worth)
+        for group in copied.groups:
+            single[[row for row in group.items if row != group.keep]] = False
+        formed, doubted, strays = grouped.result(), doubting.result(), straying.result()
+        positions = laying.result()
     chosen = np.flatnonzero(single)
     alike = [
         duplicates.NearGroup(chosen[group.items].tolist(), int(chosen[group.keep]), group.distances)
         for group in duplicates.near_groups(measured.hashes[chosen], vectors[chosen], worth[chosen])
     ]
     measures = {name: measured.measures[:, i] for i, name in enumerate(MEASURES)}
-    codes, names = images.labels
-    codes = np.asarray(codes)[rows]
-    positions = layout.layout(vectors, near, seed=seed)
-    strays = outliers.outlier_scores(measured.embedding, measured.statistics, seed=seed)
-    typed = spellings.variants(names, codes, near)
-    doubted = suspects.suspects(
-        near,
-        spellings.merged(codes, typed),  # two spellings of a class do not contradict each other
-        vectors if combined else measured.embedding,
-        related=spellings.related(names),
-    )
     standing_out = outliers.outliers(strays)
-    formed = grouped.result()
     known = naming.traits(
         measured.measures, measured.statistics, width, height, table.column("path").to_pylist()
     )

@@ -194,14 +194,15 @@ def _unlike(takes: np.ndarray, given: np.ndarray) -> list[tuple[int, float]]:
     Such a label says something that looks do not: a broader kind, or another property. They are
     named once, and their images are not listed one by one.
     """
-    from scipy.stats import binom
+    from scipy.special import betainc
 
     found = []
     other = takes.argmax(1) != given
     total, strange = np.bincount(given), np.bincount(given, other)
     for kind, size in enumerate(total):
         rest = (strange.sum() - strange[kind]) / max(len(given) - size, 1)
-        rare = binom.sf(strange[kind] - 1, size, max(rest, 0.01))
+        # the chance of so many or more, if all kinds were told apart equally well
+        rare = betainc(strange[kind], size - strange[kind] + 1, max(rest, 0.01))
         if size > 4 and strange[kind] > STRANGE * size and rare < 1e-3 / len(total):
             found.append((kind, float(strange[kind] / size)))
     return found

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from fallow.measure.truth import MEASURES
 from fallow.report.page import Html, Page, data, element, join, table
 from fallow.report.sections import (
     card,
@@ -92,6 +91,8 @@ def spot_page(found: Mapping[str, Any]) -> str:
 
 def measures_table(measured: Mapping[str, Mapping[str, float | None]]) -> Html | None:
     """A row for each kind of scores that were measured."""
+    from fallow.measure.truth import MEASURES  # torch comes with it, which other pages do without
+
     rows = [
         [kind, *("undefined" if values.get(key) is None else values[key] for key in MEASURES)]
         for kind, values in measured.items()
