@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fallow.encoders import Encoder
+from fallow.encoders.lite import Lite
 from fallow.encoders.unet import Contracting
 from fallow.encoders.windows import sliding
 from fallow.images import Images
@@ -28,6 +29,7 @@ __all__ = ["SegmentMethod", "SegmentSettings", "look"]
 
 WHOLE = 512 * 512  # pixels of a picture that is looked at without windows, at most
 SMALLEST_VIEW, LARGEST_VIEW = 64, 160  # the latter without a GPU
+SLOWER = 0.1  # share of the rate at which lite learns beside its decoder
 LARGEST = 2048  # long side at which probabilities are enlarged to their picture's pixels
 
 
@@ -66,6 +68,10 @@ class SegmentMethod(Method):
     def side(self) -> int:
         """The short side of a picture at which its parts look as they do in training."""
         return round(self.settings.size * 4 / 3)
+
+    def rate_scales(self) -> Mapping[str, float]:
+        """What lite knows is to be kept."""
+        return {name: SLOWER for name, part in self.named_modules() if isinstance(part, Lite)}
 
     def plain(self) -> Recipe | Crop:
         """One view, flipped and turned: what most streams want."""
@@ -130,7 +136,8 @@ def on_stage(encoder: Encoder, pixels: np.ndarray, side: int) -> Tensor:
 def window_for(encoder: Encoder, x: Tensor, window: Sequence[int]) -> tuple[int, ...]:
     """All of a small picture where the network is a U-Net, else the given window."""
     small = x.ndim == 4 and x.numel() < WHOLE * x.shape[1]
-    return tuple(x.shape[2:] if small and isinstance(encoder.network, Contracting) else window)
+    whole = isinstance(encoder.network, Contracting | Lite)
+    return tuple(x.shape[2:] if small and whole else window)
 
 
 def look(
