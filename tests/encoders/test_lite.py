@@ -11,9 +11,8 @@ import torch
 from PIL import Image
 
 import fallow
-from fallow.encoders import default, encoder, export_onnx, from_random, load, save
+from fallow.encoders import default, encoder, export_onnx, from_random, load, mobile, save
 from fallow.encoders import lite as lites
-from fallow.encoders import mobile
 from fallow.encoders.building import describe, rebuild
 from fallow.encoders.maps import look, sight
 from fallow.encoders.parts import blocks, train_last

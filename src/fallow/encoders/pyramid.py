@@ -1,4 +1,4 @@
-"""A decoder for networks that look at several scales: from coarse to fine, the picture itself last."""
+"""A decoder of maps at several scales: from coarse to fine, the picture itself last."""
 
 from __future__ import annotations
 
