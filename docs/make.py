@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "docs"))  # this is a script: what stands beside it is no package
 
 import questions  # noqa: E402
+from begun import begun  # noqa: E402
 from judgement import judgement  # noqa: E402
 
 from catalogue import evidence as of_cards  # noqa: E402
@@ -60,7 +61,10 @@ def main(root: Path = ROOT) -> None:
     chosen = root / "recipes" / "results" / "vectors.json"
     if "encoders" in claims and chosen.is_file():
         pages["encoders.md"] = encoders(
-            claims["encoders"], json.loads(chosen.read_text()), benchmarks.get("encoders", [])
+            claims["encoders"],
+            json.loads(chosen.read_text()),
+            benchmarks.get("encoders", []),
+            claims.get("lite", []) + claims.get("lite_edits", []),
         )
     if judged:
         chosen_by = results(root / "recipes" / "results")
@@ -288,7 +292,10 @@ def distilled(tried: dict[str, Any]) -> list[str]:
 
 
 def encoders(
-    entries: list[dict[str, Any]], chosen: dict[str, Any], speeds: list[dict[str, Any]]
+    entries: list[dict[str, Any]],
+    chosen: dict[str, Any],
+    speeds: list[dict[str, Any]],
+    verbs: list[dict[str, Any]],
 ) -> str:
     """The encoders beside each other, what none asked for means, and how lite became what it is."""
     from fallow.encoders.lite import WEIGHTS
@@ -325,6 +332,7 @@ def encoders(
     for measure in ("k-NN", "probe", "nearest image", "groups"):
         some = [one for one in between if one["settings"]["measure"] == measure]
         parts += [f"### By {measure}", encoder_table(some, over_sets=False)]
+    parts += begun(verbs, grid)
     parts += [
         "## How the choices were made",
         f"On halves of teaching images ({chosen['images']} of a set at most, {chosen['draws']} "
