@@ -13,7 +13,7 @@ from fallow.images.samples import cells
 from fallow.images.volumes import Volumes
 from fallow.methods import find
 from fallow.methods.segment.bcp import BCP, holds_together
-from fallow.methods.shared.segment import SLOWER, look
+from fallow.methods.shared.segment import look
 from fallow.train import Batch, Now, fit, make_settings
 from fallow.train.method import Facts
 from fallow.train.session import optimiser_of
@@ -255,7 +255,7 @@ def test_lite_learns_at_a_tenth_of_the_rate_and_its_first_stages_not_at_all():
     groups = optimiser_of(method).param_groups
     scales = {id(one): group["rate_scale"] for group in groups for one in group["params"]}
     blocks = method.encoder.network.blocks
-    assert {scales[id(one)] for one in blocks[6].parameters()} == {SLOWER}
+    assert {scales[id(one)] for one in blocks[6].parameters()} == {0.1}
     assert not any(id(one) in scales for one in blocks[2].parameters())
     assert {scales[id(one)] for one in method.student.decoder.parameters()} == {1.0}
 

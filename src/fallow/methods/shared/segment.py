@@ -29,7 +29,6 @@ __all__ = ["SegmentMethod", "SegmentSettings", "look"]
 
 WHOLE = 512 * 512  # pixels of a picture that is looked at without windows, at most
 SMALLEST_VIEW, LARGEST_VIEW = 64, 160  # the latter without a GPU
-SLOWER = 0.1  # share of the rate at which lite learns beside its decoder
 LARGEST = 2048  # long side at which probabilities are enlarged to their picture's pixels
 
 
@@ -44,6 +43,9 @@ class SegmentSettings(BaseSettings):
     batch: int = Field(8, ge=2, description="images a step of each stream, over all ranks")
     learning_rate: float = Field(0.64, gt=0, description="at batch 256: 0.02 at batch 8")
     weight_decay: float = Field(1e-4, ge=0)
+    known_rate: float = Field(
+        0.1, ge=0, description="share of the rate at which lite learns, which knows photographs"
+    )
 
 
 class SegmentMethod(Method):
@@ -71,7 +73,8 @@ class SegmentMethod(Method):
 
     def rate_scales(self) -> Mapping[str, float]:
         """What lite knows is to be kept."""
-        return {name: SLOWER for name, part in self.named_modules() if isinstance(part, Lite)}
+        slower = self.settings.known_rate
+        return {name: slower for name, part in self.named_modules() if isinstance(part, Lite)}
 
     def plain(self) -> Recipe | Crop:
         """One view, flipped and turned: what most streams want."""
