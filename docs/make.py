@@ -317,6 +317,10 @@ def encoders(
         "was made with. The environment variable `FALLOW_ENCODER` names another. "
         f"`spot`, `protect`, `learn` and `segment` go on with `{theirs}`: what they look at are "
         f"places and not whole pictures, and {ours} was not shown to serve them better.",
+        f"Asked to (`--encoder {ours}`), `segment` and `learn` begin with it, too. Its first "
+        "stages stay as they are and its norms keep their statistics; what is left learns slowly. "
+        "`learn` tells what whitening alone gives, which takes one look and no learning, and says "
+        "so where learning did not help: then take the encoder as it was, whitened.",
         f"Of {len(between)} comparisons ({len(sets)} sets, "
         f"{len(between) // len(sets)} measures) {ours} is shown to be better in {count['shown']}, "
         f"ties in {count['tie']} and is shown to be worse in {count['contradicted']}. It takes "
