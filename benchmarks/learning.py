@@ -156,9 +156,9 @@ def floors(judge: Judge) -> dict[str, float]:
 def chosen(judge: Judge, amount: Amount) -> dict[float, float]:
     """`learn` with its own method, encoder, views, batch and last step."""
     from fallow.encoders import whiten
-    from fallow.methods.shared.plan import from_tiny
+    from fallow.methods.shared.plan import going_on
 
-    plan = from_tiny(judge.bank, amount.minutes)
+    plan = going_on(judge.bank, amount.minutes)
     told = {"size": plan.size, "batch": plan.batch, **plan.settings}
 
     def finish(encoder: Any) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ class Plan:
 
     sets: tuple[str, ...] = tuple(SIZES)
     encoder: str = "resnet8/8"
+    side: int = 32  # at which it looks
     epochs: float = 30
     batch: int = 64
     learning_rate: float = 0.4
@@ -109,9 +110,16 @@ def affordable(train: Any, test: Any, minutes: float, plan: Plan) -> int:
 
 
 def rows(
-    original: Any, images: Any, test: Any, task: str, plan: Plan, seed: int
+    original: Any,
+    images: Any,
+    test: Any,
+    task: str,
+    plan: Plan,
+    seed: int,
+    variants: Collection[str] | None = None,  # none: all
+    labelled: bool = True,
 ) -> list[dict[str, Any]]:
-    """Measures of all eight models on one draw."""
+    """Measures of all eight models on one draw, or of some variants and none that needs labels."""
     from fallow.measure.forgetting import Judge
     from fallow.methods.forget import laf
     from fallow.methods.shared.forgetting import parts_of, pool_of, shelves_of
@@ -130,7 +138,8 @@ def rows(
     made = [judge.row("original", original)]
     retrained, seconds = trained(parts.kept, plan, seed)
     made.append(judge.row("retrained", retrained, seconds))
-    for name, options in VARIANTS.items():
+    for name in VARIANTS if variants is None else variants:
+        options = VARIANTS[name]
         begin = time.monotonic()
         settings = laf.Settings(
             steps=plan.steps,
@@ -141,14 +150,15 @@ def rows(
         )
         edited = laf.erase(original, pools["kept"], pools["forgotten"], settings, seed=seed)
         made.append(judge.row(name, edited.model, time.monotonic() - begin))
-        if name == "LAF":
+        if name == "LAF" and labelled:
             few = laf.few_of_each(codes["kept"], plan.repair, seed)
             look = pools["kept"].look
             pool = laf.Pool(len(few), lambda places, few=few, look=look: look(few[places]))
             fixed = copy.deepcopy(edited.model)
             laf.repair(fixed, pool, codes["kept"][few], settings, seed=seed)
             made.append(judge.row("LAF, repaired", fixed, time.monotonic() - begin))
-    for name, which, sign in (("further training", "kept", 1), ("ascent", "forgotten", -1)):
+    tuned_ways = (("further training", "kept", 1), ("ascent", "forgotten", -1))
+    for name, which, sign in tuned_ways if labelled else ():
         begin = time.monotonic()
         tuned = descended(original, pools[which], codes[which], sign, plan, seed)
         made.append(judge.row(f"{name}, {LABELS}", tuned, time.monotonic() - begin))
@@ -176,16 +186,19 @@ def doomed_rows(images: Any, task: str, plan: Plan, seed: int) -> np.ndarray:
 def trained(images: Any, plan: Plan, seed: int) -> tuple[Any, float]:
     """A classifier of these images, and its seconds."""
     import fallow
+    from fallow.encoders.lite import Lite
     from fallow.methods.learn.supervised import Supervised
     from fallow.train import fit
 
     settings = Supervised.Settings(
-        epochs=plan.epochs, size=32, batch=plan.batch, smallest=plan.smallest,
+        epochs=plan.epochs, size=plan.side, batch=plan.batch, smallest=plan.smallest,
         learning_rate=plan.learning_rate,
         precision="32", compile="off",
     )  # fmt: skip
     begin = time.monotonic()
-    encoder = fallow.encoder(plan.encoder, seed=seed, size=32)
+    encoder = fallow.encoder(plan.encoder, seed=seed, size=plan.side)
+    if isinstance(encoder.network, Lite):
+        encoder.network.hold()
     fitted = fit(Supervised, images, encoder=encoder, settings=settings, seed=seed)
     method: Any = fitted.method
     return method.classifier.eval(), time.monotonic() - begin

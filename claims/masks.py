@@ -98,11 +98,18 @@ def predicted(method: Any, pixels: np.ndarray) -> np.ndarray:
 
 def mean_dice(method: Any, images: Any, background: bool = True) -> float:
     """From all pixels of all pictures together; class 0 is left out where it is the background."""
-    from fallow.measure.segmentation import confusion, dice_of
+    from fallow.measure.segmentation import dice_of
+
+    return float(dice_of(totals(method, images))[1 if background else 0 :].mean())
+
+
+def totals(method: Any, images: Any) -> np.ndarray:
+    """Which class was taken for which, over all pixels of all pictures: K K."""
+    from fallow.measure.segmentation import confusion
 
     classes = method.settings.classes
     total = np.zeros((classes, classes), np.int64)
     for row, pixels in images.map(np.asarray):
         if isinstance(pixels, np.ndarray):
             total += confusion(predicted(method, pixels), images.mask(row), classes)
-    return float(dice_of(total)[1 if background else 0 :].mean())
+    return total

@@ -11,7 +11,7 @@ and patterns and, from a timed training, how long strangers train.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -232,21 +232,25 @@ def strangers(
     plan: Plan,
     epochs: int,
     seed: int,
+    others: Sequence[str] = OTHERS,
 ) -> dict[str, dict[str, float]]:
-    """Accuracy of a stranger for every row and column."""
+    """Accuracy of a stranger for every kind of copies and column."""
     from fallow.measure.stranger import jpeg, label_maps
 
     maps = {one.name: one for one in label_maps(int(train.labels.max()) + 1, seed)}
     found: dict[str, dict[str, float]] = {}
-    for row in ROWS:
+    for row in copies:
         pixels = torch.from_numpy(copies[row]).permute(0, 3, 1, 2)
         told = {name: one_stranger(pixels, train, test, maps[name], plan, epochs, seed)
                 for name in MAPS}  # fmt: skip
-        packed = np.stack([jpeg(one) for one in copies[row]])
-        packed_pixels = torch.from_numpy(packed).permute(0, 3, 1, 2)
         classes = maps["classes"]
-        told["JPEG 90"] = one_stranger(packed_pixels, train, test, classes, plan, epochs, seed)
-        told["crop + flip"] = one_stranger(pixels, train, test, classes, plan, epochs, seed, True)
+        if "JPEG 90" in others:
+            packed = torch.from_numpy(np.stack([jpeg(one) for one in copies[row]]))
+            packed = packed.permute(0, 3, 1, 2)
+            told["JPEG 90"] = one_stranger(packed, train, test, classes, plan, epochs, seed)
+        if "crop + flip" in others:
+            flipped = one_stranger(pixels, train, test, classes, plan, epochs, seed, True)
+            told["crop + flip"] = flipped
         found[row] = told
     return found
 

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "docs"))  # this is a script: what stands beside it is no package
 
 import questions  # noqa: E402
+from begun import begun  # noqa: E402
 from judgement import judgement  # noqa: E402
 
 from catalogue import evidence as of_cards  # noqa: E402
@@ -60,7 +61,10 @@ def main(root: Path = ROOT) -> None:
     chosen = root / "recipes" / "results" / "vectors.json"
     if "encoders" in claims and chosen.is_file():
         pages["encoders.md"] = encoders(
-            claims["encoders"], json.loads(chosen.read_text()), benchmarks.get("encoders", [])
+            claims["encoders"],
+            json.loads(chosen.read_text()),
+            benchmarks.get("encoders", []),
+            claims.get("lite", []) + claims.get("lite_edits", []),
         )
     if judged:
         chosen_by = results(root / "recipes" / "results")
@@ -288,7 +292,10 @@ def distilled(tried: dict[str, Any]) -> list[str]:
 
 
 def encoders(
-    entries: list[dict[str, Any]], chosen: dict[str, Any], speeds: list[dict[str, Any]]
+    entries: list[dict[str, Any]],
+    chosen: dict[str, Any],
+    speeds: list[dict[str, Any]],
+    verbs: list[dict[str, Any]],
 ) -> str:
     """The encoders beside each other, what none asked for means, and how lite became what it is."""
     from fallow.encoders.lite import WEIGHTS
@@ -310,6 +317,10 @@ def encoders(
         "was made with. The environment variable `FALLOW_ENCODER` names another. "
         f"`spot`, `protect`, `learn` and `segment` go on with `{theirs}`: what they look at are "
         f"places and not whole pictures, and {ours} was not shown to serve them better.",
+        f"Asked to (`--encoder {ours}`), `segment` and `learn` begin with it, too. Its first "
+        "stages stay as they are and its norms keep their statistics; what is left learns slowly. "
+        "`learn` tells what whitening alone gives, which takes one look and no learning, and says "
+        "so where learning did not help: then take the encoder as it was, whitened.",
         f"Of {len(between)} comparisons ({len(sets)} sets, "
         f"{len(between) // len(sets)} measures) {ours} is shown to be better in {count['shown']}, "
         f"ties in {count['tie']} and is shown to be worse in {count['contradicted']}. It takes "
@@ -325,6 +336,7 @@ def encoders(
     for measure in ("k-NN", "probe", "nearest image", "groups"):
         some = [one for one in between if one["settings"]["measure"] == measure]
         parts += [f"### By {measure}", encoder_table(some, over_sets=False)]
+    parts += begun(verbs, grid)
     parts += [
         "## How the choices were made",
         f"On halves of teaching images ({chosen['images']} of a set at most, {chosen['draws']} "

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 import fallow
-from fallow.encoders import default, encoder, export_onnx, from_random, load, save
+from fallow.encoders import default, encoder, export_onnx, from_random, load, mobile, save
 from fallow.encoders import lite as lites
 from fallow.encoders.building import describe, rebuild
 from fallow.encoders.maps import look, sight
@@ -101,11 +101,47 @@ def test_however_it_is_computed_maps_are_the_same(sides, monkeypatch):
     exact = [one.detach() for one in network.stages(x)]
     with torch.no_grad():
         joined = network.stages(x)
-        monkeypatch.setattr(lites, "_clips_itself", lambda x: False)
+        monkeypatch.setattr(mobile, "_clips_itself", lambda x: False)
         folded = network.stages(x)
     for one, two, three in zip(exact, joined, folded, strict=True):
         torch.testing.assert_close(two, one, rtol=1e-3, atol=1e-3)
         torch.testing.assert_close(two, three, rtol=1e-3, atol=1e-3)
+
+
+@only_with_weights
+def test_held_norms_learn_the_same_gradients_folded_into_the_convolutions():
+    x = torch.randn(2, 3, 64, 70, generator=torch.Generator().manual_seed(0)).double()
+    found = []
+    for held in (False, True):
+        network = encoder("lite").network.double()
+        if held:
+            network.hold()
+            network.train()
+        before = network.bn1.running_mean.clone()
+        network.stages(x)[-1].square().mean().backward()
+        assert torch.equal(network.bn1.running_mean, before)
+        found.append({name: one.grad for name, one in network.named_parameters()})
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(found[1][name], gradient, rtol=1e-6, atol=1e-9)
+
+
+@only_with_weights
+def test_what_is_frozen_is_only_looked_at(monkeypatch):
+    monkeypatch.setattr(lites, "fast_bf16", lambda device: False)
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    exact = [one.detach() for one in encoder("lite").network.stages(x)]
+    for count in (7, 4, 1, 0):
+        found = encoder("lite")
+        found.network.hold()
+        train_last(found, count)
+        maps = found.network.train().stages(x)
+        for one, other in zip(maps, exact, strict=True):
+            torch.testing.assert_close(one.detach(), other, rtol=1e-3, atol=1e-3)
+        assert maps[-1].requires_grad == (count > 0)
+        if count:
+            maps[-1].sum().backward()
+        learnt = [all(p.grad is not None for p in one.parameters()) for one in found.network.blocks]
+        assert learnt == [False] * (7 - count) + [True] * count
 
 
 @only_with_weights

@@ -6,7 +6,15 @@ import pytest
 import torch
 
 import fallow
-from fallow.encoders.segmenter import Segmenter, load_segmenter, save_segmenter, sibling
+from fallow.encoders.base import Encoder, Preprocessing
+from fallow.encoders.lite import Lite
+from fallow.encoders.segmenter import (
+    LEARNING,
+    Segmenter,
+    load_segmenter,
+    save_segmenter,
+    sibling,
+)
 from fallow.encoders.windows import places, sliding
 from fallow.problems import SettingProblem, SourceProblem
 
@@ -38,6 +46,24 @@ def test_every_weight_learns(name):
     network(torch.randn(2, 3, 32, 32)).square().mean().backward()
     still = [key for key, p in network.named_parameters() if p.grad is None]
     assert still == []
+
+
+def test_lite_goes_on_gently_below_a_pyramid():
+    encoder = Encoder(Lite("lite"), name="lite", preprocessing=Preprocessing(64, 64))
+    network = Segmenter(encoder, 3).train()
+    x = torch.randn(2, 3, 64, 72)
+    features = network.features(x)
+    sides = [(32, 36), (16, 18), (8, 9), (4, 5), (2, 3)]
+    assert [tuple(each.shape[2:]) for each in features] == sides
+    assert network.decode(features, (64, 72)).shape == (2, 3, 64, 72)
+    assert not encoder.network.bn1.training
+    network(x).square().mean().backward()
+    learnt = {name for name, one in network.named_parameters() if one.grad is not None}
+    still = {name for name, one in network.named_parameters() if not one.requires_grad}
+    assert learnt | still == {name for name, _ in network.named_parameters()}
+    frozen = ("conv_stem", "bn1", *(f"blocks.{number}" for number in range(7 - LEARNING)))
+    assert all(name.removeprefix("encoder.network.").startswith(frozen) for name in still)
+    assert any("blocks.6" in name for name in learnt)
 
 
 def test_published_widths():

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import fallow
+from fallow.encoders.lite import installed
 from fallow.images.masks import with_masks, without_masks
 from fallow.images.samples import cells
 from fallow.images.volumes import Volumes
@@ -15,6 +16,7 @@ from fallow.methods.segment.bcp import BCP, holds_together
 from fallow.methods.shared.segment import look
 from fallow.train import Batch, Now, fit, make_settings
 from fallow.train.method import Facts
+from fallow.train.session import optimiser_of
 
 PLAIN = {"epochs": 3, "batch": 4, "size": 32, "precision": "32", "classes": 2}
 
@@ -244,6 +246,18 @@ def test_presets_are_valid_settings():
     for values in BCP.presets.values():
         make_settings(BCP.Settings, values)
     assert find("segment", "bcp") is BCP
+
+
+@pytest.mark.skipif(not installed("lite"), reason="its weights are not installed")
+def test_lite_learns_at_a_tenth_of_the_rate_and_its_first_stages_not_at_all():
+    settings = make_settings(BCP.Settings, {"size": 64, "epochs": 1})
+    method = BCP(fallow.encoder("lite", size=64), settings, Facts(8, 64))
+    groups = optimiser_of(method).param_groups
+    scales = {id(one): group["rate_scale"] for group in groups for one in group["params"]}
+    blocks = method.encoder.network.blocks
+    assert {scales[id(one)] for one in blocks[6].parameters()} == {0.1}
+    assert not any(id(one) in scales for one in blocks[2].parameters())
+    assert {scales[id(one)] for one in method.student.decoder.parameters()} == {1.0}
 
 
 def test_many_pieces_turn_the_component_filter_off():

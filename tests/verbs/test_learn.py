@@ -6,9 +6,12 @@ import json
 
 import pyarrow as pa
 import pytest
+import torch
 
 import fallow
+from fallow.encoders.lite import installed
 from fallow.images.samples import shapes
+from fallow.outcomes.learnt import BEFORE, WHITENED, paid
 from fallow.problems import SettingProblem
 
 QUICK = {"encoder": "resnet8/8", "epochs": 1}
@@ -64,6 +67,35 @@ def test_a_finished_run_is_not_trained_again(two_classes, tmp_path):
     again = fallow.learn(two_classes, out=tmp_path / "run", **QUICK)
     assert again.run.steps == first.run.steps
     assert again.findings["scores"] == first.findings["scores"]
+
+
+@pytest.mark.parametrize(
+    ("trained", "says"),
+    [(0.8, []), (0.6, ["whiten it by these images"]), (0.5, ["whiten it by these images"])],
+)
+def test_it_says_where_learning_did_not_help(trained, says):
+    names = {"trained": trained, BEFORE: 0.5, WHITENED: 0.6, "raw pixels": 0.9}
+    rows = [{"name": name, "knn": value, "probe": value} for name, value in names.items()]
+    lines = paid(rows)
+    assert len(lines) == len(says)
+    assert all(word in line for word, line in zip(says, lines, strict=True))
+    assert not paid([])  # without labels nobody knows
+
+
+@pytest.mark.skipif(not installed("lite"), reason="its weights are not installed")
+def test_lite_goes_on_with_its_last_stages_and_is_looked_at_in_its_own_size(two_classes):
+    made = fallow.learn(
+        two_classes, encoder="lite", epochs=1, settings={"size": 32, "batch": 20, "queue": 20}
+    )
+    network = made.encoder.network
+    assert made.run.steps == 2
+    assert made.encoder.size == 160
+    assert not any(one.requires_grad for one in network.blocks[4].parameters())
+    assert all(one.requires_grad for one in network.blocks[5].parameters())
+    first = fallow.encoder("lite").network
+    assert torch.equal(network.blocks[4][0].conv_dw.weight, first.blocks[4][0].conv_dw.weight)
+    assert torch.equal(network.blocks[6][0].bn1.running_var, first.blocks[6][0].bn1.running_var)
+    assert not torch.equal(network.blocks[6][0].conv_pw.weight, first.blocks[6][0].conv_pw.weight)
 
 
 def test_presets_are_named_when_one_is_not_known(two_classes):

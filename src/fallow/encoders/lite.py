@@ -6,16 +6,16 @@ import hashlib
 import importlib.util
 import io
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from fallow.device import fast_bf16
 from fallow.encoders.base import Encoder, Preprocessing
+from fallow.encoders.mobile import Block, Layer, Pair, Stage, apart, folded, norm
 from fallow.encoders.pooling import by_place, joined
 from fallow.problems import MissingPackage, Problem, SettingProblem
 
@@ -24,21 +24,7 @@ SIZE = 160  # pixels a side, where nobody says otherwise
 FEW = 16  # pictures whose maps a processor gets memory for quickly
 # places along a side that the maps at strides 16 and 32 are looked at in: chosen by recipes.vectors
 PLACES = (3, 2)
-Pair = tuple[nn.Conv2d, nn.BatchNorm2d]
-Layer = Callable[[Tensor, bool], Tensor]  # a map, and whether ReLU6 follows
 MEAN, STD = (127 / 255,) * 3, (128 / 255,) * 3  # of the input they were learnt with
-
-
-class Stage(NamedTuple):
-    """Blocks of one width; the first of them carries the stride."""
-
-    blocks: int
-    kernel: int
-    stride: int
-    expansion: int
-    width: int
-
-
 STAGES = (
     Stage(1, 3, 1, 1, 16),
     Stage(2, 3, 2, 6, 24),
@@ -112,112 +98,6 @@ def _in_eights(width: float) -> int:
     return near + 8 if near < 0.9 * width else near
 
 
-class Block(nn.Module):
-    """Widen, look around channel by channel, narrow; with a shortcut where nothing changes size.
-
-    Names of layers are timm's, so weights go to and fro.
-    """
-
-    def __init__(self, inputs: int, stage: Stage, stride: int) -> None:
-        super().__init__()
-        wide = inputs * stage.expansion
-        self.layers: tuple[str, ...]
-        if stage.expansion > 1:
-            self.conv_pw = nn.Conv2d(inputs, wide, 1, bias=False)
-            self.bn1 = _norm(wide)
-            around, narrow, self.layers = "bn2", "bn3", ("conv_pw", "conv_dw", "conv_pwl")
-        else:
-            around, narrow, self.layers = "bn1", "bn2", ("conv_dw", "conv_pw")
-        side = stage.kernel
-        self.conv_dw = nn.Conv2d(wide, wide, side, stride, groups=wide, bias=False)
-        self.add_module(around, _norm(wide))
-        self.add_module(self.layers[-1], nn.Conv2d(wide, stage.width, 1, bias=False))
-        self.add_module(narrow, _norm(stage.width))
-        self.shortcut = stride == 1 and inputs == stage.width
-
-    def pairs(self) -> list[Pair]:
-        """Each convolution with its batch norm, in order."""
-        return [
-            (getattr(self, name), getattr(self, f"bn{number}"))
-            for number, name in enumerate(self.layers, 1)
-        ]
-
-    def forward(self, x: Tensor, layers: Iterator[Layer]) -> Tensor:
-        before = x
-        for number in range(len(self.layers)):
-            x = next(layers)(x, number < len(self.layers) - 1)
-        return x + before if self.shortcut else x
-
-
-def _norm(width: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(width, eps=1e-3, momentum=0.01)
-
-
-def _apart(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> Layer:
-    """A convolution, its batch norm, and ReLU6 if asked for."""
-
-    def run(x: Tensor, clipped: bool) -> Tensor:
-        rows, columns = _needed(conv.kernel_size[0], x, conv.stride[0])
-        around = [rows // 2, columns // 2]
-        if rows % 2 or columns % 2:
-            x = F.pad(x, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
-            around = [0, 0]
-        x = norm(F.conv2d(x, conv.weight, None, conv.stride, around, 1, conv.groups))
-        return F.relu6(x, inplace=True) if clipped else x
-
-    return run
-
-
-def _folded(conv: nn.Conv2d, norm: nn.BatchNorm2d, kind: torch.dtype) -> Layer:
-    """The same in one pass: the norm is part of the convolution's weights."""
-    assert norm.running_var is not None
-    assert norm.running_mean is not None
-    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-    folded = (conv.weight * scale[:, None, None, None]).to(kind)
-    bias = (norm.bias - norm.running_mean * scale).to(kind)
-
-    def run(x: Tensor, clipped: bool) -> Tensor:
-        weight, around = _placed(folded, x, conv.stride[0])
-        if _clips_itself(x):
-            after = ("hardtanh", [0.0, 6.0], "") if clipped else ("none", [], "")
-            return torch.ops.mkldnn._convolution_pointwise(
-                x, weight, bias, around, conv.stride, [1, 1], conv.groups, *after
-            )
-        x = F.conv2d(x, weight, bias, conv.stride, around, 1, conv.groups)
-        return F.relu6(x, inplace=True) if clipped else x
-
-    return run
-
-
-def _clips_itself(x: Tensor) -> bool:
-    """Whether the processor's library can apply ReLU6 to what it just computed (a third less)."""
-    if torch.compiler.is_compiling():
-        return False  # a compiler joins them its own way
-    kinds = (torch.float32, torch.bfloat16)
-    return x.device.type == "cpu" and x.dtype in kinds and torch.backends.mkldnn.is_available()
-
-
-def _needed(kernel: int, x: Tensor, stride: int) -> list[int]:
-    """Rows and columns to pad as TensorFlow does: the odd one comes after.
-
-    ceil(side / stride) places come out, whatever the side.
-    """
-    return [max(0, (math.ceil(n / stride) - 1) * stride + kernel - n) for n in x.shape[2:]]
-
-
-def _placed(weight: Tensor, x: Tensor, stride: int) -> tuple[Tensor, list[int]]:
-    """The kernel, and what is padded on both sides.
-
-    Where one more is needed after than before, the kernel begins with a zero, which is cheaper
-    than a padded copy of the input.
-    """
-    needed = _needed(weight.shape[2], x, stride)
-    rows, columns = (n % 2 for n in needed)
-    if rows or columns:
-        weight = F.pad(weight, (columns, 0, rows, 0))
-    return weight, [(n + 1) // 2 for n in needed]
-
-
 class Lite(nn.Module):
     """The network up to its last map; maps at strides 4, 8, 16 and 32 of pictures of any size.
 
@@ -235,8 +115,9 @@ class Lite(nn.Module):
         super().__init__()
         stages = stages_of(WEIGHTS[name].width, WEIGHTS[name].depth)
         inputs = 32
+        self.held = False  # norms' statistics do not change
         self.conv_stem = nn.Conv2d(3, inputs, 3, 2, bias=False)
-        self.bn1 = _norm(inputs)
+        self.bn1 = norm(inputs)
         self.blocks = nn.ModuleList()
         for stage in stages:
             blocks = []
@@ -244,14 +125,32 @@ class Lite(nn.Module):
                 blocks.append(Block(inputs, stage, 1 if number else stage.stride))
                 inputs = stage.width
             self.blocks.append(nn.ModuleList(blocks))
+        self.channels = tuple(stages[number].width for number in SEEN)
         self.dimension = sum(
-            stages[number].width * places**2
-            for number, places in zip(SEEN[-2:], PLACES, strict=True)
+            width * places**2 for width, places in zip(self.channels[-2:], PLACES, strict=True)
         )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def hold(self) -> None:
+        """Learn on with the statistics of the million photographs: small batches know less.
+
+        >>> network = Lite("lite")
+        >>> network.hold()
+        >>> network.train().bn1.training
+        False
+        """
+        self.held = True
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Lite:
+        super().train(mode)
+        for module in self.modules():
+            if self.held and isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
 
     def stages(self, x: Tensor) -> list[Tensor]:
         """The feature map at strides 4, 8, 16 and 32, largest first."""  # each B C h w
@@ -260,33 +159,63 @@ class Lite(nn.Module):
                 f"a picture of {x.shape[2]}x{x.shape[3]} pixels is smaller than the {PATCH} that "
                 "one patch of lite stands for: give it larger ones (size)."
             )
-        # folded where nothing is learnt and no other runtime is to repeat the arithmetic
+        # folded where norms are not learnt from and no other runtime is to repeat the arithmetic
         traced = torch.onnx.is_in_onnx_export()
-        if self.training or torch.is_grad_enabled() or traced:
+        learning = torch.is_grad_enabled()
+        if traced or (not self.held and (self.training or learning)):
             x = x.contiguous(memory_format=torch.channels_last)
-            return self._maps(x, [_apart(*pair) for pair in self._pairs()])
+            maps = self._maps(x, [apart(*pair) for pair in self._pairs()])
+        elif learning:
+            maps = self._learning(x)
+        else:
+            maps = self._quickly(x, len(self.blocks))
+        return [maps[number] for number in SEEN]
+
+    def _learning(self, x: Tensor) -> list[Tensor]:
+        """With gradients of the stages that learn; those before the first of them are a look."""
+        frozen = self._frozen()
+        with torch.no_grad():
+            before = self._quickly(x, frozen) if frozen else []
+        x = before[-1].to(x.dtype) if before else x.contiguous(memory_format=torch.channels_last)
+        layers = [folded(*pair, x.dtype) for pair in self._pairs(frozen)]
+        return [*before, *self._maps(x, layers, frozen)]
+
+    def _frozen(self) -> int:
+        """How many of the first stages do not learn, nor what comes before."""
+        parts = (nn.ModuleList([self.conv_stem, self.bn1, self.blocks[0]]), *self.blocks[1:])
+        learn = [any(one.requires_grad for one in part.parameters()) for part in parts]
+        return learn.index(True) if any(learn) else len(learn)
+
+    def _quickly(self, x: Tensor, last: int) -> list[Tensor]:
+        """Every map of the first stages, without gradients."""
         # a look loses nothing to bf16, and takes half the time
         quick = x.dtype == torch.float32 and fast_bf16(x.device)
         x = x.to(torch.bfloat16 if quick else x.dtype, memory_format=torch.channels_last)
         # folded anew each time, a thousandth of a batch's work: no copy that could be out of date
-        layers = [_folded(*pair, x.dtype) for pair in self._pairs()]
+        layers = [folded(*pair, x.dtype) for pair in self._pairs(0, last)]
         some = x.split(FEW) if x.device.type == "cpu" else (x,)
-        parts = [self._maps(part, layers) for part in some]
+        parts = [self._maps(part, layers, 0, last) for part in some]
         return [torch.cat(maps) for maps in zip(*parts, strict=True)]
 
-    def _pairs(self) -> list[Pair]:
-        blocks = [cast(Block, block) for stage in self.blocks for block in cast(Any, stage)]
-        return [(self.conv_stem, self.bn1), *(pair for block in blocks for pair in block.pairs())]
+    def _pairs(self, first: int = 0, last: int | None = None) -> list[Pair]:
+        """Every convolution of some stages with its norm; the stem comes before the first."""
+        blocks = [cast(Block, one) for stage in self.blocks[first:last] for one in cast(Any, stage)]
+        stem = [] if first else [(self.conv_stem, self.bn1)]
+        return [*stem, *(pair for block in blocks for pair in block.pairs())]
 
-    def _maps(self, x: Tensor, layers: Sequence[Layer]) -> list[Tensor]:
+    def _maps(
+        self, x: Tensor, layers: Sequence[Layer], first: int = 0, last: int | None = None
+    ) -> list[Tensor]:
+        """What every one of some stages says."""
         left = iter(layers)
-        x = next(left)(x, True)
+        if not first:
+            x = next(left)(x, True)
         maps = []
-        for blocks in self.blocks:
+        for blocks in self.blocks[first:last]:
             for block in cast(nn.ModuleList, blocks):
                 x = block(x, left)
             maps.append(x)
-        return [maps[number] for number in SEEN]
+        return maps
 
     def patches(self, x: Tensor, layers: Sequence[int], norm: bool = True) -> list[Tensor]:
         """Chosen maps (0 at stride 4, -1 at 32), each B h w C; there is no final norm."""

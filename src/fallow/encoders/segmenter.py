@@ -13,19 +13,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fallow.encoders.base import Encoder
+from fallow.encoders.lite import Lite
+from fallow.encoders.parts import train_last
+from fallow.encoders.pyramid import Pyramid
 from fallow.encoders.unet import Contracting
 from fallow.problems import SettingProblem, SourceProblem
 
 WIDTH = 64  # channels of the general decoder, at most
 FINE = 16  # channels of its closer look
+LEARNING = 4  # last stages of lite: those before, up to stride 8, take most of a step's time
 
 
 class Segmenter(nn.Module):
     """Logits for every pixel, from an encoder's stages or patches.
 
-    A U-Net or V-Net is completed by its own expanding half; any other encoder gets a decoder in
-    the manner of DeepLabV3+, with a closer look at the picture. `decode(features(x), size)` is
-    `self(x)`: whoever wants to disturb features does it in between.
+    A U-Net or V-Net is completed by its own expanding half, and lite, which goes on learning
+    gently, by a pyramid of its four maps; any other encoder gets a decoder in the manner of
+    DeepLabV3+. Both have a closer look at the picture. `decode(features(x), size)` is `self(x)`:
+    whoever wants to disturb features does it in between.
 
     >>> from fallow.encoders import encoder
     >>> Segmenter(encoder("unet/8"), 3)(torch.zeros(2, 3, 32, 48)).shape
@@ -43,6 +48,11 @@ class Segmenter(nn.Module):
         if isinstance(encoder.network, Contracting):
             self.dimensions = encoder.network.dimensions
             self.decoder: nn.Module = encoder.network.decoder(classes)  # type: ignore[operator]
+        elif isinstance(encoder.network, Lite):
+            self.dimensions = 2
+            encoder.network.hold()
+            train_last(encoder, LEARNING)
+            self.decoder = Pyramid(encoder.network.channels, classes)
         else:
             self.dimensions = 2
             low, deep = self._probed()
@@ -78,7 +88,12 @@ class Segmenter(nn.Module):
         """What the decoder reads, largest first, each B C *s."""
         if self.own:
             return self.encoder.network.stages(x)  # type: ignore[operator]
-        return [self.decoder.closer(x), *self._maps(x)]  # type: ignore[operator]
+        network = self.encoder.network
+        if isinstance(network, Lite):
+            maps = [seen.float() for seen in network.stages(x)]
+        else:
+            maps = self._maps(x)
+        return [self.decoder.closer(x), *maps]  # type: ignore[operator]
 
     def decode(self, features: Sequence[Tensor], size: Sequence[int]) -> Tensor:
         """Logits B K *S at a size."""

@@ -25,6 +25,32 @@ if TYPE_CHECKING:
     from fallow.train import Run
 
 
+BEFORE, WHITENED = "before", "before, whitened"  # rows beside the trained encoder's
+
+
+def paid(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence where the encoder tells labels no better than it did, and what to do instead.
+
+    >>> paid(
+    ...     [
+    ...         {"name": "trained", "knn": 0.7, "probe": 0.8},
+    ...         {"name": BEFORE, "knn": 0.7, "probe": 0.9},
+    ...     ]
+    ... )
+    ['learning did not help here: take the encoder as it was, or give it more images or minutes']
+    """
+    known = {row["name"]: row["knn"] + row["probe"] for row in rows}
+    before = {name: known[name] for name in (BEFORE, WHITENED) if name in known}
+    if not before or known["trained"] > max(before.values()):
+        return []
+    best = max(before, key=before.__getitem__)
+    how = " and whiten it by these images (fallow.encoders.whiten)" if best == WHITENED else ""
+    return [
+        f"learning did not help here: take the encoder as it was{how}, or give it more images or "
+        "minutes"
+    ]
+
+
 class Learnt(Result):
     """What `learn` returns: the run, its encoder, its curves as `.table`, its scores."""
 
@@ -46,7 +72,7 @@ class Learnt(Result):
         if run.history:
             first, last = run.history[0]["loss"], _last_loss(run.history)
             headlines.append(f"loss from {first:.3f} to {last:.3f}")
-        headlines += sentences(rows)
+        headlines += [*sentences(rows), *paid(rows)]
         if unscored:
             headlines.append(f"not scored: {unscored}")
         headlines += [f"warning: {text}" for text in run.warnings]

@@ -9,11 +9,19 @@ from typing import Annotated, Any
 import torch
 
 from fallow import declare, encoders
+from fallow.encoders.lite import WEIGHTS
 from fallow.images import opened
 from fallow.measure.scores import scores, split_of
 from fallow.methods import budget, find, settle
-from fallow.methods.shared.plan import MINUTES, Plan, choose, from_tiny, transformer_for
-from fallow.outcomes.learnt import Learnt
+from fallow.methods.shared.plan import (
+    MINUTES,
+    Plan,
+    choose,
+    gently,
+    going_on,
+    transformer_for,
+)
+from fallow.outcomes.learnt import BEFORE, WHITENED, Learnt
 from fallow.problems import Problem
 from fallow.report.learn import learn_page
 from fallow.train import Run, fit, launch, make_settings
@@ -44,7 +52,8 @@ def learn(
     """Train an encoder on images without labels, for some minutes or epochs.
 
     Without a method and an encoder, the built-in encoder goes on learning from these images, and
-    its vectors are whitened by them (with a GPU, a larger one learns from random). With labels
+    its vectors are whitened by them (with a GPU, a larger one learns from random). So does
+    `encoder="lite"`, of which only the last stages learn. With labels
     the result says how well nearest neighbours predict them, beside the encoder as it was before;
     without, its report shows clusters and neighbours. A method that learns from labels does not
     see images whose `split` is test. A run whose `out` folder holds a checkpoint goes on there.
@@ -57,7 +66,10 @@ def learn(
     images, gpu = opened(source, labels, where), torch.cuda.is_available()
     asked = minutes or (settings or {}).get("minutes")
     alone = method is None and encoder is None and not gpu
-    plan = from_tiny(images, asked) if alone else choose(images, asked, gpu)
+    if alone or encoder in WEIGHTS:
+        plan = going_on(images, asked, encoder or "tiny", method or "moco")
+    else:
+        plan = choose(images, asked, gpu)
     method = method or plan.method
     kind = find("learn", method)
     given = budget(settle("learn", method, settings, preset), minutes, epochs, MINUTES)
@@ -71,7 +83,8 @@ def learn(
     first = fabric.global_rank == 0
     for line in reasons if first else ():
         tell(line)
-    start = encoders.encoder(name, seed=seed, size=chosen.size)
+    start = encoders.encoder(name, seed=seed, size=_side(name, chosen))
+    gently(start)
     # what learns is the network: its last step is fitted again when it has learnt
     whitened, start.whitening = plan.whitened or start.whitening is not None, None
     run = fit(
@@ -100,9 +113,12 @@ def learn(
     if kind.learns_labels and held is None:
         unscored = f"{method} was taught all labels; a column split (train, test) keeps some aside"
     elif first and "label" in images.columns:
-        before = _before(run, name, seed)
+        asked_of = {"trained": run.encoder, BEFORE: _before(run, name, seed)}
+        if whitened:  # what this last step does alone
+            asked_of[WHITENED] = _before(run, name, seed)
+            encoders.whiten(asked_of[WHITENED], taught)
         try:
-            rows = scores({"trained": run.encoder, "before": before}, images, seed=seed)
+            rows = scores(asked_of, images, seed=seed)
         except Problem as problem:  # the run is whole; only its labels do not tell
             unscored = str(problem)
     result = Learnt(run, images, method, reasons, rows, learn_page, unscored)
@@ -128,8 +144,13 @@ def _as_asked(
 def _before(run: Run, name: str, seed: int) -> Any:
     """The encoder as it was, read out the way the trained one is."""
     read = {key: value for key, value in run.encoder.options.items() if key == "pool"}
-    start = encoders.encoder(name, seed=seed, size=run.settings.size, **read)
+    start = encoders.encoder(name, seed=seed, size=_side(name, run.settings), **read)
     return start.to(run.encoder.device)
+
+
+def _side(name: str, chosen: Any) -> int | None:
+    """The side at which pictures are looked at later: of the views, but lite's is larger."""
+    return None if name in WEIGHTS else chosen.size
 
 
 def _address(source: Any) -> str | None:

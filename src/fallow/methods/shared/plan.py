@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fallow.encoders.lite import WEIGHTS, Lite
+from fallow.encoders.parts import train_last
 from fallow.encoders.whitening import LEAST
 
 if TYPE_CHECKING:
+    from fallow.encoders import Encoder
     from fallow.images import Images
 
 MINUTES = 10.0  # the budget when none is given
 # forward and backward of both 32-px views through a ResNet-18 of width 64, images/s on two cores
 CPU_SPEED = 45.0
 GPU_SPEED = 8000.0
-TINY_SPEED = 250.0  # the same for two views through tiny, on two cores
-GENTLE = 0.03  # a learning rate at which what tiny knows is not lost
 
 
 @dataclass(frozen=True)
@@ -34,28 +35,60 @@ class Plan:
     whitened: bool = False  # the encoder's vectors, by the images it learnt from
 
 
-def from_tiny(images: Images, minutes: float | None) -> Plan:
-    """Go on from the built-in encoder: what pays without a GPU.
+@dataclass(frozen=True)
+class Known:
+    """How to go on from an encoder that knows pictures already."""
+
+    size: int  # of the views
+    speed: float  # images/s, both views, on two cores
+    rate: float  # at which what it knows is not lost
+    last: int | None = None  # blocks that learn; none: all
+
+
+KNOWN = {
+    "tiny": Known(64, 250.0, 0.03),
+    **dict.fromkeys(WEIGHTS, Known(112, 80.0, 0.1, last=2)),
+}
+
+
+def going_on(
+    images: Images, minutes: float | None, name: str = "tiny", method: str = "moco"
+) -> Plan:
+    """Go on from an encoder that knows pictures: what pays without a GPU.
 
     >>> from fallow.images.samples import shapes
-    >>> plan = from_tiny(shapes(300, seed=0, side=32), minutes=2)
+    >>> plan = going_on(shapes(300, seed=0, side=32), minutes=2)
     >>> plan.method, plan.encoder, plan.size, plan.batch
     ('moco', 'tiny', 64, 128)
     """
-    count = len(images)
-    passes = TINY_SPEED * 60 * (minutes or MINUTES) / count
+    count, known = len(images), KNOWN[name]
+    batch = _batch(count) if known.last is None else min(64, _batch(count))
+    passes = known.speed * 60 * (minutes or MINUTES) / count
     reasons: tuple[str, ...] = (
-        "views of 64 px: what the encoder was made for",
-        f"encoder tiny: about {passes:.0f} passes fit the budget, and without a GPU no such "
+        f"views of {known.size} px: what the encoder sees well",
+        f"encoder {name}: about {passes:.0f} passes fit the budget, and without a GPU no such "
         "budget brings random weights as far",
-        f"batches of {_batch(count)}: there are {count} images",
-        "method moco, gently: it adapts the encoder to these images",
+        f"batches of {batch}: there are {count} images",
+        f"method {method}: it adapts the encoder to these images",
     )
+    if known.last is not None:
+        reasons += (
+            f"its last {known.last} stages learn, and norms keep their statistics: a few pictures "
+            "say little beside a million",
+        )
     enough = count >= LEAST
     if enough:
         reasons += ("vectors whitened half-way: what varies most among these images (light, say) "
                     "shall not decide alone what is alike",)  # fmt: skip
-    return Plan(64, "tiny", _batch(count), reasons, "moco", {"learning_rate": GENTLE}, enough)
+    gentle = {"learning_rate": known.rate} if method == "moco" else {}  # others have their own
+    return Plan(known.size, name, batch, reasons, method, gentle, enough)
+
+
+def gently(encoder: Encoder) -> None:
+    """Let only the end of lite learn, and no small batch change what its norms know."""
+    if isinstance(encoder.network, Lite):
+        encoder.network.hold()
+        train_last(encoder, KNOWN[encoder.name].last or 1)
 
 
 def _batch(count: int) -> int:

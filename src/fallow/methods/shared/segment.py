@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fallow.encoders import Encoder
+from fallow.encoders.lite import Lite
 from fallow.encoders.unet import Contracting
 from fallow.encoders.windows import sliding
 from fallow.images import Images
@@ -42,6 +43,9 @@ class SegmentSettings(BaseSettings):
     batch: int = Field(8, ge=2, description="images a step of each stream, over all ranks")
     learning_rate: float = Field(0.64, gt=0, description="at batch 256: 0.02 at batch 8")
     weight_decay: float = Field(1e-4, ge=0)
+    known_rate: float = Field(
+        0.1, ge=0, description="share of the rate at which lite learns, which knows photographs"
+    )
 
 
 class SegmentMethod(Method):
@@ -66,6 +70,11 @@ class SegmentMethod(Method):
     def side(self) -> int:
         """The short side of a picture at which its parts look as they do in training."""
         return round(self.settings.size * 4 / 3)
+
+    def rate_scales(self) -> Mapping[str, float]:
+        """What lite knows is to be kept."""
+        slower = self.settings.known_rate
+        return {name: slower for name, part in self.named_modules() if isinstance(part, Lite)}
 
     def plain(self) -> Recipe | Crop:
         """One view, flipped and turned: what most streams want."""
@@ -130,7 +139,8 @@ def on_stage(encoder: Encoder, pixels: np.ndarray, side: int) -> Tensor:
 def window_for(encoder: Encoder, x: Tensor, window: Sequence[int]) -> tuple[int, ...]:
     """All of a small picture where the network is a U-Net, else the given window."""
     small = x.ndim == 4 and x.numel() < WHOLE * x.shape[1]
-    return tuple(x.shape[2:] if small and isinstance(encoder.network, Contracting) else window)
+    whole = isinstance(encoder.network, Contracting | Lite)
+    return tuple(x.shape[2:] if small and whole else window)
 
 
 def look(

@@ -1,0 +1,59 @@
+"""Verbs that begin with lite beside what they did before, for docs/encoders.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from statistics import mean
+from typing import Any
+
+Grid = Callable[[tuple[str, ...], list[tuple[str, ...]]], str]
+
+
+def begun(entries: list[dict[str, Any]], grid: Grid) -> list[str]:
+    """A row for each comparison, every seed of it; nothing where nothing is measured yet."""
+    if not entries:
+        return []
+    rows = [
+        (
+            one["claim"],
+            values(pair[1] for pair in one["seeds"]),
+            values(pair[0] for pair in one["seeds"]),
+            f"{one['mean_difference']:+.3f}",
+            one["verdict"],
+            minutes(one),
+        )
+        for one in entries
+    ]
+    return [
+        "## Verbs that begin with lite",
+        "Every seed, and its mean in brackets; minutes are the processor's, of one run. What a "
+        "claim compares with is said in it, and how it was measured in `claims/lite.py` and "
+        "`claims/lite_edits.py`.",
+        grid(("claim", "before", "after", "difference", "verdict", "minutes"), rows),
+        *overlaps(entries),
+    ]
+
+
+def values(some: Any) -> str:
+    """Numbers of seeds, and their mean.
+
+    >>> values([0.5, 0.7])
+    '0.500, 0.700 (0.600)'
+    """
+    found = list(some)
+    return ", ".join(f"{value:.3f}" for value in found) + f" ({mean(found):.3f})"
+
+
+def minutes(one: dict[str, Any]) -> str:
+    spent = one["budget"].get("processor_minutes_a_run")
+    return f"{mean(spent):.1f}" if spent else ""
+
+
+def overlaps(entries: list[dict[str, Any]]) -> list[str]:
+    """The mean IoU of masks, which claims compare by Dice."""
+    told = [
+        f"{one['data']['name']} {values(one['observed']['iou'])}"
+        for one in entries
+        if "iou" in one["observed"]
+    ]
+    return [f"Mean IoU of the masks: {'; '.join(told)}."] if told else []
