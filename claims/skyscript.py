@@ -23,8 +23,9 @@ from PIL import Image, ImageDraw
 
 from claims import captioned
 from claims.record import Entry, budget, entry
+from fallow.images.joins import joined
 from fallow.images.maps import Thing, read_map
-from fallow.methods.curate.skyscript import Settings, best, joined, pairs
+from fallow.methods.curate.skyscript import Settings, best, pairs
 
 
 @dataclass(frozen=True)

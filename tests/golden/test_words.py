@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from fallow.measure.captions import bleu, cider, meteor, rouge, words_of
+from fallow.measure.captions import bleu, cider, meteor, rouge
+from fallow.measure.english import words_of
 from fallow.measure.words import both_ways, class_scores, class_vectors, sorted_right
 
 from .arrays import arrays

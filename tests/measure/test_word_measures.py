@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fallow.measure import captions as measured
-from fallow.measure.captions import bleu, cider, meteor, rouge, stem, words_of
+from fallow.measure.captions import bleu, cider, meteor, overlaps, rouge
+from fallow.measure.english import stem, words_of
 from fallow.measure.words import (
     as_pairs,
     both_ways,
@@ -110,10 +111,18 @@ def test_common_subsequences():
     random = np.random.default_rng(0)
     for _ in range(60):
         a, b = ([str(w) for w in random.integers(0, 4, random.integers(0, 70))] for _ in "ab")
-        at = {}
-        for place, word in enumerate(a):
-            at[word] = at.get(word, 0) | 1 << place
-        assert measured._common(at, len(a), b) == plain_common(a, b)
+        words = np.array([*a, *b], np.int64)
+        starts, picture = np.array([0, len(a), len(a) + len(b)]), np.array([0, 0])
+        assert measured.common_lengths(words, starts, picture, 1)[0] == plain_common(a, b)
+
+
+def test_measures_together_are_each_by_itself():
+    captions = ["a red disc", "two rings", ""]
+    texts = [["a disc", "the red disc is here"], ["blue rings"], ["nothing at all"]]
+    bleus, rouge_l, cider_d = overlaps(captions, texts)
+    alone = [*bleu(captions, texts), rouge(captions, texts), cider(captions, texts)]
+    for ours, theirs in zip([*bleus, rouge_l, cider_d], alone, strict=True):
+        np.testing.assert_array_equal(ours.each, theirs.each)
 
 
 def test_an_empty_caption_gets_nothing_and_hurts_nobody():

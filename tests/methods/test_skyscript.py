@@ -13,8 +13,9 @@ from PIL import Image
 import fallow
 from fallow.encoders import dual
 from fallow.images.footprints import footprints
+from fallow.images.joins import joined
 from fallow.images.maps import Thing, read_map
-from fallow.methods.curate.skyscript import Settings, among, joined, pairs, rules, said, seen
+from fallow.methods.curate.skyscript import Settings, among, pairs, rules, said, seen
 from fallow.problems import SourceProblem
 
 OSM = """<?xml version='1.0'?><osm>

@@ -7,14 +7,15 @@ digit; METEOR here knows equal words and equal stems, not the synonyms of the or
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 
+from fallow.measure.english import words_of
+from fallow.measure.meteor import meteor_of
 from fallow.problems import SettingProblem
 
 BETA = 1.2  # ROUGE-L: how much more recall counts than precision
@@ -30,67 +31,6 @@ class Scores:
     each: np.ndarray  # N
 
 
-# words
-
-# brackets stay: in lower case the published code does not know them
-_DROPPED = frozenset(["''", "'", "`", "``", ".", "?", "!", ",", ":", "-", "--", "...", ";"])
-_SHORT_TEXT = """
-mr mrs ms dr prof st jr sr vs etc no inc ltd co corp dept est gen gov lt col sgt capt rev hon
-ave blvd rd jan feb mar apr jun jul aug sep sept oct nov dec
-"""
-_SHORT = tuple(_SHORT_TEXT.split())
-_SPLIT = {
-    "cannot": "can not", "gonna": "gon na", "gotta": "got ta", "wanna": "wan na",
-    "gimme": "gim me", "lemme": "lem me", "d'ye": "d' ye", "'tis": "'t is", "'twas": "'t was",
-}  # fmt: skip
-_BRACKETS = {"(": "-lrb-", ")": "-rrb-", "{": "-lcb-", "}": "-rcb-", "[": "-lsb-", "]": "-rsb-"}
-_TOKEN = re.compile(
-    r"""
-    https?://\S+ | www\.\S+                      # addresses
-    | \w+(?:[.\w+-]*\w)?@\w[\w.-]*\w             # and those of mail
-    | (?:[a-z]\.){2,}                            # u.s.
-    | (?:"""
-    + "|".join(_SHORT)
-    + r""")\.(?=\s|$)                            # short forms keep their dot
-    | n't\b | '(?:s|m|d|re|ve|ll)\b              # ends of contractions
-    | \d+(?:[.,:/]\d+)*(?:st|nd|rd|th|s)?(?![a-z0-9])  # numbers, times, dates
-    | [^\W_](?:[\w&]|[-/](?=\w)|'(?=\w)|’(?=\w))*    # words, with hyphens inside
-    | \.\.+ | -{2,} | [^\w\s] | _
-    """,
-    re.VERBOSE,
-)
-_CONTRACTION = re.compile(r"^(.+?)(n['’]t|['’](?:s|m|d|re|ve|ll))$")
-
-
-def words_of(text: str) -> str:
-    """English cut into words as Penn's treebank does, lower-case, without punctuation.
-
-    >>> words_of("There's a plate (of pasta), isn't it?")
-    "there 's a plate -lrb- of pasta -rrb- is n't it"
-    """
-    text = text.replace("\n", " ").lower()
-    found: list[str] = []
-    for token in _TOKEN.findall(text.replace("“", '"').replace("”", '"')):
-        found += _cut(token)
-    return " ".join(token for token in found if token not in _DROPPED)
-
-
-def _cut(token: str) -> list[str]:
-    if token in _SPLIT:
-        return _SPLIT[token].split()
-    if token in _BRACKETS:
-        return [_BRACKETS[token]]
-    if token == '"':
-        return []  # either kind of quotation mark is dropped
-    if token.startswith(".."):
-        return ["..."]
-    if token.startswith("--"):
-        return ["--"]
-    if match := _CONTRACTION.match(token):
-        return [*_cut(match[1]), match[2].replace("’", "'")]
-    return [token]
-
-
 # all sentences as numbers
 
 
@@ -104,18 +44,29 @@ class _Corpus:
     picture: np.ndarray  # S, the picture each sentence is of
     count: int  # N
 
-    def grams(self, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Sentence, number and count of every run of n words that occurs in a sentence."""
+    def runs(self, longest: int) -> Iterator[_Runs]:
+        """Sentence, number and count of all runs of one word, of two, and so on."""
+        size = int(self.words.max(initial=0)) + 1
         whole = self.words
-        for step in range(1, n):  # runs across two sentences, too, which are left out below
-            pair = whole[:-1] * (int(self.words.max(initial=0)) + 1) + self.words[step:]
-            whole = np.unique(pair, return_inverse=True)[1]
-        sentence = self.sentence[: len(whole)]
-        inside = self.sentence[n - 1 :] == sentence
-        whole, sentence = whole[inside], sentence[inside]
-        size = int(whole.max(initial=0)) + 1
-        key, counts = np.unique(sentence * size + whole, return_counts=True)
-        return key // size, key % size, counts
+        for n in range(1, longest + 1):
+            if n > 1:  # a run is a shorter one and the word after it
+                longer = whole[:-1] * size + self.words[n - 1 :]
+                whole = np.unique(longer, return_inverse=True)[1]
+            sentence = self.sentence[: len(whole)]
+            inside = self.sentence[n - 1 :] == sentence  # not across two sentences
+            kinds = int(whole.max(initial=0)) + 1
+            key, counts = np.unique(sentence[inside] * kinds + whole[inside], return_counts=True)
+            yield _Runs(n, key // kinds, key % kinds, counts, kinds)
+
+
+class _Runs(NamedTuple):
+    """Runs of n words, sorted by sentence and number."""
+
+    n: int
+    sentence: np.ndarray
+    run: np.ndarray
+    counts: np.ndarray
+    kinds: int  # one more than the largest number
 
 
 def _corpus(captions: Sequence[str], references: Sequence[Sequence[str]]) -> _Corpus:
@@ -161,25 +112,30 @@ def bleu(
     1.0
     """
     corpus = _corpus(captions, references)
-    wide = _of_reference(corpus)
-    right = np.zeros((longest, corpus.count))
-    guessed = np.zeros((longest, corpus.count))
-    for n in range(1, longest + 1):
-        sentence, gram, counts = corpus.grams(n)
-        own = sentence < corpus.count
-        size = int(gram.max(initial=0)) + 1
-        # the most often that any text of a picture has a run
-        key = corpus.picture[sentence[~own]] * size + gram[~own]
-        keys, inverse = np.unique(key, return_inverse=True)
-        most = np.zeros(len(keys), np.int64)
-        np.maximum.at(most, inverse, counts[~own])
-        clipped = np.minimum(counts[own], _lookup(keys, most, sentence[own] * size + gram[own]))
-        right[n - 1] = np.bincount(sentence[own], clipped, minlength=corpus.count)
-        guessed[n - 1] = np.maximum(corpus.lengths[: corpus.count] - n + 1, 0)
+    return _bleu_of(corpus, corpus.runs(longest))
+
+
+def _bleu_of(corpus: _Corpus, every: Iterable[_Runs]) -> list[Scores]:
     own_length = corpus.lengths[: corpus.count].astype(float)
+    wide = _of_reference(corpus)
+    rights, guesses = [], []
+    for n, sentence, run, counts, kinds in every:
+        own = sentence < corpus.count
+        # the most often that any text of a picture has a run
+        key = corpus.picture[sentence[~own]] * kinds + run[~own]
+        order = np.argsort(key, kind="stable")
+        key, most = key[order], counts[~own][order]
+        first = np.flatnonzero(np.diff(key, prepend=-1))
+        most = np.maximum.reduceat(most, first) if len(first) else most
+        clipped = np.minimum(
+            counts[own], _lookup(key[first], most, sentence[own] * kinds + run[own])
+        )
+        rights.append(np.bincount(sentence[own], clipped, minlength=corpus.count))
+        guesses.append(np.maximum(corpus.lengths[: corpus.count] - n + 1, 0))
+    right, guessed = np.stack(rights), np.stack(guesses).astype(float)
     each = _bleu(right, guessed, own_length, wide)
     whole = _bleu(right.sum(1), guessed.sum(1), own_length.sum(), wide.sum())
-    return [Scores(float(whole[n]), each[n]) for n in range(longest)]
+    return [Scores(float(total), one) for total, one in zip(whole, each, strict=True)]
 
 
 def _of_reference(corpus: _Corpus) -> np.ndarray:
@@ -215,36 +171,42 @@ def rouge(captions: Sequence[str], references: Sequence[Sequence[str]]) -> Score
     >>> round(rouge(["a disc"], [["a red disc"]]).total, 4)
     0.7722
     """
-    _corpus(captions, references)
-    each = np.zeros(len(captions))
-    for row, (caption, texts) in enumerate(zip(captions, references, strict=True)):
-        words = caption.split()
-        at: dict[str, int] = {}
-        for place, word in enumerate(words):
-            at[word] = at.get(word, 0) | 1 << place
-        precision = recall = 0.0
-        for text in texts:
-            other = text.split()
-            common = _common(at, len(words), other)
-            precision = max(precision, common / max(len(words), 1))
-            recall = max(recall, common / max(len(other), 1))
-        if precision and recall:
-            weight = BETA**2
-            each[row] = (1 + weight) * precision * recall / (recall + weight * precision)
+    return _rouge_of(_corpus(captions, references))
+
+
+def _rouge_of(corpus: _Corpus) -> Scores:
+    starts = np.concatenate([[0], np.cumsum(corpus.lengths)])
+    common = common_lengths(corpus.words, starts, corpus.picture, corpus.count)
+    of, texts = corpus.picture[corpus.count :], corpus.lengths[corpus.count :]
+    precision, recall = np.zeros(corpus.count), np.zeros(corpus.count)
+    np.maximum.at(precision, of, common / np.maximum(corpus.lengths[of], 1))
+    np.maximum.at(recall, of, common / np.maximum(texts, 1))
+    weight = BETA**2
+    both = recall + weight * precision
+    each = np.divide((1 + weight) * precision * recall, both, out=np.zeros(corpus.count),
+                     where=both > 0)  # fmt: skip
     return Scores(float(each.mean()), each)
 
 
-def _common(at: dict[str, int], length: int, other: Sequence[str]) -> int:
-    """Length of the longest common subsequence, all places of one sentence in the bits of a number.
-
-    A bit that is 0 marks where the best so far grows (Hyyrö 2004).
-    """
-    full = (1 << length) - 1
-    row = full
-    for word in other:
-        met = row & at.get(word, 0)
-        row = ((row + met) | (row - met)) & full
-    return length - row.bit_count()
+@njit(cache=True)
+def common_lengths(words, starts, picture, count):  # type: ignore[no-untyped-def]
+    """Length of the longest common subsequence of every text and its picture's caption."""
+    found = np.zeros(len(picture) - count, np.int64)
+    row = np.zeros((starts[1:] - starts[:-1]).max() + 1, np.int64)
+    for text in range(count, len(picture)):
+        first, last = starts[picture[text]], starts[picture[text] + 1]
+        row[: last - first + 1] = 0  # by how many words of the caption were read
+        for place in range(starts[text], starts[text + 1]):
+            before = 0  # of the text without this word and the caption without its last
+            for k in range(last - first):
+                above = row[k + 1]
+                if words[first + k] == words[place]:
+                    row[k + 1] = before + 1
+                elif row[k] > above:
+                    row[k + 1] = row[k]
+                before = above
+        found[text - count] = row[last - first]
+    return found
 
 
 # CIDEr-D
@@ -262,46 +224,35 @@ def cider(captions: Sequence[str], references: Sequence[Sequence[str]], longest:
     10.0
     """
     corpus = _corpus(captions, references)
+    return _cider_of(corpus, corpus.runs(longest))
+
+
+def _cider_of(corpus: _Corpus, every: Iterable[_Runs]) -> Scores:
     count, sentences = corpus.count, len(corpus.lengths)
     texts = np.arange(count, sentences)
     of = corpus.picture[texts]
-    each_text = np.zeros(len(texts))
     bigrams = np.maximum(corpus.lengths - 1, 0)
     nearness = np.exp(-((bigrams[of] - bigrams[texts]) ** 2) / (2 * SIGMA**2))
-    for n in range(1, longest + 1):
-        sentence, gram, counts = corpus.grams(n)
+    likeness = []
+    for _, sentence, run, counts, kinds in every:
         own = sentence < count
-        size = int(gram.max(initial=0)) + 1
-        of_picture = np.sort(corpus.picture[sentence[~own]] * size + gram[~own])
+        of_picture = np.sort(corpus.picture[sentence[~own]] * kinds + run[~own])
         first = np.diff(of_picture, prepend=-1) > 0
-        spread = np.bincount(of_picture[first] % size, minlength=size)
-        weight = counts * (np.log(count) - np.log(np.maximum(spread, 1)))[gram]
+        spread = np.bincount(of_picture[first] % kinds, minlength=kinds)
+        weight = counts * (np.log(count) - np.log(np.maximum(spread, 1)))[run]
         norm = np.sqrt(np.bincount(sentence, weight**2, minlength=sentences))
-        key = sentence[own] * size + gram[own]
-        same = _lookup(key, weight[own], corpus.picture[sentence[~own]] * size + gram[~own])
+        key = sentence[own] * kinds + run[own]
+        same = _lookup(key, weight[own], corpus.picture[sentence[~own]] * kinds + run[~own])
         shared = np.minimum(same, weight[~own]) * weight[~own]
         alike = np.bincount(sentence[~own] - count, shared, minlength=len(texts))
         both = norm[of] * norm[texts]
-        each_text += np.divide(alike, both, out=np.zeros(len(texts)), where=both > 0) * nearness
-    each_text /= longest
+        likeness.append(np.divide(alike, both, out=np.zeros(len(texts)), where=both > 0) * nearness)
+    each_text = np.mean(likeness, axis=0)
     each = 10 * np.bincount(of, each_text, minlength=count) / np.bincount(of, minlength=count)
     return Scores(float(each.mean()), each)
 
 
-# METEOR, with equal words and equal stems
-
-_ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
-_STEM = 0.6  # what a match by stem counts
-# words so common that finding them says little
-_COMMON_TEXT = """
-a about after all also an and are as at be because been being but by can could did do does down
-first for from had has have he her here him his how i if in into is it its just last like made
-make many may me more most my new no not now of off on one only or other our out over people
-said she should so some such than that the their them then there these they this those three
-through time to too two under up us very was we were what when where which while who will with
-would year years you your -lrb- -rrb- -lcb- -rcb- 's 't 're 've 'll 'd 'm n't
-"""
-_COMMON = frozenset(_COMMON_TEXT.split())
+# all at once
 
 
 def meteor(captions: Sequence[str], references: Sequence[Sequence[str]]) -> Scores:
@@ -322,94 +273,25 @@ def meteor(captions: Sequence[str], references: Sequence[Sequence[str]]) -> Scor
     _corpus(captions, references)
     each = np.array(
         [
-            max(_meteor(caption.split(), text.split()) for text in texts)
+            max(meteor_of(caption.split(), text.split()) for text in texts)
             for caption, texts in zip(captions, references, strict=True)
         ]
     )
     return Scores(float(each.mean()), each)
 
 
-def _meteor(own: list[str], other: list[str]) -> float:
-    pairs = _aligned(own, other)
-    if not pairs:
-        return 0.0
-    matched_own = sum(_weight(own[a]) * (1.0 if own[a] == other[b] else _STEM) for a, b in pairs)
-    matched_other = sum(
-        _weight(other[b]) * (1.0 if own[a] == other[b] else _STEM) for a, b in pairs
-    )
-    precision = matched_own / sum(map(_weight, own))
-    recall = matched_other / sum(map(_weight, other))
-    mean = precision * recall / (_ALPHA * precision + (1 - _ALPHA) * recall)
-    chunks = 1 + sum((c, d) != (a + 1, b + 1) for (a, b), (c, d) in pairwise(pairs))
-    if chunks == 1 and len(pairs) == len(own) == len(other):
-        chunks = 0  # the same sentence
-    return mean * (1 - _GAMMA * (chunks / len(pairs)) ** _BETA)
+def overlaps(
+    captions: Sequence[str], references: Sequence[Sequence[str]]
+) -> tuple[list[Scores], Scores, Scores]:
+    """BLEU-1 to BLEU-4, ROUGE-L and CIDEr-D, of words that are gone through once.
 
-
-def _weight(word: str) -> float:
-    return 1 - _DELTA if word in _COMMON else _DELTA
-
-
-def _aligned(own: list[str], other: list[str], width: int = 40) -> list[tuple[int, int]]:
-    """Places that belong together: as many as can be, then in as few runs as can be.
-
-    The best few ways are carried along from word to word, as the original does.
+    >>> bleus, rouge_l, cider_d = overlaps(["a disc", "a ring"], [["a disc"], ["a ring"]])
+    >>> len(bleus), rouge_l.total, round(cider_d.total, 6)
+    (4, 1.0, 5.0)
     """
-    stems = [stem(word) for word in other]
-    states: list[tuple[tuple[int, int, int], tuple[tuple[int, int], ...]]] = [((0, 0, 0), ())]
-    for place, word in enumerate(own):
-        root = stem(word)
-        matches = [b for b, one in enumerate(other) if one == word or stems[b] == root]
-        grown = list(states)
-        for (missing, runs, apart), pairs in states:
-            taken = {b for _, b in pairs}
-            for b in matches:
-                if b in taken:
-                    continue
-                follows = bool(pairs) and pairs[-1] == (place - 1, b - 1)
-                score = (missing - 1, runs + (not follows), apart + abs(place - b))
-                grown.append((score, (*pairs, (place, b))))
-        best: dict[tuple, tuple] = {}
-        for score, pairs in sorted(grown, key=lambda one: one[0]):
-            best.setdefault((pairs[-1] if pairs else None, frozenset(b for _, b in pairs)),
-                            (score, pairs))  # fmt: skip
-        states = list(best.values())[:width]
-    return list(min(states, key=lambda one: one[0])[1])
-
-
-_VOWEL = re.compile(r"[aeiouy]")
-
-
-@lru_cache(maxsize=100_000)
-def stem(word: str) -> str:
-    """What is left of an English word without its common endings.
-
-    >>> [stem(word) for word in ("dogs", "running", "played", "happily", "class")]
-    ['dog', 'run', 'play', 'happi', 'class']
-    """
-    if len(word) < 4 or not word.isalpha():
-        return word
-    for ending, instead in (("sses", "ss"), ("ies", "i"), ("ss", "ss"), ("us", "us"), ("s", "")):
-        if word.endswith(ending):
-            word = word[: -len(ending)] + instead
-            break
-    for ending in ("ingly", "edly", "ing", "ed"):
-        rest = word[: -len(ending)]
-        if word.endswith(ending) and _VOWEL.search(rest):
-            word = _undoubled(rest)
-            break
-    if word.endswith("ly") and len(word) > 4:
-        word = word[:-2]
-    if len(word) > 2 and word.endswith("y") and word[-2] not in "aeiou":
-        word = word[:-1] + "i"
-    return word[:-1] if len(word) > 4 and word.endswith("e") else word
-
-
-def _undoubled(rest: str) -> str:
-    if rest.endswith(("at", "bl", "iz")):
-        return rest + "e"
-    twice = len(rest) > 2 and rest[-1] == rest[-2] and rest[-1] not in "aeiouls"
-    return rest[:-1] if twice or rest.endswith("zz") else rest
+    corpus = _corpus(captions, references)
+    every = list(corpus.runs(4))
+    return _bleu_of(corpus, every), _rouge_of(corpus), _cider_of(corpus, every)
 
 
 def caution(pictures: int) -> str | None:
@@ -436,8 +318,9 @@ def all_measures(
     """
     own = [words_of(text) for text in captions]
     others = [[words_of(text) for text in some] for some in references]
-    for n, scores in enumerate(bleu(own, others), 1):
+    bleus, rouge_l, cider_d = overlaps(own, others)
+    for n, scores in enumerate(bleus, 1):
         yield f"BLEU-{n}", scores
     yield "METEOR without a lexicon", meteor(own, others)
-    yield "ROUGE-L", rouge(own, others)
-    yield "CIDEr-D", cider(own, others)
+    yield "ROUGE-L", rouge_l
+    yield "CIDEr-D", cider_d

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import solve, toeplitz
-from scipy.signal import fftconvolve
+from scipy.fft import irfft, next_fast_len, rfft
+from scipy.linalg import cho_factor, cho_solve, toeplitz
 
 from fallow.problems import Problem
 
@@ -57,52 +57,45 @@ def _parts(
         )
     sources, length = references.shape
     whole = length + TAPS - 1
-    correlations = _correlations(references, whole)
-    true, own, together = (np.zeros((sources, whole)) for _ in range(3))
-    for source, estimate in enumerate(estimates):
-        true[source, :length] = references[source]
-        with_all = _cross(references, estimate, whole)
-        block = slice(source * TAPS, (source + 1) * TAPS)
-        own[source] = _filtered(
-            references[source : source + 1], correlations[block, block], with_all[block]
-        )
-        together[source] = _filtered(references, correlations, with_all)
-    padded = np.pad(estimates, ((0, 0), (0, TAPS - 1)))
+    size = next_fast_len(whole, real=True)
+    spectra = rfft(references, size)  # S F
+    table = _correlations(spectra, size)
+    met = _delays(irfft(spectra * rfft(estimates, size)[:, None].conj(), size))  # S S TAPS
+    alone = [
+        _solved(table[one : one + TAPS, one : one + TAPS], met[source, source, :, None])[:, 0]
+        for source, one in enumerate(range(0, sources * TAPS, TAPS))
+    ]
+    filters = _solved(table, met.reshape(sources, -1).T).T.reshape(sources, sources, TAPS)
+    own = irfft(spectra * rfft(np.stack(alone), size), size)[:, :whole]
+    mixed = (spectra * rfft(filters, size)).sum(1)  # of the sources, for each estimate
+    together = irfft(mixed, size)[:, :whole]
+    true, padded = (np.pad(x, ((0, 0), (0, TAPS - 1))) for x in (references, estimates))
     return true, own - true, together - own, padded - together
 
 
-def _correlations(references: np.ndarray, whole: int) -> np.ndarray:
+def _delays(correlation: np.ndarray) -> np.ndarray:
+    """Of correlations at all delays, those at 0, -1, -2 and so on.  ... -> ... TAPS"""
+    return np.concatenate([correlation[..., :1], correlation[..., :-TAPS:-1]], -1)
+
+
+def _correlations(spectra: np.ndarray, size: int) -> np.ndarray:
     """How all sources at all delays go together.  S*TAPS S*TAPS"""
-    size = int(2 ** np.ceil(np.log2(whole)))
-    spectra = np.fft.rfft(references, size)
-    sources = len(references)
-    table = np.empty((sources * TAPS, sources * TAPS))
+    sources = len(spectra)
+    table = np.empty((sources, TAPS, sources, TAPS))
     for i in range(sources):
-        for j in range(sources):
-            found = np.fft.irfft(spectra[i] * spectra[j].conj(), size)
-            block = toeplitz(np.r_[found[0], found[-1:-TAPS:-1]], found[:TAPS])
-            table[i * TAPS : (i + 1) * TAPS, j * TAPS : (j + 1) * TAPS] = block
-    return table
+        for j in range(i + 1):
+            found = irfft(spectra[i] * spectra[j].conj(), size)
+            block = toeplitz(_delays(found), found[:TAPS])
+            table[i, :, j], table[j, :, i] = block, block.T
+    return table.reshape(sources * TAPS, sources * TAPS)
 
 
-def _cross(references: np.ndarray, estimate: np.ndarray, whole: int) -> np.ndarray:
-    size = int(2 ** np.ceil(np.log2(whole)))
-    spectra = np.fft.rfft(references, size)
-    found = np.fft.irfft(spectra * np.fft.rfft(estimate, size).conj(), size)
-    return np.concatenate([np.r_[one[0], one[-1:-TAPS:-1]] for one in found])
-
-
-def _filtered(references: np.ndarray, correlations: np.ndarray, cross: np.ndarray) -> np.ndarray:
-    """The nearest that the sources can come through filters.  N + TAPS - 1"""
+def _solved(table: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Filters through which sources come nearest; the shortest where several do as well."""
     try:
-        filters = solve(correlations, cross, assume_a="sym")
+        return cho_solve(cho_factor(table, check_finite=False), wanted, check_finite=False)
     except np.linalg.LinAlgError:
-        filters = np.linalg.lstsq(correlations, cross, rcond=None)[0]
-    parts = filters.reshape(len(references), TAPS)
-    found: np.ndarray = sum(
-        fftconvolve(one, taps) for one, taps in zip(references, parts, strict=True)
-    )  # type: ignore[assignment]
-    return found
+        return np.linalg.lstsq(table, wanted, rcond=None)[0]
 
 
 def _decibels(wanted: np.ndarray, unwanted: np.ndarray) -> np.ndarray:

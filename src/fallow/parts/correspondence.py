@@ -73,13 +73,16 @@ def _moments(
     queries: Tensor, keys: Tensor, facts: Tensor, temperature: float, block: int
 ) -> Tensor:
     """Softmax-weighted sums of what is known of each key: N 4, up to a common factor."""
+    queries = queries / temperature
     top = queries.new_full((len(queries), 1), -torch.inf)
     total = queries.new_zeros(len(queries), facts.shape[1])
+    held = queries.new_empty(block * len(queries))  # fresh memory costs as much as the product
     for some, known in zip(keys.split(block), facts.split(block), strict=True):
-        cosine = queries @ some.T / temperature  # N block
-        higher = torch.maximum(top, cosine.amax(1, keepdim=True))
+        scores = held[: len(queries) * len(some)].view(len(queries), len(some))
+        torch.mm(queries, some.T, out=scores)
+        higher = torch.maximum(top, scores.amax(1, keepdim=True))
         # what was summed so far is brought to the scale of the new largest
-        total = total * (top - higher).exp() + (cosine - higher).exp_() @ known
+        total = (total * (top - higher).exp()).addmm_(scores.sub_(higher).exp_(), known)
         top = higher
     return total
 
@@ -88,35 +91,72 @@ def _moments(
 def around(one: Tensor, other: Tensor, radius: int = 4, temperature: float = 0.02) -> Match:
     """Compare every place of one map with those of the other up to a radius away.  B D h w each
 
+    Tile by tile: a tile of places is compared with all it can reach in one product, of which each
+    place keeps its own window. Some tiles at a time, so that memory does not grow with the maps.
+
     >>> _ = torch.manual_seed(0)
     >>> maps = torch.randn(1, 16, 6, 8)
     >>> around(maps, maps.roll(1, dims=2)).flow[0, :, 2, 3].round().tolist()
     [0.0, 1.0]
     """
     height, width = one.shape[2:]
-    ours = F.normalize(one, dim=1)
-    theirs = F.pad(F.normalize(other, dim=1), [radius] * 4)
-    inside = F.pad(ours.new_ones(1, height, width), [radius] * 4)
-    shape = (len(one), height, width)
-    top = ours.new_full(shape, -torch.inf)
-    weight, square = ours.new_zeros(shape), ours.new_zeros(shape)
-    mean = ours.new_zeros(len(one), 2, height, width)
-    for down in range(-radius, radius + 1):
-        for across in range(-radius, radius + 1):
-            rows = slice(radius + down, radius + down + height)
-            columns = slice(radius + across, radius + across + width)
-            cosine = (ours * theirs[:, :, rows, columns]).sum(1) / temperature
-            cosine = cosine.masked_fill(inside[:, rows, columns] == 0, -1e4)
-            higher = torch.maximum(top, cosine)
-            before, new = (top - higher).exp(), (cosine - higher).exp()
-            weight = weight * before + new
-            square = square * before + new * (down**2 + across**2)
-            mean[:, 0] = mean[:, 0] * before + new * across
-            mean[:, 1] = mean[:, 1] * before + new * down
-            top = higher
-    mean = mean / weight[:, None]
-    variance = (square / weight - (mean**2).sum(1)).clamp(min=0) / 2
-    return Match(mean, (variance + FLOOR).log())
+    reach, window = TILE + 2 * radius, 2 * radius + 1
+    steps = grid(window, window).to(one) - radius  # window^2 2
+    facts = torch.cat([steps, (steps**2).sum(1, keepdim=True)], 1)
+    there = one.new_ones(1, 1, 1, 1).expand(1, 1, height, width)
+    found = one.new_empty(len(one), 3, height, width)
+    for top in range(0, height, TILE):
+        for left in range(0, width, TILES * TILE):
+            span = min(TILES, -(-(width - left) // TILE)) * TILE
+            near = (top - radius, left - radius, reach, span + 2 * radius)
+            queries = _tiles(F.normalize(_cut(one, top, left, TILE, span), dim=1), TILE)
+            keys = _tiles(F.normalize(_cut(other, *near), dim=1), reach)
+            inside = _tiles(_cut(there, *near), reach)
+            scores = queries @ keys.mT / temperature  # B T TILE^2 reach^2
+            scores.masked_fill_(inside.mT == 0, -1e4)
+            chance = _windows(scores, reach, window).softmax(-1)
+            moments = (chance @ facts).unflatten(2, (TILE, TILE))  # B T TILE TILE 3
+            rows, columns = min(TILE, height - top), min(span, width - left)
+            found[:, :, top : top + rows, left : left + columns] = moments.permute(
+                0, 4, 2, 1, 3
+            ).flatten(3)[:, :, :rows, :columns]
+    mean, square = found[:, :2], found[:, 2]
+    variance = (square - (mean**2).sum(1)).clamp(min=0) / 2
+    return Match(mean.contiguous(), (variance + FLOOR).log())
+
+
+TILE = 8  # places a side that are compared together
+TILES = 16  # beside each other, at once
+
+
+def _cut(maps: Tensor, top: int, left: int, height: int, width: int) -> Tensor:
+    """A part of maps (B D h w), with zeros where it lies beyond them.
+
+    >>> _cut(torch.ones(1, 1, 2, 2), -1, 1, 2, 2).tolist()
+    [[[[0.0, 0.0], [1.0, 0.0]]]]
+    """
+    part = maps[:, :, max(top, 0) : top + height, max(left, 0) : left + width]
+    above, before = max(-top, 0), max(-left, 0)
+    below, beside = height - above - part.shape[2], width - before - part.shape[3]
+    return F.pad(part, [before, beside, above, below])
+
+
+def _tiles(row: Tensor, side: int) -> Tensor:
+    """Squares of a row (B D side W), a TILE apart, place by place.  B T side^2 D"""
+    return row.unfold(3, side, TILE).permute(0, 3, 2, 4, 1).flatten(2, 3)
+
+
+def _windows(scores: Tensor, reach: int, window: int) -> Tensor:
+    """Of scores of a tile's places and all they reach, those of each place's own window.
+
+    B T TILE^2 reach^2 -> B T TILE^2 window^2
+    """
+    whole = scores.unflatten(3, (reach, reach)).unflatten(2, (TILE, TILE)).contiguous()
+    batch, tile, down, across, below, beside = whole.stride()
+    shape = (*whole.shape[:4], window, window)
+    # a place further down begins its window further down
+    steps = (batch, tile, down + below, across + beside, below, beside)
+    return whole.as_strided(shape, steps).flatten(4).flatten(2, 3)
 
 
 @torch.no_grad()

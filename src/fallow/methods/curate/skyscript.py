@@ -16,15 +16,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from pydantic import BaseModel, ConfigDict, Field
 
+from fallow.images.joins import joined
 from fallow.images.maps import Thing
 from fallow.problems import Problem, SourceProblem
 
 RULES = Path(__file__).with_suffix(".csv")
 SPOKEN = {"highway": "road"}
-CELL = 0.01  # degrees, of the index; about a kilometre
 Tag = tuple[str, str]
 
 
@@ -141,112 +140,6 @@ def among(
     main = described(tags, table)
     around.pop(main, None)
     return main + (", surrounded by " + "; ".join(around) if around else "")
-
-
-# --- what lies in which picture ---
-
-
-def joined(boxes: np.ndarray, things: Sequence[Thing]) -> list[np.ndarray]:
-    """For every box (N 4: west, south, east, north) the things that lie in it, whole or in part.
-
-    Through cells of a hundredth of a degree, so that time grows with what is there, not with its
-    square. A box whose east lies west of its west crosses the date line.
-    """
-    bounds = np.array([one.box for one in things])  # M 4
-    kinds = np.array([("point", "line", "area").index(one.kind) for one in things], np.int64)
-    flat = np.concatenate([one.shape for one in things])
-    ends = np.cumsum([0, *(len(one.shape) for one in things)])
-    own, cells = _cells(bounds)
-    order = np.argsort(cells, kind="stable")
-    own, cells = own[order], cells[order]
-    found = []
-    for west, south, east, north in boxes:
-        if not np.isfinite([west, south, east, north]).all():
-            found.append(np.zeros(0, np.int64))
-            continue
-        parts = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
-        hits = []
-        for left, right in parts:
-            box = np.array([left, south, right, north])
-            wanted = np.unique(_cells(box[None])[1])
-            first = np.searchsorted(cells, wanted)
-            last = np.searchsorted(cells, wanted, side="right")
-            spans = [own[a:b] for a, b in zip(first, last, strict=True) if b > a]
-            some = np.unique(np.concatenate(spans)) if spans else np.zeros(0, np.int64)
-            meets = (
-                (bounds[some, 0] <= right) & (bounds[some, 2] >= left)
-                & (bounds[some, 1] <= north) & (bounds[some, 3] >= south)
-            )  # fmt: skip
-            some = some[meets]
-            hits.append(some[_meet(some, kinds, flat, ends, box)])
-        found.append(np.unique(np.concatenate(hits)))
-    return found
-
-
-def _cells(bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which boxes lie in which cells: pairs of a row and a cell's number."""
-    low = np.floor(bounds[:, :2] / CELL).astype(np.int64)
-    high = np.floor(bounds[:, 2:] / CELL).astype(np.int64)
-    spans = (high - low + 1).prod(1)
-    rows = np.repeat(np.arange(len(bounds)), spans)
-    within = np.arange(len(rows)) - np.repeat(np.cumsum(spans) - spans, spans)
-    wide = (high - low + 1)[rows, 0]
-    x, y = low[rows, 0] + within % wide, low[rows, 1] + within // wide
-    return rows, (y + 40_000) * 100_000 + x + 40_000
-
-
-@njit(cache=True)
-def _meet(some, kinds, flat, ends, box):  # type: ignore[no-untyped-def]
-    """Whether each of some things meets a box: a corner inside, an edge across, or around it."""
-    west, south, east, north = box
-    out = np.zeros(len(some), np.bool_)
-    for k in range(len(some)):
-        one = some[k]
-        first, last = ends[one], ends[one + 1]
-        hit = False
-        for p in range(first, last):
-            x, y = flat[p, 0], flat[p, 1]
-            if west <= x <= east and south <= y <= north:
-                hit = True
-                break
-        if not hit and kinds[one] > 0:
-            for p in range(first, last - 1):
-                if _crosses(flat[p, 0], flat[p, 1], flat[p + 1, 0], flat[p + 1, 1],
-                            west, south, east, north):  # fmt: skip
-                    hit = True
-                    break
-        if not hit and kinds[one] == 2:
-            inside = False
-            q = last - 1
-            for p in range(first, last):
-                if (flat[p, 1] > south) != (flat[q, 1] > south):
-                    at = flat[q, 0] + (south - flat[q, 1]) / (flat[p, 1] - flat[q, 1]) * (
-                        flat[p, 0] - flat[q, 0]
-                    )
-                    if west < at:
-                        inside = not inside
-                q = p
-            hit = inside
-        out[k] = hit
-    return out
-
-
-@njit(cache=True)
-def _crosses(x1, y1, x2, y2, west, south, east, north):  # type: ignore[no-untyped-def]
-    """Whether a segment meets a box, by cutting it at the box's four sides."""
-    low, high = 0.0, 1.0
-    for step, first, last in (
-        (x2 - x1, west - x1, east - x1), (y2 - y1, south - y1, north - y1),
-    ):  # fmt: skip
-        if step == 0:
-            if first > 0 or last < 0:
-                return False
-            continue
-        one, two = first / step, last / step
-        if one > two:
-            one, two = two, one
-        low, high = max(low, one), min(high, two)
-    return low <= high
 
 
 # --- pairs ---
