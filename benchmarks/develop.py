@@ -121,8 +121,8 @@ def backwards(photo: np.ndarray, amount: Amount) -> list[Line]:
         assert abs(apart.mean()) < 0.5, "NumPy's mosaic is another one"
         assert len(noise) or np.abs(apart).max() <= 1
         pairs = alternate(
-            lambda ours=ours: pixels_a_second(ours, made.size),  # type: ignore[misc]
-            lambda noise=noise: pixels_a_second(lambda: formula(photo, noise), photo[..., 0].size),  # type: ignore[misc]
+            partial(pixels_a_second, ours, made.size),
+            partial(pixels_a_second, partial(formula, photo, noise), made.size),
             min(amount.pairs, 5),
         )
         work = f"un-processed {what}, {made.size / 1e6:.0f} MP: MP/s"
@@ -239,8 +239,9 @@ def as_published(trainee: LightISP) -> Mapping[str, float]:
     trainee.done += 1
     if trainee.done % trainee.settings.every == 0:
         for name, view in trainee.views.items():
-            seen, made = view.look(real).detach(), view.look(fake.detach()).detach()
+            seen, made = view.look(real).detach(), view.look(fake).detach()
             critic_step(view.critic, trainee.critic_optimisers[name], seen, made)
+    trainee.forget()
     return {name: float(loss.detach()) for name, loss in losses.items()}
 
 
