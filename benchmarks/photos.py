@@ -86,3 +86,21 @@ def crops(data: Path, side: int, count: int, folder: Path, seed: int = 0) -> Non
         target = folder / f"{number // 100:03d}" / f"{number:06d}.jpg"
         target.parent.mkdir(parents=True, exist_ok=True)
         crop.save(target, quality=90)
+
+
+def sheet(data: Path, height: int, width: int, name: str = "natural_photos") -> np.ndarray:
+    """One large picture of photos side by side, none enlarged.  height width 3, uint8"""
+    made, filled = np.empty((height, width, 3), np.uint8), np.zeros((height, width), bool)
+    while not filled.all():  # few photos come round again
+        for _, content in files(data, (name,)):
+            if filled.all():
+                break
+            with Image.open(io.BytesIO(content)) as opened:
+                photo = np.asarray(opened.convert("RGB"))
+            top, left = np.unravel_index(int(filled.argmin()), filled.shape)
+            free = filled[top, left:]
+            wide = int(free.argmax()) if free.any() else len(free)
+            part = photo[: height - top, :wide]
+            here = np.s_[top : top + part.shape[0], left : left + part.shape[1]]
+            made[here], filled[here] = part, True
+    return made

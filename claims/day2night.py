@@ -22,15 +22,9 @@ from PIL import Image
 
 from claims.kept import Kept
 from claims.record import Entry, entry
-from fallow.methods.develop.day2night import (
-    PRESETS,
-    Settings,
-    apart,
-    brightness,
-    histogram,
-    matched,
-    night_of_photo,
-)
+from fallow.measure.darkness import apart, brightness, histogram
+from fallow.methods.develop.day2night import PRESETS, Settings, night_of_photo
+from fallow.methods.shared.nights import matched
 from fallow.train import make_settings
 
 Picture = np.ndarray

@@ -220,7 +220,8 @@ xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:creator><rdf:Seq><rdf:li>{creato
 
 def curated(folder: Path, table: Mapping[str, list[str]], out: Path) -> dict[str, str]:
     import fallow
-    from fallow.methods.curate.people_free import Settings, curate
+    from fallow.methods.curate.people_free import curate
+    from fallow.methods.shared.policy import Settings
     from fallow.train import make_settings
 
     images = fallow.open(folder)

@@ -8,8 +8,8 @@ from claims.captioned import NAMES
 
 from claims import captioned, day2night, openimages, skyscript
 from fallow.images.maps import Thing
+from fallow.measure.darkness import brightness
 from fallow.methods.curate.openimages import judge, without_denied
-from fallow.methods.develop.day2night import brightness
 
 people = import_module("claims.pass")
 

@@ -8,15 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from fallow.methods.develop.day2night import (
-    Lamp,
-    Scene,
-    darkened,
-    mask,
-    network_input,
-    relit,
-    rendered,
-)
+from fallow.methods.develop.day2night import Scene, darkened
+from fallow.methods.shared.nights import network_input, rendered
 from fallow.raw.colour import (
     XYZ_TO_RGB,
     blended,
@@ -30,6 +23,7 @@ from fallow.raw.demosaic import bilinear, edge_aware, menon, quantised
 from fallow.raw.levels import balanced, gains_of, normalised, numbers
 from fallow.raw.mosaic import mosaic_of, over, planes
 from fallow.raw.noise import along_iso, noisy
+from fallow.raw.relighting import Lamp, mask, relit
 from fallow.raw.sensor import Raw, Sensor
 from fallow.raw.sixteen import eight_truncated
 

@@ -12,8 +12,8 @@ from fallow.losses.margin import (
     longer_is_harder,
     pair_similarities,
     unified,
-    within_whiskers,
 )
+from fallow.losses.negative_pairs import negative_mass, within_whiskers
 from fallow.measure.pairs import accepted_near, best_accuracy, curve
 
 from .cases import close, golden
@@ -41,9 +41,10 @@ def test_loss(case, with_pairs):
     move = additive_margin if "cosface" in case.name else angular_margin
     margined = move(cosines(x, weight), labels, case.number("m"))
     close(margined, case.outputs["margin_cosine"], 1e-6, 1e-6)
-    negatives = pair_similarities(x, labels)[1]
-    kept = negatives[within_whiskers(negatives, case.number("wisk"))]
-    loss = unified(margined, labels, kept if with_pairs else kept[:0], case.number("s"))
+    mass = negative_mass(x, labels, case.number("s"), case.number("wisk"))[0]
+    loss = unified(
+        margined, labels, mass if with_pairs else x.new_tensor(-np.inf), case.number("s")
+    )
     close(loss, case.outputs["loss" if with_pairs else "base_loss"], 1e-6)
     loss.backward()
     close(x.grad, case.outputs["grad_x" if with_pairs else "base_grad_x"], 1e-5, 1e-4)

@@ -8,7 +8,8 @@ import pytest
 
 from fallow.images.attribution import attribution, beside, known_fields, statements
 from fallow.images.licences import Licence, allowed, licences
-from fallow.images.metadata import LARGEST, Metadata
+from fallow.images.metadata import Metadata
+from fallow.images.segments import LARGEST
 
 NAMED = {
     "CC BY 2.0": ["CC-BY-2.0"],

@@ -11,8 +11,11 @@ import pytest
 from pictures import picture
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
+from fallow.images.cleaned import without_metadata
 from fallow.images.decode import decode
-from fallow.images.metadata import ENTRIES, LARGEST, metadata, without_metadata
+from fallow.images.exif import ENTRIES
+from fallow.images.metadata import metadata
+from fallow.images.segments import LARGEST
 
 XMP = """<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF

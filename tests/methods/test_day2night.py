@@ -7,33 +7,27 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fallow.methods.develop import day2night
+from fallow.measure.darkness import apart, darkness, histogram
 from fallow.methods.develop.day2night import (
     PRESETS,
-    Lamp,
     Scene,
     Settings,
-    apart,
     darkened,
-    darkness,
     drawn,
-    histogram,
-    kept_real,
-    mask,
-    matched,
     measured_lights,
     night_light,
     night_of_photo,
     night_of_raw,
     noise_at,
-    reaches,
-    relit,
 )
+from fallow.methods.shared.nights import kept_real, matched, network_input, rendered
 from fallow.problems import Problem, SettingProblem
 from fallow.raw import developed, plain_sensor, sensor, unprocessed
 from fallow.raw.colour import angle
 from fallow.raw.levels import normalised
 from fallow.raw.noise import noise_of_pair
+from fallow.raw.relighting import Lamp, mask, reaches, relit
+from fallow.raw.unprocess import with_noise
 from fallow.train import make_settings
 
 
@@ -161,7 +155,7 @@ def test_noise_is_the_sensors():
     dim = Scene(0.8, (), 1600, 0)
     clean = darkened(raw, dim)
     noise = noise_at(raw.sensor, 1600)
-    pair = [day2night.with_noise(clean, noise, seed).light() for seed in (1, 2)]
+    pair = [with_noise(clean, noise, seed).light() for seed in (1, 2)]
     slope, _ = noise_of_pair(*pair)
     assert slope == pytest.approx(noise[0][0], rel=0.05)
     own = replace(raw.sensor, noise=((1e-4, 1e-8),) * 3, iso=100.0)
@@ -181,7 +175,7 @@ def test_clean_and_noisy_share_everything_but_noise():
 
 def test_pairs_to_train_on():
     night = night_of_raw(unprocessed(photo(), replace(plain_sensor(), orientation=6)))
-    target, seen = day2night.rendered(night.clean), day2night.network_input(night.noisy)
+    target, seen = rendered(night.clean), network_input(night.noisy)
     assert target.shape == seen.shape == (60, 90, 3)
     for one in (target, seen):
         assert one.min() >= 0
@@ -227,9 +221,9 @@ def test_frames_that_say_too_little():
     with pytest.raises(Problem, match=r"b.raw names no white balance"):
         night_of_raw(bare, make_settings(Settings, PRESETS["paper"]))
     with pytest.raises(Problem, match="no white balance"):
-        day2night.rendered(bare)
+        rendered(bare)
     with pytest.raises(Problem, match="no white balance"):
-        day2night.network_input(bare)
+        network_input(bare)
     with pytest.raises(Problem, match="too small"):
         night_of_photo(np.zeros((2, 9, 3), np.uint8))
     with pytest.raises(Problem, match="some night pictures"):

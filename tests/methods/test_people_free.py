@@ -15,8 +15,9 @@ import fallow.images
 from fallow.images.metadata import metadata
 from fallow.inventory.ledger import Ledger
 from fallow.measure.intervals import wilson
-from fallow.methods.curate.people_free import PRESETS, Settings, curate, read_policy
+from fallow.methods.curate.people_free import PRESETS, curate
 from fallow.methods.shared.collection import audit, copies, decide, withdraw
+from fallow.methods.shared.policy import Settings, read_policy
 from fallow.problems import Problem, SettingProblem
 from fallow.regions.people import Seen
 from fallow.train import make_settings

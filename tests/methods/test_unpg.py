@@ -8,7 +8,9 @@ import torch
 
 import fallow
 from fallow.images.samples import shapes
-from fallow.losses.margin import pair_similarities, unified, within_whiskers
+from fallow.losses import negative_pairs
+from fallow.losses.margin import pair_similarities, unified
+from fallow.losses.negative_pairs import negative_mass, within_whiskers
 from fallow.methods import find
 from fallow.problems import Problem
 from fallow.train import Batch, Facts, Now, fit, make_settings
@@ -34,13 +36,32 @@ def batch(labels):
 def test_all_negative_pairs_weigh_on_every_row():
     features = torch.eye(4)[[0, 0, 1, 2]].requires_grad_()
     margined, labels = torch.zeros(4, 3), torch.tensor([0, 0, 1, 2])
-    negatives = pair_similarities(features, labels)[1]
-    assert len(negatives) == 5
-    together = unified(margined, labels, negatives, 2.0)
+    assert len(pair_similarities(features, labels)[1]) == 5
+    mass, share = negative_mass(features, labels, 2.0)
+    assert share == 1
+    together = unified(margined, labels, mass, 2.0)
     # eight equal entries: three classes and five pairs
     assert together.item() == pytest.approx(np.log(8))
     together.backward()
     assert (features.grad.abs().sum(1) > 0).all()
+
+
+@pytest.mark.parametrize("reach", [None, 1.0])
+def test_block_by_block_the_pairs_weigh_the_same(monkeypatch, reach):
+    monkeypatch.setattr(negative_pairs, "HELD", 60)  # three rows at a time
+    torch.manual_seed(3)
+    features = torch.randn(20, 6, dtype=torch.float64)
+    labels = torch.tensor([0, 1, 2, 3, -1] * 4)
+    x, y = (features.clone().requires_grad_() for _ in range(2))
+    mass, share = negative_mass(x, labels, 8.0, reach)
+    pairs = pair_similarities(y, labels)[1]
+    kept = pairs if reach is None else pairs[within_whiskers(pairs, reach)]
+    expected = (8.0 * kept).logsumexp(0)
+    torch.testing.assert_close(mass, expected)
+    assert share == pytest.approx(len(kept) / len(pairs))
+    mass.backward()
+    expected.backward()
+    torch.testing.assert_close(x.grad, y.grad)
 
 
 def test_one_class_has_no_negative_pairs_and_costs_what_the_margin_does():

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fallow.images.licences import Licence, allowed, licences
-from fallow.images.metadata import LARGEST, ORDER, Metadata, metadata_of_xmp
+from fallow.images.metadata import ORDER, Metadata, metadata_of_xmp
+from fallow.images.segments import LARGEST
 
 # what other people's tables call our fields
 NAMES = {

@@ -141,38 +141,19 @@ def pair_similarities(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]
     return similarity[known & alike], similarity[known & ~alike]
 
 
-def within_whiskers(values: Tensor, reach: float = 1.5) -> Tensor:
-    """Which values lie within `reach` interquartile ranges of the middle half (box and whiskers).
-
-    Quartiles are values of the sorted row, at a quarter and three quarters of its length rounded
-    down: in small batches not those that interpolation gives.
-
-    >>> within_whiskers(torch.tensor([0.0, 0.1, 0.2, 0.3, 5.0]))
-    tensor([ True,  True,  True,  True, False])
-    """
-    if len(values) == 0:
-        return torch.ones(0, dtype=torch.bool, device=values.device)
-    ordered = values.detach().sort().values
-    first, third = (ordered[int(len(ordered) * share)] for share in (0.25, 0.75))
-    spread = reach * (third - first)
-    return (values >= first - spread) & (values <= third + spread)
-
-
 @without_autocast
 def unified(margined: Tensor, labels: Tensor, negatives: Tensor, scale: float) -> Tensor:
     """Cross-entropy where every row's class must beat all others and all negative pairs.
 
-    `margined` (B C) are cosines after the margin, `negatives` (N) those of pairs of two classes:
-    one softmax over C + N entries, in memory of B C + N as the pairs' part is the same for all.
-    Mean over rows; 0 where there is none.
+    `margined` (B C) are cosines after the margin, `negatives` the log of the sum of exp(scale ·
+    cosine) over the pairs of two classes (see `negative_mass`), which is the same for all rows:
+    one softmax over the classes and the pairs. Mean over rows; 0 where there is none.
 
     >>> margined, labels = torch.tensor([[0.5, 0.1]]), torch.tensor([0])
-    >>> with_pair = unified(margined, labels, torch.tensor([0.1]), 10.0)
-    >>> round(float(with_pair), 4), round(float(unified(margined, labels, torch.ones(0), 10.0)), 4)
-    (0.036, 0.0181)
+    >>> pair, none = 10 * torch.tensor(0.1), torch.tensor(-torch.inf)
+    >>> [round(float(unified(margined, labels, mass, 10.0)), 4) for mass in (pair, none)]
+    [0.036, 0.0181]
     """
     logits = scale * at_least_float32(margined)
-    everything = logits.logsumexp(1)
-    if len(negatives):
-        everything = torch.logaddexp(everything, (scale * negatives.to(logits)).logsumexp(0))
+    everything = torch.logaddexp(logits.logsumexp(1), negatives.to(logits))
     return (everything - _own(logits, labels)).sum() / max(len(labels), 1)

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from fallow.files import inside
-from fallow.methods.develop.day2night import histogram
+from fallow.measure.darkness import histogram
 from fallow.methods.shared.developing import File, Made, Way, each_made
 from fallow.outcomes.copies import copy_names, refuse_existing
 from fallow.outcomes.pictures import shrunk

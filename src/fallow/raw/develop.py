@@ -235,7 +235,9 @@ def _corners(above, below, i):
 def _malvar_rows(mosaic, black, scale, shading, red_row, red_column, matrix, table, out):
     height, width = mosaic.shape
     ring = np.empty((5, width + 4), np.float32)
+    # plain numbers would make 64 bits of everything
     half, eighth = np.float32(0.5), np.float32(0.125)
+    two, four, five, six = np.float32(2), np.float32(4), np.float32(5), np.float32(6)
     for y in range(-2, 2):
         _load(mosaic, y, black, scale, shading, ring[(y + 5) % 5])
     for y in range(height):
@@ -250,8 +252,8 @@ def _malvar_rows(mosaic, black, scale, shading, red_row, red_column, matrix, tab
             i = x + 2
             here = c[i]
             far = a[i] + e[i] + c[i - 2] + c[i + 2]
-            green = (4 * here + 2 * _above_and_beside(b, c, d, i) - far) * eighth
-            other = (6 * here + 2 * _corners(b, d, i) - np.float32(1.5) * far) * eighth
+            green = (four * here + two * _above_and_beside(b, c, d, i) - far) * eighth
+            other = (six * here + two * _corners(b, d, i) - np.float32(1.5) * far) * eighth
             if in_red:
                 _finish(here, green, other, matrix, table, out, y, x)
             else:
@@ -262,9 +264,9 @@ def _malvar_rows(mosaic, black, scale, shading, red_row, red_column, matrix, tab
             corners = _corners(b, d, i)
             beside, above = c[i - 2] + c[i + 2], a[i] + e[i]
             along = (
-                5 * here + 4 * (c[i - 1] + c[i + 1]) - corners - beside + half * above
+                five * here + four * (c[i - 1] + c[i + 1]) - corners - beside + half * above
             ) * eighth
-            across = (5 * here + 4 * (b[i] + d[i]) - corners - above + half * beside) * eighth
+            across = (five * here + four * (b[i] + d[i]) - corners - above + half * beside) * eighth
             if in_red:
                 _finish(along, here, across, matrix, table, out, y, x)
             else:

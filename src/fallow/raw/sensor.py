@@ -45,6 +45,19 @@ class Sensor:
         kelvin = min(max(kelvin, warm), cool)
         return with_white_kept(blended(kelvin, *pair, at=(cool, warm)))
 
+    def unbalanced(self, kelvin: float) -> np.ndarray:
+        """The matrix for a light as the sensor answers to it: XYZ to colours that white tints."""
+        if not self.matrices:
+            raise Problem(
+                f"{self.camera or 'the sensor'} names no colour matrix, so that lamps have no "
+                "colour for it: set `measured` to its answers under lights of the night."
+            )
+        warm, cool = min(self.matrices), max(self.matrices)
+        if warm == cool:
+            return self.matrices[cool]
+        kelvin = min(max(kelvin, warm), cool)
+        return blended(kelvin, self.matrices[cool], self.matrices[warm], (cool, warm))
+
 
 @dataclass(frozen=True)
 class Raw:

@@ -109,6 +109,16 @@ def sixteen(values: np.ndarray) -> np.ndarray:
     return (np.clip(values, 0, 1) * 65535 + 0.5).astype(np.uint16)
 
 
+def eight_of(pixels: np.ndarray) -> np.ndarray:
+    """Pixels of 16 bits as 8, rounded.
+
+    >>> eight_of(np.array([128, 129, 65535], np.uint16)).tolist()
+    [0, 1, 255]
+    """
+    # a table: a large picture has no room for wider numbers
+    return ((np.arange(65536) * 255 + 32767) // 65535).astype(np.uint8)[pixels]
+
+
 def _png(picture: Picture) -> bytes:
     pixels = picture.pixels if picture.pixels.ndim == 3 else picture.pixels[..., None]
     height, width, channels = pixels.shape

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cache
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -18,14 +20,17 @@ from fallow.problems import Problem
 from fallow.raw.colour import D65
 from fallow.raw.curves import curve
 from fallow.raw.develop import Look, as_stored, gains_for, matrix_for
-from fallow.raw.levels import shading_map
-from fallow.raw.mosaic import by_colour
+from fallow.raw.levels import normalised, numbers, shading_map, whole
+from fallow.raw.mosaic import by_colour, over
+from fallow.raw.noise import variance
 from fallow.raw.sensor import Raw, Sensor, sensor
 from fallow.views import random as _random
 
 _options = {"cache": True, "nogil": True, "error_model": "numpy"}
 _mix = njit(_random.mix)
 _STEP = np.uint64(0x9E3779B97F4A7C15)
+_CELLS = 1 << 12  # between which the inverse of the normal law runs straight
+_BAND = 256  # rows that are worked on at once, an even number
 
 # A camera that is nobody's own, for pictures that come without one: its colour filters overlap as
 # those of small sensors do, so that its matrix has the usual crosstalk.
@@ -95,7 +100,7 @@ def unprocessed(
     mosaic = np.empty((height, width), np.uint16)
     _counted(
         codes, table, to_camera.astype(np.float32), camera.pattern, camera.black, camera.white,
-        shading, np.ascontiguousarray(pairs), bool(len(noise)), np.uint64(seed), mosaic,
+        shading, pairs.astype(np.float32), bool(len(noise)), np.uint64(seed), _knots(), mosaic,
     )  # fmt: skip
     made = replace(camera, noise=tuple((float(s), float(o)) for s, o in pairs) if noise else ())
     return Raw(mosaic, made, name)
@@ -110,24 +115,25 @@ def with_noise(raw: Raw, noise: tuple[tuple[float, float], ...], seed: int = 0) 
     """
     pairs = np.broadcast_to(np.array(noise, np.float64).reshape(-1, 2), (3, 2))
     camera = raw.sensor
-    light = raw.light()
     slope, offset = (by_colour(pairs[:, part], camera.pattern) for part in (0, 1))
-    field = normal_field(seed, *raw.size)
-    rows, columns = camera.pattern.shape
-    for row, column in np.ndindex(rows, columns):
-        here = (slice(row, None, rows), slice(column, None, columns))
-        spread = np.sqrt(np.maximum(slope[row, column] * light[here] + offset[row, column], 0))
-        light[here] += field[here] * spread.astype(np.float32)
+    shading = None
     if camera.shading is not None:
-        light /= shading_map(camera.shading, *raw.size).astype(np.float32)
-    black = np.tile(camera.black, (-(-raw.size[0] // rows), -(-raw.size[1] // columns)))
-    black = black[: raw.size[0], : raw.size[1]]
-    values = np.clip(light * (camera.white - black) + black, 0, camera.white)
-    return replace(
-        raw,
-        mosaic=(values + 0.5).astype(np.uint16),
-        sensor=replace(camera, noise=tuple((float(s), float(o)) for s, o in pairs)),
-    )
+        shading = shading_map(camera.shading, *raw.size).astype(np.float32)
+    counted = np.empty(raw.size, np.uint16)
+    step = _BAND // len(camera.pattern) * len(camera.pattern)
+    for first in range(0, raw.size[0], step):  # a large frame has no room for copies
+        band = slice(first, first + step)
+        light = normalised(raw.mosaic[band], camera.black, camera.white)
+        if shading is not None:
+            light *= shading[band]
+        field = np.empty_like(light)
+        _normals(np.uint64(seed), first, _knots(), field)
+        light += field * np.sqrt(variance(light, over(slope, light), over(offset, light)))
+        if shading is not None:
+            light /= shading[band]
+        counted[band] = whole(numbers(light, camera.black, camera.white))
+    made = replace(camera, noise=tuple((float(s), float(o)) for s, o in pairs))
+    return replace(raw, mosaic=counted, sensor=made)
 
 
 def normal_field(seed: int, height: int, width: int) -> np.ndarray:
@@ -138,18 +144,46 @@ def normal_field(seed: int, height: int, width: int) -> np.ndarray:
     True
     """
     out = np.empty((height, width), np.float32)
-    _normals(np.uint64(seed), out)
+    _normals(np.uint64(seed), 0, _knots(), out)
     return out
 
 
+@cache
+def _knots() -> np.ndarray:
+    """The inverse of the normal law at even shares; the two ends, infinite, are not used."""
+    law = NormalDist()
+    inner = [law.inv_cdf(k / _CELLS) for k in range(1, _CELLS)]
+    return np.array([0.0, *inner, 0.0], np.float32)
+
+
 @njit(**_options)
-def _pair(state):
-    """Two normal numbers from 64 random bits (Box and Muller)."""
+def _tail(share):
+    """How far out a share (below 1/4096) of the normal law lies on one side, by Newton's steps."""
+    out = math.sqrt(-2 * math.log(share))
+    for _ in range(4):
+        beyond = 0.5 * math.erfc(out * math.sqrt(0.5))
+        dense = math.exp(-0.5 * out * out) / math.sqrt(2 * math.pi)
+        out += (math.log(beyond) - math.log(share)) * beyond / dense
+    return np.float32(out)
+
+
+@njit(**_options)
+def _normal(bits, knots):
+    """A normal number from 32 random bits: the law's inverse, straight between knots."""
+    cell = np.int32(bits >> np.uint64(20))  # signed: machines turn those into floats faster
+    part = np.float32(np.int32(bits & np.uint64(0xFFFFF))) * np.float32(1 / (1 << 20))
+    if cell == 0:
+        return -_tail((part + 1e-7) / _CELLS)
+    if cell == _CELLS - 1:
+        return _tail((1 - part) / _CELLS)
+    return knots[cell] + part * (knots[cell + 1] - knots[cell])
+
+
+@njit(**_options)
+def _pair(state, knots):
+    """Two normal numbers from 64 random bits."""
     bits = _mix(state)
-    first = (np.float64(bits >> np.uint64(32)) + 0.5) * (1.0 / 4294967296.0)
-    second = np.float64(bits & np.uint64(0xFFFFFFFF)) * (2 * math.pi / 4294967296.0)
-    radius = math.sqrt(-2 * math.log(first))
-    return np.float32(radius * math.cos(second)), np.float32(radius * math.sin(second))
+    return _normal(bits >> np.uint64(32), knots), _normal(bits & np.uint64(0xFFFFFFFF), knots)
 
 
 @njit(**_options)
@@ -158,12 +192,12 @@ def _row_state(seed, y):
 
 
 @njit(**_options)
-def _normals(seed, out):
+def _normals(seed, first, knots, out):
     height, width = out.shape
     for y in range(height):
-        state = _row_state(seed, y)
+        state = _row_state(seed, first + y)
         for x in range(0, width, 2):
-            one, other = _pair(state + np.uint64(x) * _STEP)
+            one, other = _pair(state + np.uint64(x) * _STEP, knots)
             out[y, x] = one
             if x + 1 < width:
                 out[y, x + 1] = other
@@ -171,7 +205,7 @@ def _normals(seed, out):
 
 @njit(**_options)
 def _counted(
-    codes, table, to_camera, pattern, black, white, shading, noise, noisy, seed, mosaic
+    codes, table, to_camera, pattern, black, white, shading, noise, noisy, seed, knots, mosaic
 ):  # fmt: skip
     height, width = mosaic.shape
     zero, one = np.float32(0), np.float32(1)
@@ -181,7 +215,7 @@ def _counted(
         if noisy:
             state = _row_state(seed, y)
             for x in range(0, width, 2):
-                normals[x], normals[x + 1] = _pair(state + np.uint64(x) * _STEP)
+                normals[x], normals[x + 1] = _pair(state + np.uint64(x) * _STEP, knots)
         cell_y = y % pattern.shape[0]
         for x in range(width):
             cell_x = x % pattern.shape[1]
@@ -202,7 +236,7 @@ def _counted(
             light = min(max(light, zero), one)
             if noisy:
                 spread = noise[colour, 0] * light + noise[colour, 1]
-                light += normals[x] * np.float32(math.sqrt(max(spread, 0.0)))
+                light += normals[x] * np.sqrt(max(spread, zero))
             if shaded:
                 light /= shading[y, x]
             dark = black[cell_y, cell_x]

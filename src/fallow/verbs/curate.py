@@ -14,9 +14,9 @@ from fallow.annotations.formats import WRITERS
 from fallow.images import opened
 from fallow.methods import settle
 from fallow.methods.curate import skyscript
-from fallow.methods.curate.people_free import Settings
 from fallow.methods.curate.people_free import curate as run
 from fallow.methods.shared.collection import Curated, copies, statistics, withdraw
+from fallow.methods.shared.policy import Settings
 from fallow.outcomes import Result, counted, save_csv, some, thumbnails, unreadable, writable
 from fallow.outcomes.mapped import map_pairs
 from fallow.outcomes.unified import unified

@@ -13,94 +13,37 @@ import hashlib
 import json
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
-from fallow.files import atomic_write, fingerprint, plain_yaml
+from fallow.files import atomic_write, fingerprint
 from fallow.images.attribution import Attribution, attribution, beside, statements
 from fallow.images.collection import MEASURED, read_bytes
 from fallow.images.decode import Unreadable, decode
 from fallow.images.metadata import Metadata, metadata
-from fallow.inventory.duplicates import exact_groups, near_groups
 from fallow.inventory.ledger import Decision, Entry, Ledger, Looks, key_of
-from fallow.inventory.quality import quality
-from fallow.inventory.statistics import MEASURES, Described, describe
+from fallow.inventory.statistics import Described, describe
+from fallow.methods.shared.choosing import LATER, together
 from fallow.methods.shared.collection import UNANSWERED, Book, Curated, Row, statistics
+from fallow.methods.shared.policy import DETECTED, KINDS, Settings
 from fallow.problems import Problem, SettingProblem, did_you_mean
 from fallow.regions.people import Detector, Seen
 from fallow.train import make_settings
-from fallow.vectors import space
 
 if TYPE_CHECKING:
     from fallow.images import Images
 
 CHUNK = 64  # pictures whose decisions are written down at once
 FLAT = 4  # levels within which a picture is of a single colour
-KINDS = ("blurry", "dark", "bright", "low_resolution", "odd_aspect", "blank")
-DETECTED = ("faces", "people", "plates", "content")
-LATER = ("duplicates", "quality", "balance", "sample")
-Need = Literal["creator", "licence", "title", "source_url"]
-
-
-class Settings(BaseModel):
-    """The policy: what may be in the collection, from a YAML file or by hand."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    licences: tuple[str, ...] = Field(
-        ("CC-BY", "CC0", "PDM"), description="families, or one version as in CC-BY-4.0"
-    )
-    need: tuple[Need, ...] = Field(
-        ("creator", "licence"), description="what must be known of a picture to keep it"
-    )
-    conflicts: Literal["drop", "review"] = Field(
-        "drop", description="pictures whose licence is contradicted by another source"
-    )
-    people: tuple[str, ...] = Field(
-        ("face", "person"), description="labels that count as people; add statue, drawing, hand ..."
-    )
-    plates: tuple[str, ...] = Field(("plate",), description="labels that count as number plates")
-    content: tuple[str, ...] = Field(("flagged",), description="labels nobody wants to see")
-    sure: float = Field(0.5, gt=0, lt=1, description="score from which a detection counts")
-    unsure: float = Field(0.2, ge=0, lt=1, description="score from which a person should look")
-    personal: Literal["report", "review", "drop"] = Field(
-        "report", description="pictures whose file holds a position, serial number or owner's name"
-    )
-    duplicates: bool = Field(True, description="keep the best of pictures that look the same")
-    quality: tuple[str, ...] = Field(
-        ("blank",), description=f"kinds of picture to leave out, of {', '.join(KINDS)}"
-    )
-    per_creator: int | None = Field(None, ge=1, description="at most as many of one creator")
-    size: int | None = Field(None, ge=1, description="pictures in the end, of those that pass")
-    choose: Literal["random", "diverse"] = Field(
-        "random", description="how to choose them: by lot, or as unlike each other as can be"
-    )
-    seed: int = 0
-
-
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {"licences": ("CC-BY",), "per_creator": 80, "duplicates": False, "quality": ()},
 }
-
-
-def read_policy(path: str | Path) -> Settings:
-    """The settings of a YAML file."""
-    try:
-        found = plain_yaml(Path(path).read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise Problem(f"the policy {path} cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # PyYAML and the codecs have no common ancestor
-        raise Problem(f"the policy {path} is no YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(found, dict):
-        raise Problem(f"the policy {path} must name settings, each with its value")
-    return make_settings(Settings, found)
 
 
 # --- one picture ---
@@ -315,7 +258,7 @@ def curate(
         if one.path not in known_paths
     ]
     by_path = {one["path"]: one for one in table}
-    rows = _together(book.judged(rows, looks), by_path, looks, s, book.published)
+    rows = together(book.judged(rows, looks), by_path, looks, s, book.published)
     curated = Curated(rows, _funnel(rows, asked), 0, looked)
     curated = replace(curated, version=book.written(curated, by_path, looks))
     for name, text in (
@@ -418,120 +361,3 @@ def _funnel(rows: Sequence[Row], asked: Sequence[Stage]) -> list[dict[str, Any]]
         )  # fmt: skip
         left -= len(out)
     return found
-
-
-# --- what pictures decide together ---
-
-
-@dataclass(frozen=True)
-class Those:
-    """The pictures still in, those of an earlier version first, and what is known of them."""
-
-    rows: list[Row]
-    sizes: np.ndarray  # N 3: width, height, bytes
-    early: np.ndarray  # N, whether an earlier version has it
-    measures: np.ndarray  # N M
-    hashes: np.ndarray  # N
-    statistics: np.ndarray  # N D
-
-    def vectors(self, places: Sequence[int] | np.ndarray) -> np.ndarray:
-        chosen = self.statistics[places]
-        return space.fit(chosen).place(chosen)
-
-
-Dropped = Iterator[tuple[int, str, dict[str, Any]]]  # place, reason, facts
-
-
-def _together(
-    rows: list[Row],
-    table: Mapping[str, Mapping[str, Any]],
-    looks: Looks,
-    settings: Settings,
-    published: set[str],
-) -> list[Row]:
-    for stage, step in zip(LATER, (_copies, _poor, _shares, _sample), strict=True):
-        alive = [place for place, row in enumerate(rows) if row.decision != "drop"]
-        if not alive:
-            break
-        alive.sort(
-            key=lambda place: (
-                rows[place].hash not in published,
-                rows[place].decision != "keep",
-                rows[place].path,
-            )
-        )
-        some = [rows[place] for place in alive]
-        sizes = [[table[row.path][k] for k in ("width", "height", "bytes")] for row in some]
-        early = np.array([row.hash in published for row in some])
-        those = Those(some, np.array(sizes, np.float64), early, *looks.take(r.hash for r in some))
-        for place, reason, facts in step(those, settings):
-            rows[alive[place]] = some[place].to("drop", stage, reason, **facts)
-    return rows
-
-
-def _copies(those: Those, settings: Settings) -> Dropped:
-    """The best of pictures that look the same; one of an earlier version is always the best."""
-    single = np.ones(len(those.rows), bool)
-    for same in exact_groups([row.hash for row in those.rows]):
-        for place in same[1:]:
-            single[place] = False
-            yield place, "same_file", {"same_as": those.rows[same[0]].path}
-    chosen = np.flatnonzero(single)
-    if not settings.duplicates or len(chosen) < 2:
-        return
-    sure = np.array([row.decision == "keep" for row in those.rows])
-    width, height, size = those.sizes.T
-    worth = np.stack([those.early, sure, width * height, size, those.measures[:, 4]], 1)[chosen]
-    groups = near_groups(those.hashes[chosen], those.vectors(chosen), worth.astype(np.float64))
-    for group in groups:
-        best = those.rows[chosen[group.keep]].path
-        for item in group.items:
-            if item != group.keep:
-                yield int(chosen[item]), "looks_the_same", {"same_as": best}
-
-
-def _poor(those: Those, settings: Settings) -> Dropped:
-    """Pictures of poor quality, as the policy has it; what is wrong with others is only told."""
-    named = {name: those.measures[:, k] for k, name in enumerate(MEASURES)}
-    found = quality({**named, "width": those.sizes[:, 0], "height": those.sizes[:, 1]})
-    kinds: dict[int, list[str]] = {}
-    for kind, places in found.items():
-        for place in places.tolist():
-            kinds.setdefault(place, []).append(kind)
-    for place, each in kinds.items():
-        those.rows[place].facts["quality"] = each
-        out = [kind for kind in each if kind in settings.quality]
-        if out and not those.early[place]:
-            yield place, out[0], {}
-
-
-def _shares(those: Those, settings: Settings) -> Dropped:
-    """At most so many of one creator, by lot; who is not named counts as one creator."""
-    if settings.per_creator is None:
-        return
-    by_creator: dict[str, list[int]] = {}
-    for place in _lots(those, settings.seed):
-        creator = those.rows[place].attribution.creator.casefold()
-        by_creator.setdefault(creator, []).append(place)
-    for places in by_creator.values():
-        for place in places[settings.per_creator :]:
-            yield place, "over_the_share", {}
-
-
-def _sample(those: Those, settings: Settings) -> Dropped:
-    """The size asked for; pictures in doubt do not take a place from others."""
-    sure = [k for k in _lots(those, settings.seed) if those.rows[k].decision == "keep"]
-    if settings.size is None or len(sure) <= settings.size:
-        return
-    if settings.choose == "diverse":
-        first = [k for k, place in enumerate(sure) if those.early[place]]
-        chosen = space.apart(those.vectors(sure), settings.size, first)
-        sure = [sure[k] for k in chosen] + [sure[k] for k in set(range(len(sure))) - set(chosen)]
-    for place in sure[settings.size :]:
-        yield place, "not_drawn", {}
-
-
-def _lots(those: Those, seed: int) -> list[int]:
-    """Places by lot, those of an earlier version first; a lot is a picture's own for ever."""
-    lots = [hashlib.blake2b(f"{seed}-{row.hash}".encode()).digest() for row in those.rows]
-    return sorted(range(len(lots)), key=lambda place: (not those.early[place], lots[place]))

@@ -6,7 +6,6 @@ developed for the average light. Nothing is trained, and nothing moves: masks an
 Pictures that are not raw are un-processed first.
 """
 
-# mypy: disable-error-code="no-untyped-def, no-untyped-call, call-overload"
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -14,23 +13,20 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from numba import njit
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from fallow.files import fingerprint
 from fallow.problems import Problem, SettingProblem
-from fallow.raw.colour import XYZ_TO_RGB, blended, coloured, white_of, with_white_kept
-from fallow.raw.curves import curve, power
-from fallow.raw.demosaic import bilinear, menon, quantised
-from fallow.raw.develop import Look, developed, matrix_for, upright
+from fallow.raw.colour import white_of
+from fallow.raw.develop import Look, developed, matrix_for
 from fallow.raw.levels import balanced, gains_of, normalised, numbers, truncated
-from fallow.raw.mosaic import by_colour
 from fallow.raw.noise import scaled_to_iso, typical
+from fallow.raw.relighting import Lamp, Lights
 from fallow.raw.sensor import Raw, Sensor
 from fallow.raw.unprocess import plain_sensor, unprocessed, with_noise
 from fallow.train.method import make_settings
 
-FAINT = 1e-7  # what a lamp gives at least within its reach
+BAND = 256  # rows that are lit at once, an even number
 Pair = tuple[float, float]
 
 
@@ -118,18 +114,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Lamp:
-    """One light of a scene: its colour, how bright, and where it reaches."""
-
-    colour: tuple[float, float, float]  # the camera's answer to white under it; green is 1
-    scale: float = 1.0
-    # centre row and column, height and width; None: everywhere
-    box: tuple[int, int, int, int] | None = None
-    narrow: float = 1.0
-    glare: float = 0.0  # above 0: added with this strength instead of averaged
-
-
-@dataclass(frozen=True)
 class Scene:
     """Everything that was drawn to make one night."""
 
@@ -197,25 +181,10 @@ def night_light(
         raise Problem("the measured lights of the night are hardly ever above 0: measure again.")
     low, high = settings.kelvin
     kelvin = 1 / draw.uniform(1 / high, 1 / low)
-    answer = camera_matrix(sensor, kelvin) @ white_of(kelvin)
+    answer = sensor.unbalanced(kelvin) @ white_of(kelvin)
     answer = np.maximum(answer / answer[1], 0.02)
     red, blue = (float(answer[k] * np.exp(draw.normal(0, settings.tint))) for k in (0, 2))
     return red, 1.0, blue
-
-
-def camera_matrix(sensor: Sensor, kelvin: float) -> np.ndarray:
-    """The sensor's matrix for a light, not balanced: XYZ to what it answers."""
-    if not sensor.matrices:
-        name = sensor.camera or "the sensor"
-        raise Problem(
-            f"{name} names no colour matrix, so that lamps have no colour for it: set `measured` "
-            "to its answers under lights of the night."
-        )
-    warm, cool = min(sensor.matrices), max(sensor.matrices)
-    if warm == cool:
-        return sensor.matrices[cool]
-    kelvin = min(max(kelvin, warm), cool)
-    return blended(kelvin, sensor.matrices[cool], sensor.matrices[warm], (cool, warm))
 
 
 def measured_lights(neutrals: Any) -> tuple[float, float, float, float, float]:
@@ -234,94 +203,7 @@ def measured_lights(neutrals: Any) -> tuple[float, float, float, float, float]:
     return tuple(round(float(value), 6) for value in values)  # type: ignore[return-value]
 
 
-# --- masks of lamps ---
-
-
-def reaches(lamp: Lamp, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """How strongly a lamp reaches each row and each column; the product is its mask.  H, W
-
-    A Gaussian over its box, whose middle is 1 however large it is; nothing outside.
-
-    >>> rows, columns = reaches(Lamp((1, 1, 1), box=(2, 2, 3, 3)), 5, 6)
-    >>> rows.round(2).tolist(), int((columns > 0).sum())
-    ([0.0, 0.46, 1.0, 0.46, 0.0], 3)
-    """
-    if lamp.box is None:
-        return np.ones(height), np.ones(width)
-    row, column, tall, wide = lamp.box
-    side = max(tall, wide)
-    spread = 0.3 * ((side / lamp.narrow - 1) / 2 - 1) + 0.8
-    away = np.abs(np.arange(side) - (side - 1) / 2)
-    away[away < 1] = 0  # of an even number of places the two middle ones are the middle
-    bell = np.exp(-(away**2) / (2 * max(spread, 0.3) ** 2))
-    return (
-        _placed(_squeezed(bell, tall), row - tall // 2, height),
-        _placed(_squeezed(bell, wide), column - wide // 2, width),
-    )
-
-
-def mask(lamp: Lamp, height: int, width: int) -> np.ndarray:
-    """How strongly a lamp reaches every place.  H W"""
-    rows, columns = reaches(lamp, height, width)
-    return np.where(np.outer(rows > 0, columns > 0), np.maximum(np.outer(rows, columns), FAINT), 0)
-
-
-def _squeezed(bell: np.ndarray, length: int) -> np.ndarray:
-    place = np.clip((np.arange(length) + 0.5) * len(bell) / length - 0.5, 0, len(bell) - 1)
-    return np.interp(place, np.arange(len(bell)), bell)
-
-
-def _placed(part: np.ndarray, first: int, length: int) -> np.ndarray:
-    line = np.zeros(length)
-    inside = slice(max(first, 0), max(min(first + len(part), length), 0))
-    line[inside] = np.maximum(part[inside.start - first : inside.stop - first], 1e-30)
-    return line
-
-
 # --- the frame ---
-
-
-def relit(light: np.ndarray, pattern: Any, lamps: Sequence[Lamp]) -> np.ndarray:
-    """A mosaic without illuminant (0...1) under lamps.  H W
-
-    What the lamps light is averaged by how far they reach, so that only the faint ambient light
-    remains between them; glares are added. A place that saturates under a lamp stays at 1.
-
-    >>> relit(np.full((2, 2), 0.5), "RGGB", [Lamp((0.8, 1, 0.4))]).tolist()
-    [[0.4, 0.5], [0.5, 0.2]]
-    """
-    height, width = light.shape
-    profiles = [reaches(lamp, height, width) for lamp in lamps]
-    gains = np.stack([by_colour(np.multiply(lamp.colour, lamp.scale), pattern) for lamp in lamps])
-    out = np.empty_like(light)
-    _lit(
-        light, gains, np.stack([p[0] for p in profiles]), np.stack([p[1] for p in profiles]),
-        np.array([lamp.glare for lamp in lamps]), out,
-    )  # fmt: skip
-    return out
-
-
-@njit(cache=True, nogil=True)
-def _lit(light, gains, rows, columns, glare, out):
-    height, width = light.shape
-    for y in range(height):
-        cell_y = y % gains.shape[1]
-        for x in range(width):
-            here, cell_x = light[y, x], x % gains.shape[2]
-            total, weight, extra = 0.0, 0.0, 0.0
-            for lamp in range(len(gains)):
-                reach = rows[lamp, y] * columns[lamp, x]
-                if rows[lamp, y] == 0 or columns[lamp, x] == 0:
-                    continue
-                reach = max(reach, FAINT)
-                shown = min(max(here * gains[lamp, cell_y, cell_x], 0.0), 1.0)
-                if glare[lamp] > 0:
-                    extra += glare[lamp] * reach * shown
-                else:
-                    total += reach * shown
-                    weight += reach
-            value = extra + (total / weight if weight > 0 else 0.0)
-            out[y, x] = min(value, 1.0)
 
 
 @dataclass(frozen=True)
@@ -341,11 +223,16 @@ def darkened(raw: Raw, scene: Scene) -> Raw:
     sensor = raw.sensor
     if sensor.neutral is None:
         raise Problem(f"{raw.name} names no white balance, which day2night divides out.")
-    light = normalised(raw.mosaic.astype(np.float64), sensor.black, sensor.white, low=0)
-    light = balanced(light, gains_of(sensor.neutral), sensor.pattern) * scene.dim
+    gains = gains_of(sensor.neutral)
     lamps = scene.lamps or (Lamp(tuple(sensor.neutral.tolist())),)
-    light = relit(light, sensor.pattern, lamps)
-    counted = truncated(numbers(light, sensor.black, sensor.white))
+    lights = Lights(lamps, sensor.pattern, *raw.size)
+    counted = np.empty(raw.size, np.uint16)
+    for first in range(0, raw.size[0], BAND):  # a large frame has no room for copies
+        band = slice(first, first + BAND)
+        day = raw.mosaic[band].astype(np.float64)
+        light = balanced(normalised(day, sensor.black, sensor.white, low=0), gains, sensor.pattern)
+        light = lights.on(light * scene.dim, first)
+        counted[band] = truncated(numbers(light, sensor.black, sensor.white))
     lit = replace(sensor, neutral=scene.neutral(sensor.neutral), iso=scene.iso, noise=())
     return replace(raw, mosaic=counted, sensor=lit)
 
@@ -401,138 +288,3 @@ def night_of_photo(
     # colours are taken back by the matrix they were made with, whatever the lamps are
     look = Look(matrix=matrix_for(day, Look()), gains=tuple(gains_of(night.clean.sensor.neutral)))
     return Shown(developed(night.clean, look), developed(night.noisy, look), night.scene)
-
-
-# --- what a network for nights is trained on ---
-
-
-def rendered(raw: Raw, neutral: Any = None, low: float | None = 0) -> np.ndarray:
-    """The target: a frame developed as the authors' software does, upright.  h w 3, 0...1
-
-    Menon's demosaicking at 14 bits, the camera matrix for the light, a power of 1/2.2, and an
-    S-curve on top.
-    """
-    sensor = raw.sensor
-    answer = sensor.neutral if neutral is None else np.asarray(neutral, np.float64)
-    camera = sensor.matrix(answer)
-    if answer is None or camera is None:
-        raise Problem(f"{raw.name} names no white balance or no colour matrix to develop with.")
-    light = normalised(raw.mosaic.astype(np.float64), sensor.black, sensor.white, low=low)
-    light = balanced(light, gains_of(answer), sensor.pattern)
-    rgb = menon(quantised(light), sensor.pattern)
-    xyz = coloured(rgb, np.linalg.inv(camera)).clip(0, 1)
-    shown = curve("power-s").forward(coloured(xyz, with_white_kept(XYZ_TO_RGB)).clip(0, 1))
-    return upright(shown, sensor.orientation)
-
-
-def network_input(raw: Raw) -> np.ndarray:
-    """The input: balanced, bilinear, a power of 1/2.2, in the camera's colours.  h w 3, 0...1"""
-    sensor = raw.sensor
-    if sensor.neutral is None:
-        raise Problem(f"{raw.name} names no white balance to develop with.")
-    light = normalised(raw.mosaic, sensor.black, sensor.white, low=0)
-    light = balanced(light, gains_of(sensor.neutral), sensor.pattern)
-    return upright(power(bilinear(quantised(light), sensor.pattern)), sensor.orientation)
-
-
-def kept_real(count: int, percent: float, seed: int = 0) -> np.ndarray:
-    """Which of a training set's frames stay real when the others are made nights.  N, bool
-
-    >>> int(kept_real(60, 10).sum())
-    6
-    """
-    if not 0 <= percent <= 100:
-        raise SettingProblem(f"a percentage lies between 0 and 100, not {percent}")
-    chosen = np.zeros(count, bool)
-    order = np.random.default_rng(seed).permutation(count)
-    chosen[order[: round(count * percent / 100)]] = True
-    return chosen
-
-
-# --- how dark ---
-
-
-def darkness(pictures: Sequence[np.ndarray]) -> dict[str, float]:
-    """How dark pictures (H W 3, uint8) are: means over all of them, in shares of white.
-
-    >>> darkness([np.full((4, 4, 3), 51, np.uint8)])
-    {'mean': 0.2, 'median': 0.2, 'brightest': 0.2, 'black': 0.0}
-    """
-    rows = []
-    for pixels in pictures:
-        grey = brightness(pixels)
-        rows.append([grey.mean(), np.median(grey), np.quantile(grey, 0.99), (grey < 0.04).mean()])
-    found = np.mean(rows, 0)
-    names = ("mean", "median", "brightest", "black")
-    return {name: round(float(value), 4) for name, value in zip(names, found, strict=True)}
-
-
-def brightness(pixels: np.ndarray) -> np.ndarray:
-    """Brightness as displayed, 0...1.  H W"""
-    return (pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)) / 255
-
-
-def histogram(pictures: Sequence[np.ndarray], bins: int = 64) -> np.ndarray:
-    """Shares of pixels by brightness, every picture counting the same.  bins
-
-    >>> histogram([np.zeros((4, 4, 3), np.uint8)], 4).tolist()
-    [1.0, 0.0, 0.0, 0.0]
-    """
-    if not len(pictures):
-        raise Problem("a histogram needs at least one picture.")
-    each = [np.histogram(brightness(one), bins, (0, 1))[0] / one[..., 0].size for one in pictures]
-    return np.mean(each, 0)
-
-
-def apart(one: np.ndarray, other: np.ndarray) -> float:
-    """How far brightness must move to turn one histogram into the other, in shares of white.
-
-    >>> apart(np.array([1.0, 0, 0, 0]), np.array([0, 0, 1.0, 0]))
-    0.5
-    """
-    return float(np.abs(np.cumsum(one - other)).sum() / len(one))
-
-
-def matched(
-    days: Sequence[np.ndarray],
-    nights: Sequence[np.ndarray],
-    settings: Settings | None = None,
-    seed: int = 0,
-    steps: int = 8,
-) -> tuple[Settings, float]:
-    """Settings whose nights are about as dark as real ones, and how far apart they remain.
-
-    The range of `dim` and the ambient light are scaled together until the histogram of nights
-    made from `days` lies nearest to that of `nights`. The distance is that of `apart`.
-    """
-    start = settings or make_settings(Settings, {})
-    if not len(days) or not len(nights):
-        raise Problem("matching needs some day pictures and some night pictures.")
-    wanted = histogram(nights)
-
-    def tried(times: float) -> tuple[float, Settings]:
-        scaled = start.model_copy(
-            update={
-                "dim": tuple(min(1.0, max(1e-3, bound * times)) for bound in start.dim),
-                "ambient": min(1.0, max(1e-3, start.ambient * times)),
-            }
-        )
-        made = [night_of_photo(one, scaled, seed).noisy for one in days]
-        return apart(histogram(made), wanted), scaled
-
-    low, high = np.log(0.05), np.log(20.0)
-    inner = (np.sqrt(5) - 1) / 2  # golden sections: the distance has one valley
-    left, right = high - inner * (high - low), low + inner * (high - low)
-    at_left, at_right = tried(np.exp(left)), tried(np.exp(right))
-    best = min(tried(1.0), at_left, at_right, key=lambda one: one[0])
-    for _ in range(steps):
-        if at_left[0] <= at_right[0]:
-            high, right, at_right = right, left, at_left
-            left = high - inner * (high - low)
-            at_left = tried(np.exp(left))
-        else:
-            low, left, at_left = left, right, at_right
-            right = low + inner * (high - low)
-            at_right = tried(np.exp(right))
-        best = min(best, at_left, at_right, key=lambda one: one[0])
-    return best[1], best[0]

@@ -109,6 +109,25 @@ def grey(pictures: Tensor) -> Tensor:
 # --- losses ---
 
 
+class Once:
+    """A frozen look at pictures, kept until it is forgotten: several losses ask about the same."""
+
+    def __init__(self, look: Callable[[Tensor], Any]) -> None:
+        self.look = look
+        self.kept: list[tuple[Tensor, Any]] = []
+
+    def __call__(self, pictures: Tensor) -> Any:
+        for seen, found in self.kept:
+            if seen is pictures:
+                return found
+        self.kept.append((pictures, self.look(pictures)))
+        return self.kept[-1][1]
+
+    def forget(self) -> None:
+        """Let go of the pictures, and of everything derivatives go through."""
+        self.kept.clear()
+
+
 @dataclass
 class View:
     """What one critic looks at: a frozen function of pictures, and the critic."""
@@ -232,23 +251,23 @@ class LightISP:
 
     def _views(self) -> dict[str, View]:
         s, window = self.settings, soft_window()
-
-        def texture(level: int) -> Callable[[Tensor], Tensor]:
-            return lambda x: self.features(grey(x).expand(-1, 3, -1, -1))[level]
+        textures = Once(lambda x: self.features(grey(x).expand(-1, 3, -1, -1)))
 
         def colours(x: Tensor) -> Tensor:
             seen = self.features(resized(blurred(x, window), s.colour_side))[2]
             return seen.flatten(2).transpose(1, 2)  # B N C
 
+        coloured = Once(colours)
+        self.looks = (textures, coloured)
         with torch.no_grad():
             maps = self.features(torch.zeros(1, 3, s.side, s.side, device=self.device))
         found: dict[str, View] = {}
         if s.texture:
             for level, name in enumerate(("texture fine", "texture coarse")):
                 critic = MapCritic(maps[level].shape[1:], s.hidden).to(self.device)
-                found[name] = View(texture(level), critic)
+                found[name] = View(lambda x, level=level: textures(x)[level], critic)  # type: ignore[misc]
         if s.colour:
-            found["colour"] = View(colours, TokenCritic(maps[2].shape[1]).to(self.device))
+            found["colour"] = View(coloured, TokenCritic(maps[2].shape[1]).to(self.device))
         return found
 
     def content(self, pictures: Tensor) -> Tensor:
@@ -298,12 +317,17 @@ class LightISP:
         self.done += 1
         if self.done % self.settings.every == 0:
             for name, view in self.views.items():
-                with torch.no_grad():
-                    seen, made = view.look(real).detach(), view.look(fake.detach()).detach()
+                seen, made = view.look(real).detach(), view.look(fake).detach()
                 values[f"critic {name}"] = critic_step(
                     view.critic, self.critic_optimisers[name], seen, made
                 )
+        self.forget()
         return values
+
+    def forget(self) -> None:
+        """Let go of what was seen of a step's pictures."""
+        for look in self.looks:
+            look.forget()
 
     def state(self) -> dict[str, Any]:
         return {

@@ -14,10 +14,9 @@ from fallow.losses.margin import (
     angular_margin,
     cosines,
     longer_is_harder,
-    pair_similarities,
     unified,
-    within_whiskers,
 )
+from fallow.losses.negative_pairs import negative_mass
 from fallow.problems import Problem
 from fallow.train import Batch, Loss, Method, Now
 from fallow.train import Settings as BaseSettings
@@ -106,11 +105,9 @@ class UNPG(Method):
         return move(cosine, labels, s.width), cosine.new_zeros(())
 
     def negatives(self, embedded: Tensor, labels: Tensor) -> tuple[Tensor, float]:
-        """Cosines of the negative pairs that take part, and their share of all."""
-        if self.settings.pairs == "none":
-            return embedded.new_zeros(0), 0.0
-        negatives = pair_similarities(embedded, labels)[1]
-        if self.settings.pairs == "all" or len(negatives) == 0:
-            return negatives, 1.0
-        inside = within_whiskers(negatives, self.settings.whiskers)
-        return negatives[inside], float(inside.float().mean())
+        """What the negative pairs that take part weigh together, and their share of all."""
+        s = self.settings
+        if s.pairs == "none":
+            return embedded.new_tensor(-torch.inf), 0.0
+        reach = s.whiskers if s.pairs == "filtered" else None
+        return negative_mass(embedded, labels, s.scale, reach)

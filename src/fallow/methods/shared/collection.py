@@ -21,9 +21,9 @@ import numpy as np
 
 from fallow.files import atomic_write, fingerprint, inside
 from fallow.images.attribution import Attribution
+from fallow.images.cleaned import without_metadata
 from fallow.images.collection import read_bytes
 from fallow.images.decode import Unreadable
-from fallow.images.metadata import without_metadata
 from fallow.inventory.duplicates import distance
 from fallow.inventory.ledger import Decision, Looks
 from fallow.problems import SettingProblem, did_you_mean

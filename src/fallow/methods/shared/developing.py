@@ -18,17 +18,19 @@ import torch
 
 from fallow.files import fingerprint
 from fallow.images import Images
+from fallow.measure.darkness import histogram
 from fallow.methods import budget, settle
 from fallow.methods.develop import day2night
 from fallow.methods.develop.lightisp import LightISP
 from fallow.methods.develop.rawformer import Rawformer, exposure_gap
 from fallow.methods.shared.camera import Trained, train
+from fallow.methods.shared.nights import matched
 from fallow.methods.shared.pipeline import must_fit
 from fallow.problems import Problem, SourceProblem
 from fallow.raw.develop import Look, developed, developed_16
 from fallow.raw.reading import raw_files, read
 from fallow.raw.sensor import Raw, must_show
-from fallow.raw.sixteen import srgb_profile
+from fallow.raw.sixteen import eight_of, srgb_profile
 from fallow.raw.tiff import exif_of
 from fallow.train.method import make_settings
 
@@ -152,6 +154,11 @@ def shown(raw: Raw) -> np.ndarray:
     return developed(raw, Look(gains=gains, matrix=matrix))
 
 
+def _kept(before: np.ndarray, pixels: np.ndarray) -> Made:
+    """What is shown of 16 bits is taken from them: a frame is developed once."""
+    return Made(before, eight_of(pixels) if pixels.dtype == np.uint16 else pixels, pixels)
+
+
 def plainly(given: Mapping[str, Any], bits: int = 8) -> Way:
     """With levels, white balance, Malvar's demosaicking, the camera's matrix and sRGB's curve.
 
@@ -166,9 +173,8 @@ def plainly(given: Mapping[str, Any], bits: int = 8) -> Way:
         if look.matrix is None and not raw.sensor.matrices:
             how = replace(look, matrix="camera")
             way.notes.append(f"{raw.name} names no colour matrix: it keeps the camera's colours.")
-        pixels = developed(raw, how)
         unbalanced = developed(raw, Look(gains=(1.0, 1.0, 1.0), matrix="camera"))
-        return Made(unbalanced, pixels, pixels if bits == 8 else developed_16(raw, how))
+        return _kept(unbalanced, developed(raw, how) if bits == 8 else developed_16(raw, how))
 
     return way
 
@@ -200,8 +206,7 @@ def like_photos(
     def work(raw: Raw) -> Made:
         must_show(raw)
         must_fit(isp, raw)
-        pixels = isp.developed(raw)
-        return Made(shown(raw), pixels, pixels if bits == 8 else isp.developed_16(raw))
+        return _kept(shown(raw), isp.developed(raw) if bits == 8 else isp.developed_16(raw))
 
     facts = {"method": "lightisp", "network": settings.network, **isp.facts()}
     learnt = {"isp.safetensors": isp.save, "isp.onnx": isp.export}
@@ -261,9 +266,9 @@ def at_night(images: Images, nights: Images | None, given: Mapping[str, Any], *,
         days, dark = (
             photos_of(some.sample(min(len(some), 12), seed), seed) for some in (images, nights)
         )
-        settings, away = day2night.matched(days, dark, settings, seed)
+        settings, away = matched(days, dark, settings, seed)
         facts |= {"distance of histograms": round(away, 4)}
-        facts["real nights"] = day2night.histogram(dark).tolist()
+        facts["real nights"] = histogram(dark).tolist()
     facts["settings"] = settings.model_dump()
 
     def work(pixels: np.ndarray) -> Made:
