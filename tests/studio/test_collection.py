@@ -130,6 +130,7 @@ def test_what_cannot_be_decoded_is_tried_again(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path, limit=160)
     assert shelf.many(["a"], 96, lambda place: b"") == [b""]
     assert shelf.many(["a"], 96, lambda place: b"now") == [b"now"]
+    shelf.settle()
     shelf.many(["b"], 96, lambda place: b"x" * 20)  # beyond the limit: all are made anew
     shelf.settle()
     assert shelf.many(["a"], 96, lambda place: b"again") == [b"again"]
