@@ -134,9 +134,9 @@ async def scroll(port: int, token: str, amount: Amount, seed: int) -> list[float
         await asyncio.sleep(random.uniform(0.5, 1.5))
         if random.random() < 0.2:
             at = int(random.integers(0, len(order) - PAGE))
-        rows = ",".join(map(str, order[at : at + PAGE]))
+        rows, then = (",".join(map(str, order[k : k + PAGE])) for k in (at, at + PAGE))
         began = time.perf_counter()
-        await get(f"/api/collection/sheet?rows={rows}&side={SIDE}")
+        await get(f"/api/collection/sheet?rows={rows}&side={SIDE}&then={then}")
         took.append(time.perf_counter() - began)
         at = (at + PAGE) % (len(order) - PAGE)
     writer.close()

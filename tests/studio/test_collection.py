@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import struct
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +53,7 @@ def test_a_sheet_holds_every_thumbnail(client: TestClient) -> None:
     lengths = struct.unpack_from("<3I", answer.content)
     assert sum(lengths) + 12 == len(answer.content)
     first = answer.content[12 : 12 + lengths[0]]
-    assert (first[:4], first[8:12]) == (b"RIFF", b"WEBP")
+    assert first[:3] == b"\xff\xd8\xff"
     assert answer.content.endswith(first)  # row 3 again
     alone = client.get("/api/collection/thumbnail/3", params={"side": 96})
     assert alone.content == first
@@ -73,23 +75,53 @@ def test_thumbnails_are_made_once(desk: Desk, monkeypatch: Any) -> None:
     assert desk.thumbnails([1, 0, 1], 96) == [before[1], before[0], before[1]]
 
 
-def test_thumbnails_are_made_ahead(desk: Desk, monkeypatch: Any) -> None:
-    import threading
+@pytest.mark.parametrize("asked", [Desk.prepare, lambda desk: desk.expect(range(70), 160)])
+def test_thumbnails_are_made_ahead(asked: Any, monkeypatch: Any) -> None:
+    made, small, all_made = [], Desk._small, threading.Event()
 
-    many = shapes(70, side=24, seed=5)
-    ahead = Desk.opened(many)
-    ahead.prepare()
-    for thread in threading.enumerate():
-        if thread.name == "fallow-ahead":
-            thread.join(60)
-    monkeypatch.setattr(Desk, "pixels", lambda *_: pytest.fail("nobody made it ahead"))
-    assert len(set(ahead.thumbnails(range(70), 160))) == 70
+    def counted(desk: Desk, row: int, side: int) -> bytes:
+        made.append(row)
+        if len(made) == 70:
+            all_made.set()
+        return small(desk, row, side)
+
+    monkeypatch.setattr(Desk, "_small", counted)
+    desk = Desk.opened(shapes(70, side=24, seed=5 if asked is Desk.prepare else 6))
+    asked(desk)
+    assert all_made.wait(60)
+    assert len(set(desk.thumbnails(range(70), 160))) == 70
+    assert sorted(made) == list(range(70))  # nobody made one again
+
+
+def test_those_that_are_waited_for_go_first(tmp_path: Path) -> None:
+    shelf, order = Shelf(tmp_path), []
+    begun, may_end = threading.Event(), threading.Event()
+
+    def slow(place: int) -> bytes:
+        begun.set()
+        assert may_end.wait(60)
+        return b"slow"
+
+    def noted(place: int) -> bytes:
+        order.append(place)
+        return b"quick"
+
+    with ThreadPoolExecutor(2) as people:
+        first = people.submit(shelf.many, ["slow"], 96, slow)
+        assert begun.wait(60)
+        second = people.submit(shelf.many, ["slow"], 96, noted)  # comes with the first
+        shelf.expect([f"{k}" for k in range(30)], 96, noted)
+        assert order == []  # as long as anybody waits
+        may_end.set()
+        assert first.result() == second.result() == [b"slow"]
+    assert shelf.many(["3"], 96, noted) == [b"quick"]
 
 
 def test_a_damaged_file_of_thumbnails_is_made_again(tmp_path: Path) -> None:
     (tmp_path / "thumbnails.sqlite").write_bytes(b"no data base" * 400)
     shelf = Shelf(tmp_path)
     assert shelf.many(["a", "b", "a"], 96, lambda place: b"%d" % place) == [b"2", b"1", b"2"]
+    shelf.settle()
     assert Shelf(tmp_path).many(["b"], 96, lambda place: b"") == [b"1"]
 
 
@@ -97,7 +129,9 @@ def test_what_cannot_be_decoded_is_tried_again(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path, limit=160)
     assert shelf.many(["a"], 96, lambda place: b"") == [b""]
     assert shelf.many(["a"], 96, lambda place: b"now") == [b"now"]
+    shelf.settle()
     shelf.many(["b"], 96, lambda place: b"x" * 20)  # beyond the limit: all are made anew
+    shelf.settle()
     assert shelf.many(["a"], 96, lambda place: b"again") == [b"again"]
 
 

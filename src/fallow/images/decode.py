@@ -15,6 +15,11 @@ BYTES_LIMIT = 1 << 30
 
 _ORIENTATION = 0x0112
 _SWAPPED = (5, 6, 7, 8)
+# what a file that says how it is turned holds somewhere
+_TURNING = {
+    "PNG": (b"eXIf", b"Raw profile type exif", b"tiff:Orientation"),
+    "JPEG": (b"Exif", b"tiff:Orientation"),
+}
 
 
 class Unreadable(Exception):
@@ -265,11 +270,10 @@ def _turned(image: Any, turn: int) -> Any:
 
 
 def _orientation(image: Any, data: bytes) -> int:
-    """The EXIF turn, 1 to 8; PNG is only asked when it carries one, as asking decodes it."""
-    marks = (b"eXIf", b"Raw profile type exif", b"tiff:Orientation")
+    """The EXIF turn, 1 to 8; only asked where the file carries one, as asking costs a decoding."""
     if image.format in ("GIF", "BMP"):
         return 1
-    if image.format == "PNG" and not any(mark in data for mark in marks):
+    if image.format in _TURNING and not any(mark in data for mark in _TURNING[image.format]):
         return 1
     try:
         turn = image.getexif().get(_ORIENTATION, 1)

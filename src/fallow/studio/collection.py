@@ -19,6 +19,7 @@ BINARY = "application/octet-stream"
 MOST = 240  # pictures of a page
 Side = Annotated[int, Query(description="96, 160 or 320")]
 Rows = Annotated[str, Query(description="rows of the table, such as 0,5,7", max_length=2400)]
+Then = Annotated[str, Query(description="rows that will be asked for next", max_length=2400)]
 
 
 class Columns(BaseModel):
@@ -68,30 +69,32 @@ def router(desk: Desk) -> APIRouter:
         return Facts(rows=cells, version=desk.version)
 
     @routes.get("/sheet", response_class=Response, responses=holds(BINARY))
-    def sheet(request: Request, rows: Rows, side: Side = 160) -> Response:
-        """Thumbnails of many pictures in one answer: their lengths as uint32, then WebP files."""
+    def sheet(request: Request, rows: Rows, side: Side = 160, then: Then = "") -> Response:
+        """Thumbnails of many pictures in one answer: their lengths as uint32, then JPEG files."""
         chosen = listed(desk, rows)
         tag = _tag(desk, chosen, side)
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers={"etag": tag})
         small = desk.thumbnails(chosen, side)
+        if then:
+            desk.expect(listed(desk, then), side)
         lengths = struct.pack(f"<{len(small)}I", *map(len, small))
         return _kept(b"".join([lengths, *small]), tag, BINARY)
 
-    @routes.get("/thumbnail/{row}", response_class=Response, responses=holds("image/webp"))
+    @routes.get("/thumbnail/{row}", response_class=Response, responses=holds("image/jpeg"))
     def thumbnail(request: Request, row: int, side: Side = 160) -> Response:
-        """One small picture as WebP."""
+        """One small picture as JPEG."""
         tag = _tag(desk, [desk.row(row)], side)
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers={"etag": tag})
         if not (small := desk.thumbnail(row, side)):
             raise SettingProblem(f"the picture {row} cannot be read")
-        return _kept(small, tag, "image/webp")
+        return _kept(small, tag, "image/jpeg")
 
-    @routes.get("/picture/{row}", response_class=Response, responses=holds("image/webp"))
+    @routes.get("/picture/{row}", response_class=Response, responses=holds("image/jpeg"))
     def picture(row: int) -> Response:
-        """A whole picture as WebP."""
-        return Response(desk.picture(row), media_type="image/webp")
+        """A whole picture as JPEG."""
+        return Response(desk.picture(row), media_type="image/jpeg")
 
     return routes
 

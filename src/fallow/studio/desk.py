@@ -20,7 +20,7 @@ from fallow.studio import runs_read
 from fallow.studio.changes import Change, Changes, Values
 from fallow.studio.nearness import Nearness
 from fallow.studio.opening import Opened, opened
-from fallow.studio.thumbnails import Shelf, webp
+from fallow.studio.thumbnails import Make, Shelf, jpeg
 
 SIDES = (96, 160, 320)  # thumbnails are kept in these sizes
 LARGE = 1600  # the long side of a picture shown whole
@@ -55,8 +55,8 @@ class Desk(Opened):
 
     >>> from fallow.images.samples import shapes
     >>> desk = Desk.opened(shapes(3, side=24))
-    >>> len(desk), desk.thumbnail(0, 96)[8:12], desk.change("label", {1: "moon"}).version
-    (3, b'WEBP', 1)
+    >>> len(desk), desk.thumbnail(0, 96)[:2], desk.change("label", {1: "moon"}).version
+    (3, b'\\xff\\xd8', 1)
     >>> desk.table.column("label").to_pylist(), desk.undo().kind, desk.version
     (['disc', 'moon', 'square'], 'undo', 2)
     """
@@ -183,16 +183,23 @@ class Desk(Opened):
         return [fingerprint(f"{about} {key}".encode()) for key in self.ids]
 
     def thumbnail(self, row: int, side: int) -> bytes:
-        """One small picture as WebP; empty where it cannot be decoded."""
+        """One small picture as JPEG; empty where it cannot be decoded."""
         return self.thumbnails([row], side)[0]
 
     def thumbnails(self, rows: Sequence[int], side: int) -> list[bytes]:
-        """Small pictures as WebP, in order; empty where one cannot be decoded."""
+        """Small pictures as JPEG, in order; empty where one cannot be decoded."""
+        return self.shelf.many(*self._wanted(rows, side))
+
+    def expect(self, rows: Sequence[int], side: int) -> None:
+        """Make small pictures that will probably be asked for next, as soon as nobody waits."""
+        self.shelf.expect(*self._wanted(rows, side))
+
+    def _wanted(self, rows: Sequence[int], side: int) -> tuple[list[str], int, Make]:
         if side not in SIDES:
             raise SettingProblem(f"thumbnails have a side of {', '.join(map(str, SIDES))}")
         chosen = [self.row(row) for row in rows]
         keys = [self.keys[row] for row in chosen]
-        return self.shelf.many(keys, side, lambda place: self._small(chosen[place], side))
+        return keys, side, lambda place: self._small(chosen[place], side)
 
     def prepare(self) -> None:
         """Make the small pictures of the page's own size while nobody asks for anything."""
@@ -200,13 +207,20 @@ class Desk(Opened):
 
     def _small(self, row: int, side: int) -> bytes:
         try:
-            return webp(self.pixels(row, side), side)
+            return jpeg(self.pixels(row, self._short(row, side)), side)
         except Problem:
             return b""
 
     def picture(self, row: int) -> bytes:
-        """A whole picture as WebP, upright, its long side at most `LARGE`."""
-        return webp(self.pixels(row, LARGE), LARGE, quality=88)
+        """A whole picture as JPEG, upright, its long side at most `LARGE`."""
+        return jpeg(self.pixels(row, self._short(row, LARGE)), LARGE, quality=90)
+
+    def _short(self, row: int, side: int) -> int:
+        """The short side of a picture whose long side is `side`: no more of a file is decoded."""
+        if not {"width", "height"} <= set(self.base.column_names):
+            return side
+        both = [self.base.column(name)[row].as_py() or 1 for name in ("width", "height")]
+        return max(1, round(side * min(both) / max(both)))
 
     def pixels(self, row: int, side: int | None = None) -> np.ndarray:
         """Pixels of a picture, or its small one where the run alone is left.  H W 3"""

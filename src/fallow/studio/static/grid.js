@@ -1,5 +1,5 @@
 // The grid of pictures: only what is seen exists, so that 100,000 scroll as 100 do.
-import { h, thumbnail } from "./parts.js";
+import { expect, h, thumbnail } from "./parts.js";
 
 // grid({rows, side, name, captions, onopen, onselect}) ->
 //   {element, update(rows), refresh(), selected(), select(rows), here(), go(place), reveal(row), destroy()}
@@ -38,6 +38,7 @@ export function grid({ rows = [], side = 160, name = "Pictures", captions = null
       mark(place, cells.get(place));
     }
     inner.append(fresh);
+    expect(rows.slice(last, last + Math.min(120, last - first)));
     caption();
     element.dataset.drawn = cells.size;
   }
