@@ -177,14 +177,12 @@ def frozen(one: Set, seed: int, plan: Plan) -> dict[str, Outcome]:
 
 def counted(seen: np.ndarray, known: np.ndarray, begin: int, seed: int) -> np.ndarray:
     """GPC from one number of classes."""
-    from fallow.inventory import mixture
+    from fallow.inventory.mixture import settle
     from fallow.methods.discover import gpc
     from fallow.vectors.space import unit
 
     look = gpc.look_at(unit(seen), known, gpc.GPC.Settings(), seed)
-    return mixture.settle(
-        look.points, known, begin, look.prior, log_alpha=look.log_alpha, seed=seed
-    ).member
+    return settle(look.points, known, begin, look.prior, log_alpha=look.log_alpha, seed=seed).member
 
 
 def taught(one: Set, seed: int, minutes: float, plan: Plan) -> dict[str, Outcome]:

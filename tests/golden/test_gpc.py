@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fallow.inventory import mixture
+from fallow.inventory import normals, splits
 from fallow.inventory.semi import nearest, semi_kmeans
 from fallow.losses.contrastive import nt_xent, supcon
 from fallow.losses.distillation import neglect
@@ -105,18 +105,18 @@ def test_split_and_merge(case):
     whole = np.concatenate([one, two])
     nu, kappa, scale = case.inputs["nu_kappa_scale"].tolist()
     by_spread = bool(case.number("data_std"))
-    before = mixture.prior(whole, scale, nu=nu, kappa=kappa, by_spread=by_spread)
+    before = normals.prior(whole, scale, nu=nu, kappa=kappa, by_spread=by_spread)
     close(before.psi, case.outputs["psi_diag"], rtol=1e-5, atol=1e-6)
-    parts = [mixture.moments(x) for x in (one, two)]
-    means, covariances = zip(*(mixture.posterior(part, before) for part in parts), strict=True)
+    parts = [normals.moments(x) for x in (one, two)]
+    means, covariances = zip(*(normals.posterior(part, before) for part in parts), strict=True)
     close(np.stack(means), case.outputs["post_mus"], rtol=1e-5, atol=1e-5)
     close(np.stack(covariances), case.outputs["post_covs"], rtol=1e-5, atol=1e-5)
-    found = [mixture.evidence(part, before) for part in (mixture.joined(*parts), *parts)]
+    found = [normals.evidence(part, before) for part in (normals.joined(*parts), *parts)]
     close(np.array(found), case.outputs["logml_all_1_2"], rtol=1e-3, atol=1e-3)
-    ratio = mixture.log_split(*parts, before)
+    ratio = splits.log_split(*parts, before)
     close(ratio, case.outputs["logH_split"], rtol=1e-3, atol=1e-3)
     draw = np.random.default_rng(0)
-    accepted = mixture.accepted(ratio, draw), mixture.accepted(-ratio, draw)
+    accepted = splits.accepted(ratio, draw), splits.accepted(-ratio, draw)
     assert list(accepted) == case.outputs["accept_split_merge"].astype(bool).tolist()
 
 

@@ -6,19 +6,24 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fallow.inventory import mixture
-from fallow.inventory.mixture import (
-    calibrate,
+from fallow.inventory.axes import evened, principal
+from fallow.inventory.mixture import settle
+from fallow.inventory.normals import (
+    Prior,
     evidence,
-    halves,
     joined,
-    log_split,
     moments,
     posterior,
     prior,
-    proposals,
     responsibilities,
-    settle,
+)
+from fallow.inventory.rehearsal import balance, calibrate
+from fallow.inventory.splits import (
+    Proposals,
+    accepted,
+    halves,
+    log_split,
+    proposals,
     split_and_merge,
 )
 
@@ -39,7 +44,7 @@ def test_evidence_of_points_is_the_product_of_student_predictions():
     """The closed form against one point after the other."""
     draw = np.random.default_rng(0)
     points = draw.normal(size=(7, 3)) + 2
-    before = mixture.Prior(np.zeros(3), 0.7, 5.0, np.array([0.5, 1.0, 2.0]))
+    before = Prior(np.zeros(3), 0.7, 5.0, np.array([0.5, 1.0, 2.0]))
     mean, kappa, nu, psi = before.mean, before.kappa, before.nu, np.diag(before.psi)
     total = 0.0
     for x in points:
@@ -107,10 +112,10 @@ def test_halves_of_equal_points_are_no_halves():
 def test_true_acceptance():
     """A ratio of one half is accepted half of the time; above one always."""
     draw = np.random.default_rng(0)
-    taken = np.mean([mixture.accepted(np.log(0.5), draw) for _ in range(4000)])
+    taken = np.mean([accepted(np.log(0.5), draw) for _ in range(4000)])
     assert taken == pytest.approx(0.5, abs=0.03)
-    assert all(mixture.accepted(0.01, draw) for _ in range(100))
-    assert not any(mixture.accepted(-30.0, draw) for _ in range(100))
+    assert all(accepted(0.01, draw) for _ in range(100))
+    assert not any(accepted(-30.0, draw) for _ in range(100))
 
 
 def test_a_split_replaces_its_parent_and_a_merge_both():
@@ -217,7 +222,7 @@ def test_calibrated_classes_neither_split_nor_merge():
 def test_balance_lets_as_many_split_as_merge():
     cuts = [(k, float(ratio), np.zeros(1), np.zeros(1)) for k, ratio in enumerate((1, 5, 9))]
     pairs = [(k, k + 1, float(ratio), np.zeros(1)) for k, ratio in ((10, 4), (20, 8), (30, 12))]
-    log_alpha = mixture._balance(mixture.Proposals(cuts, pairs))
+    log_alpha = balance(Proposals(cuts, pairs))
     assert sum(ratio + log_alpha > 0 for _, ratio, *_ in cuts) == 1
     assert sum(-ratio - log_alpha > 0 for *_, ratio, _ in pairs) == 1
 
@@ -248,9 +253,9 @@ def test_evening_out_shows_what_classes_differ_in():
     shouted = np.c_[np.eye(4)[truth] + 0.1 * draw.normal(size=(160, 4)),
                     5 * draw.normal(size=(160, 4))]  # fmt: skip
     known = np.where(truth < 2, truth, -1)
-    even = mixture.evened(shouted, known, 4, shrink=0.01)
-    plain = mixture.evened(shouted, known, 4, shrink=1.0)
-    np.testing.assert_allclose(np.abs(np.corrcoef(plain.T, mixture.principal(shouted, 4).T)[:4, 4:])
+    even = evened(shouted, known, 4, shrink=0.01)
+    plain = evened(shouted, known, 4, shrink=1.0)
+    np.testing.assert_allclose(np.abs(np.corrcoef(plain.T, principal(shouted, 4).T)[:4, 4:])
                                .max(0), 1, atol=1e-6)  # fmt: skip
     apart = [
         np.linalg.norm(x[truth == 2].mean(0) - x[truth == 3].mean(0)) / x[truth == 2].std()

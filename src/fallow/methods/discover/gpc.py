@@ -18,12 +18,16 @@ from torch import Tensor
 from fallow.distributed import from_first
 from fallow.encoders import Encoder
 from fallow.encoders.heads import dino_head
-from fallow.inventory import mixture
+from fallow.inventory.axes import evened
 from fallow.inventory.borders import clearest
 from fallow.inventory.counting import Count, count_classes
 from fallow.inventory.discovered import Discovery, discovered, likeness
+from fallow.inventory.mixture import settle
+from fallow.inventory.normals import Prior, responsibilities
+from fallow.inventory.rehearsal import calibrate
 from fallow.inventory.rounded import rounded
 from fallow.inventory.semi import semi_kmeans
+from fallow.inventory.splits import split_and_merge
 from fallow.losses.contrastive import nt_xent, supcon
 from fallow.losses.prototypes import prototype_contrast
 from fallow.measure.discovery import discovery_accuracy
@@ -248,7 +252,7 @@ def by_mixture(seen: np.ndarray, known: np.ndarray, s: Any, seed: int = 0) -> Di
     begun = begin_from(old, len(seen), s)
     for _ in range(3):
         ends = [
-            mixture.settle(
+            settle(
                 look.points, known, count, look.prior, rounds=s.rounds, least=s.least, most=s.most,
                 log_alpha=look.log_alpha, seed=seed + 100 * place,
             )
@@ -269,7 +273,7 @@ class Look(NamedTuple):
     """Where the mixture works, and what it expects of components there."""
 
     points: np.ndarray
-    prior: mixture.Prior
+    prior: Prior
     log_alpha: float
     classes: int  # as many as were thought of
     notes: list[str]
@@ -284,10 +288,10 @@ def look_at(
     images a class has for each labelled one.
     """
     old = int(known.max()) + 1
-    points = mixture.evened(seen, known, s.dimensions, shrink=s.roundness)
+    points = evened(seen, known, s.dimensions, shrink=s.roundness)
     classes = s.classes or classes or 2 * old
     ratio = max(1.0, len(seen) / classes / ((known >= 0).sum() / old))
-    fit = mixture.calibrate(
+    fit = calibrate(
         points, known, ratio=ratio, freedom=s.freedom, kappa=s.kappa, alpha=s.alpha,
         least=s.least, seed=seed,
     )  # fmt: skip
@@ -331,7 +335,7 @@ def mixture_chances(look: Look, known: np.ndarray, member: np.ndarray, seed: int
     """Honest chances (N K) of the mixture's components."""
 
     def likely(group: np.ndarray) -> np.ndarray:
-        return np.log(mixture.responsibilities(look.points, group, look.prior) + 1e-300)
+        return np.log(responsibilities(look.points, group, look.prior) + 1e-300)
 
     return honest_chances(look.points, known, member, likely, seed)
 
@@ -360,7 +364,7 @@ def sort_again(
     if s.classes is not None:
         return semi_kmeans(look.points, known, len(centres), start=centres).member
     member = semi_kmeans(look.points, known, len(centres), start=centres).member
-    centres, _ = mixture.split_and_merge(
+    centres, _ = split_and_merge(
         look.points, member, known, look.prior, np.random.default_rng(seed),
         least=s.least, most=s.most, log_alpha=look.log_alpha,
     )  # fmt: skip
