@@ -16,7 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 from fallow import verbs
 from fallow.declare import Declaration, Given, Option, Parameter, pairs
 from fallow.files import plain_yaml
-from fallow.problems import Problem, SettingProblem, did_you_mean
+from fallow.problems import Problem, SettingProblem, did_you_mean, out_of_memory
 
 # typer carries its own click in some versions and uses the installed one in others
 UsageError: Any = typer.BadParameter.__mro__[1]
@@ -187,5 +187,14 @@ def main() -> None:
             raise
         where = f" of {error.filename}" if error.filename else ""
         typer.echo(f"fallow: the disk{where} is full: free some space, and run it again", err=True)
+        code = 2
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        typer.echo(
+            "fallow: memory does not suffice for this: end other programs, or choose a smaller "
+            "encoder, size or batch; what was written before is whole",
+            err=True,
+        )
         code = 2
     sys.exit(code or 0)

@@ -55,6 +55,7 @@ Settings = Annotated[Mapping[str, Any] | None, Given.SETTINGS]
 Seed = Annotated[int, Option("same seed, same result", int)]
 Engine = Annotated[str, Option("this machine alone, or Ray's workers", choices=("here", "ray"))]
 Workers = Annotated[int | None, Option("of engine ray at once; all there are if left out", int)]
+Sharded = Annotated[bool, Option("ranks of torchrun hold a share of the weights each", bool)]
 Tell = Annotated[Callable[[str], None], Given.TELL]
 Bar = Annotated[bool, Given.BAR]
 
@@ -271,6 +272,20 @@ def verb(
 def declared(function: Callable[..., Any]) -> Declaration:
     """The declaration of a verb."""
     return function.declaration  # type: ignore[attr-defined, no-any-return]
+
+
+def parts_below(out: Any, engine: str, workers: int | None) -> Path | None:
+    """Where workers keep their parts until the result is written; None for this machine alone.
+
+    >>> parts_below("found", "ray", 4).as_posix()
+    'found/parts'
+    """
+    if engine != "ray":
+        without_workers(engine, workers)
+        return None
+    if out is None:
+        raise SettingProblem("engine ray keeps its parts in the folder out=: name one")
+    return Path(out) / "parts"
 
 
 def without_workers(engine: str, workers: int | None) -> None:

@@ -36,3 +36,23 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     known = sorted(choices)
     near = difflib.get_close_matches(word, known, n=1)
     return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether something failed because it did not fit into memory.
+
+    >>> out_of_memory(MemoryError()), out_of_memory(RuntimeError("shapes differ"))
+    (True, False)
+    """
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return any(words in str(error) for words in NO_ROOM)
+
+
+NO_ROOM = (  # what torch, threads, C++, Arrow and Python itself say then
+    "can't allocate memory",
+    "can't start new thread",
+    "std::bad_alloc",
+    "Failed to launch worker thread",
+    "returned NULL without setting an exception",
+)

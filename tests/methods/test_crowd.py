@@ -86,7 +86,7 @@ def test_every_picture_is_scored_once_in_order_of_its_row():
 def features_of(images) -> torch.Tensor:
     chosen = encoder("tiny")
     quick = Crowd(chosen, sight(chosen, size=128, side=16), Settings())
-    _, bank = quick._looked(images)
+    _, bank = quick.looked(images)
     return described(bank.maps, 3)
 
 

@@ -14,6 +14,7 @@ from fallow.images import tables
 from fallow.images.collection import Images, Problems, with_columns
 from fallow.images.places import place
 from fallow.images.sources import (
+    again,
     folder_columns,
     inventory,
     listed,
@@ -37,6 +38,7 @@ class Named:
     columns: pa.Table  # one row for each name
     problems: list[FileProblem]
     notes: list[str]
+    source: str = ""  # the address it was opened at, from wherever it is asked for again
 
     def __len__(self) -> int:
         return len(self.names)
@@ -115,8 +117,9 @@ def named(source: str | os.PathLike[str], labels: Any = None) -> Named:
         notes += said
     problems = [*listing.store.problems, *listing.problems]
     return Named(
-        shown, listing.store, [listing.names[row] for row in rows], ids, columns, problems, notes
-    )
+        shown, listing.store, [listing.names[row] for row in rows], ids, columns, problems, notes,
+        again(address),
+    )  # fmt: skip
 
 
 def _read(where: Any) -> pa.Table:

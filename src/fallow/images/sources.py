@@ -143,7 +143,7 @@ def _finish(
         table = folder_columns(table)
     if isinstance(masks, dict):
         table, _ = with_columns(table, pa.table({"mask": [masks.get(key) for key in ids]}))
-    source = "" if isinstance(listing.store, Arrays) else _again(address)
+    source = "" if isinstance(listing.store, Arrays) else again(address)
     images = Images(
         table, listing.store, name=shown, problems=everything, notes=notes, source=source
     )
@@ -154,7 +154,7 @@ def _finish(
     raise SourceProblem("labels for files must be a table with a column path, or the name of one")
 
 
-def _again(address: str) -> str:
+def again(address: str) -> str:
     """The address from wherever it is asked for again; empty where more than it is needed."""
     if address.startswith(wilds.PREFIX):
         return ""

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 
@@ -142,16 +142,9 @@ class Looks:
         if not new:
             return
         self._rows |= new
-        names = np.array(list(new))
-        path = self.folder / f"looks-{fingerprint(names.tobytes())}.npz"
+        path = self.folder / f"looks-{fingerprint(np.array(list(new)).tobytes())}.npz"
         with atomic_write(path) as file:
-            np.savez(
-                file,
-                names=names,
-                measures=np.stack([one.measures for one in new.values()]),
-                hashes=np.array([one.hash for one in new.values()], np.uint64),
-                statistics=np.stack([one.statistics for one in new.values()]),
-            )
+            save_looks(file, new)
 
     def take(self, names: Iterable[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Measures (N M), perceptual hashes (N) and statistics (N D) of these pictures."""
@@ -164,9 +157,36 @@ class Looks:
 
     def _load(self, path: Path) -> None:
         try:
-            with np.load(path, allow_pickle=False) as held:
-                parts = [held[name] for name in ("names", "measures", "hashes", "statistics")]
+            self._rows |= load_looks(path)
         except (OSError, ValueError, KeyError) as error:
             raise Problem(f"{path} is damaged ({error}): delete it, and it is made anew") from error
-        for name, measures, hashed, statistics in zip(*parts, strict=True):
-            self._rows[str(name)] = Described(measures, int(hashed), statistics)
+
+
+def save_looks(file: IO[bytes], found: Mapping[str, Described]) -> None:
+    """What pixels say of pictures, by name, as arrays.
+
+    >>> import io
+    >>> from fallow.inventory.statistics import describe
+    >>> held = io.BytesIO()
+    >>> save_looks(held, {"abc": describe(np.zeros((8, 8, 3), np.uint8))})
+    >>> list(load_looks(io.BytesIO(held.getvalue())))
+    ['abc']
+    """
+    rows = list(found.values())
+    np.savez(
+        file,
+        names=np.array(list(found), str),
+        measures=np.array([one.measures for one in rows]),
+        hashes=np.array([one.hash for one in rows], np.uint64),
+        statistics=np.array([one.statistics for one in rows]),
+    )
+
+
+def load_looks(file: Path | IO[bytes]) -> dict[str, Described]:
+    """What `save_looks` wrote."""
+    with np.load(file, allow_pickle=False) as held:
+        parts = [held[name] for name in ("names", "measures", "hashes", "statistics")]
+    return {
+        str(name): Described(measures, int(hashed), statistics)
+        for name, measures, hashed, statistics in zip(*parts, strict=True)
+    }

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -73,6 +73,9 @@ class Cascades:
                     'install a version below 5, as pip install "fallow[people]" does'
                 )
         self._own = threading.local()  # a cascade may not be used by two threads at once
+
+    def __reduce__(self) -> tuple[Any, ...]:  # loaded anew wherever it travels
+        return Cascades, (self.kinds,)
 
     def _file(self, kind: str) -> str:
         return f"{self._folder}haarcascade_{kind}.xml"
@@ -182,6 +185,9 @@ class Onnx:
         fixed = shape[2:]
         self.size = (fixed[0], fixed[1]) if all(isinstance(side, int) for side in fixed) else None
 
+    def __reduce__(self) -> tuple[Any, ...]:  # the file is opened anew wherever it travels
+        return type(self), (self.path,)
+
     def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         """The outputs of one batch by their names."""
         names = [output.name for output in self.session.get_outputs()]
@@ -238,6 +244,9 @@ class Things(Onnx):
         self.labels = list(names)
         self.name += f"-{fingerprint(','.join(self.labels).encode())[:6]}"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Things, (self.path, self.labels)
+
     def __call__(self, pixels: Pixels) -> list[Seen]:
         shown, scale = self.fitted(pixels, self.long)
         batch = (shown.astype(np.float32) / 255).transpose(2, 0, 1)[None]
@@ -293,6 +302,9 @@ class Marks(Onnx):
         self.labels = list(names)
         self.mean, self.spread = np.array(mean, np.float32), np.array(spread, np.float32)
         self.name += f"-{fingerprint(','.join(self.labels).encode())[:6]}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Marks, (self.path, self.labels, self.mean, self.spread)
 
     def __call__(self, pixels: Pixels) -> list[Seen]:
         height, width = self.size or (224, 224)

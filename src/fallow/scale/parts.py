@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fallow.images.places import Local, Place, place
+from fallow.images.places import Place, place
 from fallow.images.stores import FileProblem
 from fallow.problems import Problem, SourceProblem
 
@@ -89,11 +88,6 @@ class Parts:
         """The parts in order, one at a time."""
         for number in self.finished():
             yield self.read(number, columns)
-
-    def remove(self) -> None:
-        """Take away parts that have become something else; only in a folder of this machine."""
-        assert isinstance(self.folder, Local)
-        shutil.rmtree(self.folder.path)
 
     def place(self, number: int) -> Place:
         return self.folder.child(f"{self.kind}-{number:07d}.parquet")

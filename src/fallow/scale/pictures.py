@@ -1,4 +1,4 @@
-"""Vectors and measurements of a collection, part by part, by the functions one machine uses."""
+"""A collection, its vectors and measurements, part by part, by the functions one machine uses."""
 
 from __future__ import annotations
 
@@ -62,6 +62,14 @@ class Made:
         parts = (self.job.parts.problems(number) for number in range(self.job.count))
         return [*self.job.named.problems, *(one for some in parts for one in some)]
 
+    def images(self, table: pa.Table) -> Images:
+        """Pictures of the job as a collection, from their columns."""
+        named = self.job.named
+        return Images(
+            table, named.store, name=named.name,
+            problems=Problems(self.problems), notes=named.notes, source=named.source,
+        )  # fmt: skip
+
 
 def embed(
     source: Any,
@@ -87,20 +95,34 @@ def look(
     workers: int | None = None,
     size: int = SIZE,
 ) -> tuple[Images, tuple[list[str], store.Measured], Made]:
-    """The collection and all that `explore` reads from pixels, by content hash."""
+    """Everything `explore` reads from pixels, in parts below `out`.
+
+    The pictures that could be read; what was seen of them, by content hash; and the job.
+    """
     made = _made(_look, "looks", source, out, labels, where, encoder, workers, size)
     pictures = pa.concat_tables(made.job.parts.each(), promote_options="default")
     if pictures.num_rows == 0:
         raise SourceProblem(f"none of the images in {made.job.named.name} can be decoded")
     seen = store.measured_of(pictures)
     hashes = pictures.column("hash").to_pylist()
-    table = pictures.drop_columns(list(store.columns_of(seen)))
-    whole = made.job.named
-    images = Images(
-        table, whole.store, name=whole.name,
-        problems=Problems(made.problems), notes=whole.notes,
-    )  # fmt: skip
-    return images, (hashes, seen), made
+    return made.images(pictures.drop_columns(list(store.columns_of(seen)))), (hashes, seen), made
+
+
+def collection(
+    source: Any,
+    out: Any,
+    *,
+    labels: Any = None,
+    where: str | None = None,
+    workers: int | None = None,
+    size: int = SIZE,
+) -> Images:
+    """What `fallow.open` makes of a source, its files read by workers, in parts below `out`."""
+    made = _made(_list, "names", source, out, labels, where, None, workers, size)
+    images = made.images(pa.concat_tables(made.job.parts.each(), promote_options="default"))
+    if not len(images) and images.problems:
+        raise SourceProblem(f"none of the images in {images.name} can be read")
+    return images
 
 
 def _made(
@@ -119,7 +141,10 @@ def _made(
     if workers is not None and workers < 1:
         raise SettingProblem(f"workers={workers} is not possible: use one or more")
     pictures = named(source, labels)
-    chosen, note = chosen_encoder(encoder)
+    chosen: Any = None
+    note = ""
+    if work is not _list:
+        chosen, note = chosen_encoder(encoder)
     if hasattr(chosen, "eval"):
         chosen.eval()
     job = Job(pictures, where, chosen, Parts(out), size)
@@ -128,14 +153,14 @@ def _made(
             "what": what,
             "images": pictures.fingerprint,
             "where": where,
-            "encoder": store.encoder_key(chosen),
+            "encoder": None if chosen is None else store.encoder_key(chosen),
             "size": size,
             "parts": job.count,
         }
     )
     there = job.parts.finished()
     left = sorted(set(range(job.count)) - set(there))
-    gpus = float(torch.cuda.is_available())
+    gpus = 0.0 if chosen is None else float(torch.cuda.is_available())
     for _ in spread(work, job, left, workers=workers, gpus=gpus):
         pass  # all that is said of a part is in the part
     lines = [
@@ -143,6 +168,12 @@ def _made(
         for k in range(job.count)
     ]
     return Made(job, chosen, note, len(there), pa.Table.from_pylist(lines))
+
+
+def _list(job: Job, number: int) -> dict[str, Any]:
+    images = job.images(number)
+    job.parts.write(number, images.table, images.problems)
+    return {"part": number}
 
 
 def _embed(job: Job, number: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,9 +12,10 @@ import pyarrow as pa
 
 from fallow import declare
 from fallow.annotations.formats import WRITERS
-from fallow.images import opened
+from fallow.images import Images, opened
 from fallow.methods import settle
 from fallow.methods.curate import skyscript
+from fallow.methods.curate.people_free import Spread
 from fallow.methods.curate.people_free import curate as run
 from fallow.methods.shared.collection import Curated, copies, statistics, withdraw
 from fallow.methods.shared.policy import Settings
@@ -67,6 +69,8 @@ def curate(
         str, declare.Option("how merged annotations are written", choices=FORMS)
     ] = "openimages",
     out: declare.Out = None,
+    engine: declare.Engine = "here",
+    workers: declare.Workers = None,
     preset: declare.Preset = None,
     settings: declare.Settings = None,
 ) -> Result:
@@ -76,9 +80,11 @@ def curate(
     does its file tell of people, and with `people` or `faces` whether somebody is in it. A stage
     without a detector says "not checked", never "clean". `out` gets the manifest with attribution,
     NOTICE, statistics and what is to be looked at; a later run asks only about new pictures. The
-    settings are the policy. Nothing of the source is changed. With `pairs` captions are made from
-    a map instead: what lies in each picture, said by rule, filtered by an `encoder`. With `merge`
-    annotations of several sources become one set, and every contradiction between them is listed.
+    settings are the policy. Nothing of the source is changed. With engine ray its workers read the
+    pictures and ask the stages; an interrupted run goes on after the last answers. With `pairs`
+    captions are made from a map instead: what lies in each picture, said by rule, filtered by an
+    `encoder`. With `merge` annotations of several sources become one set, and every contradiction
+    between them is listed.
 
     >>> import tempfile
     >>> from fallow.images.samples import shapes
@@ -86,6 +92,10 @@ def curate(
     >>> result.table.num_rows
     6
     """
+    if engine != "ray":
+        declare.without_workers(engine, workers)
+    elif pairs is not None or merge:
+        raise SettingProblem("engine ray asks the stages of curate: leave it out with pairs, merge")
     if pairs is not None:
         plan = skyscript.Settings(**settle("curate", "skyscript", settings, preset))
         tiles = opened(source, where=where)
@@ -96,18 +106,34 @@ def curate(
     if out is None:
         raise SettingProblem("curate writes down what it decides: say where with out=")
     policy = Settings(**settle("curate", "people_free", settings, preset))
-    images, place = opened(source, where=where), writable(out)
+    place, parts = writable(out), declare.parts_below(out, engine, workers)
+    images, spread = _opened(source, where, parts, workers)
     if withdrawn is not None:
         what, _, which = withdrawn.partition("=")
         if what not in ("path", "hash", "creator"):
             raise SettingProblem(f"say path=, hash= or creator= and which, not {withdrawn!r}")
         withdraw(place, which, what=what, reason=why)  # type: ignore[arg-type]
-    done = run(images, place, policy, _detectors(people, faces))
+    done = run(images, place, policy, _detectors(people, faces), spread=spread)
     refused = copies(images, done, place) if copies_too else {}
     save_csv(place / "decisions.csv", table := _table(done))
     headlines, notes = _headlines(done), _notes(done, images.problems, refused)
     findings = {"headlines": headlines, "notes": notes, **_findings(images, done, policy)}
-    return Result(table, findings=findings, page=curate_page).saved(place)
+    result = Result(table, findings=findings, page=curate_page).saved(place)
+    if parts is not None:
+        shutil.rmtree(parts)
+    return result
+
+
+def _opened(
+    source: Any, where: str | None, parts: Path | None, workers: int | None
+) -> tuple[Images, Spread]:
+    """The pictures, and who asks the stages about them: this process, or workers of a cluster."""
+    if parts is None:
+        return opened(source, where=where), map
+    from fallow.scale.asked import ByWorkers
+    from fallow.scale.pictures import collection
+
+    return collection(source, parts, where=where, workers=workers), ByWorkers(workers)
 
 
 def _detectors(people: bool, faces: declare.Address | None) -> dict[str, Detector]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from threadpoolctl import threadpool_limits
 
@@ -20,9 +21,6 @@ from fallow.outcomes import thumbnail, writable
 from fallow.outcomes.explored import Explored
 from fallow.problems import SettingProblem
 from fallow.report.explore import explore_page
-
-if TYPE_CHECKING:
-    from fallow.scale.parts import Parts
 
 
 @declare.verb(
@@ -62,14 +60,13 @@ def explore(
     if groups is not None and groups < 1:
         raise SettingProblem(f"groups={groups} is not possible: ask for one or more")
     clock = _Clock()
-    if engine != "ray":
-        declare.without_workers(engine, workers)
+    parts = declare.parts_below(out, engine, workers)
     # the encoder loads while files are listed and decoded
     with ThreadPoolExecutor(ENCODING, thread_name_prefix="fallow-encode") as encoding:
         ready = encoding.submit(_encoder, encoder, out)
         known = before = None
-        if engine == "ray":
-            images, known, parts = _spread(source, labels, where, ready, out, workers)
+        if parts is not None:
+            images, known = _spread(source, labels, where, ready, parts, workers)
         else:
             images = opened(source, labels, where)
         place = None if out is None else writable(out)
@@ -103,8 +100,8 @@ def explore(
     if place is not None:
         storing.join()
         result.save(place)
-        if engine == "ray":
-            parts.remove()
+        if parts is not None:
+            shutil.rmtree(parts)
         clock.lap("save")
     if export_clean is not None:
         result.export_clean(export_clean)
@@ -116,19 +113,17 @@ def _spread(
     labels: Any,
     where: str | None,
     ready: Future[Ready],
-    out: declare.Address | None,
+    parts: Path,
     workers: int | None,
-) -> tuple[Images, tuple[list[str], store.Measured], Parts]:
+) -> tuple[Images, tuple[list[str], store.Measured]]:
     """The collection and all that was read from its pixels, by workers of a cluster."""
     from fallow.scale.pictures import look
 
-    if out is None:
-        raise SettingProblem("engine ray keeps its parts in the folder out=: name one")
     encoder = ready.result().encoder
-    images, seen, made = look(
-        source, Path(out) / "parts", labels=labels, where=where, encoder=encoder, workers=workers
+    images, seen, _ = look(
+        source, parts, labels=labels, where=where, encoder=encoder, workers=workers
     )
-    return images, seen, made.job.parts
+    return images, seen
 
 
 def _encoder(asked: Any, out: declare.Address | None) -> Ready:

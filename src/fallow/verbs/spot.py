@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -15,13 +16,16 @@ from fallow.encoders import chosen_encoder
 from fallow.images import Images, opened
 from fallow.measure.truth import compared, read_truth
 from fallow.methods import settle
-from fallow.methods.shared.crowd import Crowd
-from fallow.methods.shared.kinds import kinds, within
 from fallow.methods.shared.oddness import Judge, suited_sight
-from fallow.methods.shared.paired import Paired
 from fallow.methods.spot import musc
-from fallow.outcomes import counted, writable
-from fallow.outcomes.doubts import HELP, doubts, groups_said, met_references, unlike
+from fallow.outcomes import writable
+from fallow.outcomes.comparing import (
+    against_good,
+    against_kept,
+    among_each_other,
+    beside_references,
+)
+from fallow.outcomes.doubts import HELP, doubts, unlike
 from fallow.outcomes.ranked import Ranked, by_quality, by_tampering
 from fallow.outcomes.spotted import Spotted, load_spotted
 from fallow.problems import SettingProblem, SourceProblem
@@ -64,6 +68,8 @@ def spot(
         bool, declare.Option("AUPRO with 200 thresholds, as in papers", bool)
     ] = False,
     seed: declare.Seed = 0,
+    engine: declare.Engine = "here",
+    workers: declare.Workers = None,
     tell: declare.Tell = declare.silent,
 ) -> Spotted | Ranked:
     """Rank images by how odd they are among each other, and show where.
@@ -75,9 +81,11 @@ def spot(
     Labels and masks, where there are any, only serve to measure the result; `in_steps` measures
     AUPRO with 200 thresholds, as papers do. With `out`, report, maps, masks and what later runs
     need are written; nothing of the source is changed. A defect that most images share is
-    invisible. `for_="quality"` ranks photos of any size by how they were taken (ratings of some, in
-    a column, are learnt from); `for_="tampering"` shows where photos were changed, learnt from
-    `good` photos that are tampered with for it.
+    invisible. With engine ray its workers read and judge the images, part by part below
+    `out`/parts, and an interrupted run goes on after the last finished part. `for_="quality"` ranks
+    photos of any size by how they were taken (ratings of some, in a column, are learnt from);
+    `for_="tampering"` shows where photos were changed, learnt from `good` photos that are tampered
+    with for it.
 
     >>> from fallow.images.samples import parts
     >>> result = spot(parts(12, side=48), settings={"size": 64, "degrees": [1]})
@@ -86,6 +94,9 @@ def spot(
     """
     if out is not None:
         writable(out)
+    parts = declare.parts_below(out, engine, workers)
+    if parts is not None and (for_ != "odd" or reference is not None):
+        raise SettingProblem("engine ray judges odd images without references: leave it out here")
     if for_ == "quality":
         given = settle("spot", "uhdiqa", settings, preset)
         sharp = None if good is None else opened(good)
@@ -105,7 +116,7 @@ def spot(
         raise SettingProblem("give good or reference, not both: they answer different questions")
     run = None if against is None else load_spotted(against)
     given = settle("spot", "musc", settings, preset, window=window, tiles=tiles)
-    images = opened(source, labels, where)
+    images, spread = _opened(source, labels, where, parts, workers)
     pool = None if good is None else opened(good)
     beside = None if reference is None else opened(reference)
     if len(images) == 1 and pool is None and beside is None and run is None:
@@ -116,37 +127,24 @@ def spot(
     truth = read_truth(images)
     clock = time.perf_counter()
     judge, note = (run.judge, "") if run is not None else _judge(encoder, given, images)
-    alone = run is None and pool is None and beside is None
     judge.encoder.to(best_device())
-    bank, ends, mode = None, None, "mutual"
+    judge.spread = spread
     if run is not None:
-        mode = "against"
-        found, ends = judge.against(images, run.bank, tell), run.ordinary
-        others = f"the images kept in {Path(against or '').name}"
+        done = against_kept(judge, images, run.bank, run.ordinary, Path(against or "").name, tell)
     elif pool is not None:
-        mode = "good"
-        bank, ends = judge.good(pool, seed, tell)
-        found = judge.against(images, bank, tell)
-        others = f"{counted(len(pool), 'good image')} in {pool.name}"
+        done = against_good(judge, images, pool, seed, tell)
     elif beside is not None:
-        mode = "reference"
-        found, met = Paired(judge.encoder, judge.how, judge.settings).beside(images, beside, tell)
-        others = f"{'its own' if met.by_name else 'the most similar'} reference in {beside.name}"
-        note = " ".join([note, *met_references(met)]).strip()
+        done = beside_references(judge, images, beside, tell)
     else:
-        found, bank = judge.among(images, seed, tell)
-        member = kinds(found.vectors, seed) if isinstance(judge, Crowd) else None
-        if member is not None and isinstance(judge, Crowd):
-            found, bank = within(judge, images, found, member, seed, tell), None
-            note = f"{note} {groups_said(member)}".strip()
-        others = f"each other ({len(found.rows):,} images)"
-    verdict = judge.verdict(found, ends)
+        done = among_each_other(judge, images, seed, tell)
+    found = done.found
+    verdict = judge.verdict(found, done.ends)
     facts = {
-        "mode": mode,
+        "mode": done.mode,
         "encoder": judge.encoder.name,
         "sight": asdict(judge.how),
         "settings": judge.settings.model_dump(),
-        "compared with": others,
+        "compared with": done.others,
         "seed": seed,
         "seconds": round(time.perf_counter() - clock, 2),
     }
@@ -155,15 +153,32 @@ def spot(
     )
     notes = [
         *truth.notes,
-        *doubts(images, found.rows, alone),
+        *doubts(images, found.rows, done.mode == "mutual"),
         *([HELP] if found.alike is not None and found.alike.doubt else []),
         *unlike(pairs),
-        *([note] if note else []),
+        *(line for line in (note, *done.notes) if line),
     ]
     result = Spotted(images, judge, found, verdict, truth.odd, measured, facts, notes, spot_page)
-    if bank is not None and judge.settings.keep:
-        result.keep(bank.sampled(judge.settings.keep, seed))
-    return result.saved(out)
+    if done.bank is not None and judge.settings.keep:
+        result.keep(done.bank.sampled(judge.settings.keep, seed))
+    result.saved(out)
+    if parts is not None:
+        shutil.rmtree(parts)
+    return result
+
+
+def _opened(
+    source: Any, labels: Any, where: str | None, parts: Path | None, workers: int | None
+) -> tuple[Images, Any]:
+    """The images, and who judges their parts: this process, or workers of a cluster."""
+    if parts is None:
+        return opened(source, labels, where), map
+    from fallow.scale.judged import InParts
+    from fallow.scale.pictures import collection
+
+    names = parts / "names"
+    images = collection(source, names, labels=labels, where=where, workers=workers)
+    return images, InParts(parts, workers)
 
 
 def _judge(encoder: Any, given: Mapping[str, Any], images: Images) -> tuple[Judge, str]:

@@ -13,12 +13,12 @@ import hashlib
 import json
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -230,28 +230,94 @@ def detected(seen: Sequence[Seen], settings: Settings, labels: Sequence[str]) ->
 # --- all pictures ---
 
 
+class Answers(NamedTuple):
+    """What stages say of some pictures that they had not said before, and what those look like."""
+
+    entries: list[Entry]
+    looks: dict[str, Described]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """The stages and their pictures; called with rows it asks, here or on another machine."""
+
+    images: Images
+    settings: Settings
+    detectors: Mapping[str, Detector]
+    names: frozenset[str]  # of all files of the source
+    signed: frozenset[str]  # hashes of pictures a person answers for
+    known: Callable[[str, str, str], Entry | None]  # by stage, its key and its subject
+    threads: int
+
+    @cached_property
+    def stages(self) -> list[Stage]:
+        return stages(self.settings, self.detectors)
+
+    @cached_property
+    def pictures(self) -> list[Picture]:
+        table = self.images.table.to_pylist()
+        return [Picture(self.images, one, self.names, one["hash"] in self.signed) for one in table]
+
+    @cached_property
+    def pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(max(1, self.threads), thread_name_prefix="fallow-curate")
+
+    def __call__(self, rows: Sequence[int]) -> Answers:
+        some = [self.pictures[row] for row in rows]
+        found = Answers([], {})
+        for picture, (new, described) in zip(some, self.pool.map(self.ask, some), strict=True):
+            found.entries.extend(new)
+            if described is not None:
+                found.looks[picture.hash] = described
+        return found
+
+    def ask(self, picture: Picture) -> tuple[list[Entry], Described | None]:
+        """New answers, up to the first that drops the picture, and what it looks like."""
+        new: list[Entry] = []
+        try:
+            for stage in self.stages:
+                subject = stage.subject(picture)
+                entry = self.known(stage.name, stage.key, subject)
+                if entry is None:
+                    said = stage.judge(picture)
+                    entry = Entry(stage.name, stage.key, subject, said.decision, said.reason,
+                                  said.score, said.facts)  # fmt: skip
+                    new.append(entry)
+                if picture.ends_at(entry):
+                    return new, None
+            return new, picture.described
+        finally:
+            picture.forget()
+
+
+Spread = Callable[[Asking, list[list[int]]], Iterator[Answers]]
+
+
 def curate(
     images: Images,
     out: str | Path,
     settings: Settings | None = None,
     detectors: Mapping[str, Detector] | None = None,
     threads: int = 2,
+    spread: Spread = map,
 ) -> Curated:
-    """Ask every stage about every picture that is new to it, and write the collection down."""
+    """Ask every stage about every picture that is new to it, and write the collection down.
+
+    `spread` sees to it that all pictures are asked about: here, or by many machines.
+    """
     s, given = settings or make_settings(Settings, {}), dict(detectors or {})
     for words, known in ((given, DETECTED), (s.quality, KINDS)):
         for word in words:
             if word not in known:
                 raise SettingProblem(f"there is no {word!r}: {did_you_mean(word, known)}")
     folder = Path(out)
-    ledger, looks = Ledger(folder / "ledger"), Looks(folder / "ledger")
-    asked, names = stages(s, given), frozenset(images.store.names)
-    table = images.table.to_pylist()
-    book = Book(folder)
-    pictures = [Picture(images, one, names, one["hash"] in book.answered_for) for one in table]
-    looked = _look(pictures, asked, ledger, looks, threads)
-    rows = [_row(picture, asked, ledger) for picture in pictures]
-    known_paths = {picture.path for picture in pictures}
+    ledger, looks, book = Ledger(folder / "ledger"), Looks(folder / "ledger"), Book(folder)
+    names, signed = frozenset(images.store.names), frozenset(book.answered_for)
+    asking = Asking(images, s, given, names, signed, ledger.get, threads)
+    asked, table = asking.stages, images.table.to_pylist()
+    looked = _look(asking, ledger, looks, spread)
+    rows = [_row(picture, asked, ledger) for picture in asking.pictures]
+    known_paths = {picture.path for picture in asking.pictures}
     rows += [
         Row(one.path, "", "drop", "readable", "unreadable", facts={"detail": one.reason})
         for one in images.problems
@@ -270,28 +336,17 @@ def curate(
     return curated
 
 
-def _look(
-    pictures: Sequence[Picture],
-    asked: Sequence[Stage],
-    ledger: Ledger,
-    looks: Looks,
-    threads: int,
-) -> int:
-    """Ask about what is not known, in threads, and write it down chunk by chunk."""
-    open_questions = [one for one in pictures if _unknown(one, asked, ledger, looks)]
-    once = list({picture.told: picture for picture in open_questions}.values())
-    with ThreadPoolExecutor(max(1, threads), thread_name_prefix="fallow-curate") as pool:
-        for first in range(0, len(once), CHUNK):
-            chunk = once[first : first + CHUNK]
-            entries: list[Entry] = []
-            found: dict[str, Described] = {}
-            answers = pool.map(lambda picture: _ask(picture, asked, ledger), chunk)
-            for picture, (new, described) in zip(chunk, answers, strict=True):
-                entries += new
-                if described is not None:
-                    found[picture.hash] = described
-            looks.add(found)
-            ledger.add(entries)
+def _look(asking: Asking, ledger: Ledger, looks: Looks, spread: Spread) -> int:
+    """Ask about what is not known, and write it down chunk by chunk."""
+    pictures = asking.pictures
+    unknown = [
+        row for row, one in enumerate(pictures) if _unknown(one, asking.stages, ledger, looks)
+    ]
+    once = list({pictures[row].told: row for row in unknown}.values())
+    chunks = [once[first : first + CHUNK] for first in range(0, len(once), CHUNK)]
+    for answers in spread(asking, chunks):
+        looks.add(answers.looks)
+        ledger.add(answers.entries)
     return len(once)
 
 
@@ -303,27 +358,6 @@ def _unknown(picture: Picture, asked: Sequence[Stage], ledger: Ledger, looks: Lo
         if picture.ends_at(entry):
             return False
     return picture.hash not in looks
-
-
-def _ask(
-    picture: Picture, asked: Sequence[Stage], ledger: Ledger
-) -> tuple[list[Entry], Described | None]:
-    """The stages' new answers, up to the first that drops the picture, and what it looks like."""
-    new: list[Entry] = []
-    try:
-        for stage in asked:
-            subject = stage.subject(picture)
-            entry = ledger.get(stage.name, stage.key, subject)
-            if entry is None:
-                said = stage.judge(picture)
-                entry = Entry(stage.name, stage.key, subject, said.decision, said.reason,
-                              said.score, said.facts)  # fmt: skip
-                new.append(entry)
-            if picture.ends_at(entry):
-                return new, None
-        return new, picture.described
-    finally:
-        picture.forget()
 
 
 def _row(picture: Picture, asked: Sequence[Stage], ledger: Ledger) -> Row:

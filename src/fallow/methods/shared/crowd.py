@@ -111,7 +111,7 @@ class Crowd(Judge):
         """Some pictures judge each other and then all the others, which are looked at in parts."""
         order = np.random.default_rng(seed).permutation(len(images))
         first = np.sort(order[: self.most])
-        rows, bank = self._looked(images.select(first))
+        rows, bank = self.looked(images.select(first))
         if len(rows) < 2:
             raise SourceProblem(
                 f"only one image of {images.name} can be decoded: there is nothing to compare"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -99,10 +100,14 @@ class Verdict(NamedTuple):
 
 
 class Judge:
-    """Looks at images through an encoder and scores their patches; a system says how."""
+    """Looks at images through an encoder and scores their patches; a system says how.
+
+    `spread` sees to it that all parts of a collection are judged: here, or by many machines.
+    """
 
     def __init__(self, encoder: Encoder, how: Sight, settings: Any) -> None:
         self.encoder, self.how, self.settings = encoder, how, settings
+        self.spread: Callable[[Judging, list[np.ndarray]], Iterator[Found]] = map
 
     # what a system adds
 
@@ -142,31 +147,19 @@ class Judge:
     def among(self, images: Images, seed: int, tell: Tell) -> tuple[Found, Bank]:
         """Images that judge each other, and some of them to judge others by."""
         parts = random_parts(len(images), self.settings.subset, seed)
-        banks: list[Bank] = []
-        done: list[Found] = []
-        for number, part in enumerate(parts):
-            rows, seen = self._looked(images.select(part))
-            if len(rows) < 2:
-                raise SourceProblem(
-                    f"only one image of {images.name} can be decoded: there is nothing to compare"
-                )
-            if len(parts) > 1:
-                tell(f"part {number + 1} of {len(parts)}: {len(rows)} images")
-            done.append(Found(part[rows], self.scores(seen, None).numpy(), seen.vectors))
-            banks = banks or [seen]  # the first part is as random as any
-        return together(done), banks[0]
+        judging = Judging(self, images, None)
+        own, bank = judging.seen(parts[0])  # as random a part as any
+        others = self.spread(judging, parts[1:])
+        return together(told(chain([own], others), len(parts), tell)), bank
 
     def against(self, images: Images, bank: Bank, tell: Tell) -> Found:
         """Images judged by those of a bank, not by each other."""
         parts = np.split(np.arange(len(images)), range(AT_ONCE, len(images), AT_ONCE))
-        scores = self.asked(bank)
-        done = []
-        for number, part in enumerate(parts):
-            rows, seen = self._looked(images.select(part))
-            if len(parts) > 1:
-                tell(f"part {number + 1} of {len(parts)}: {len(rows)} images")
-            done.append(Found(part[rows], scores(seen).numpy(), seen.vectors))
-        return together(done)
+        done = self.spread(Judging(self, images, bank), parts)
+        found = together(told(done, len(parts), tell))
+        if not len(found.rows):
+            raise none_decoded(images)
+        return found
 
     def good(self, pool: Images, seed: int, tell: Tell) -> tuple[Bank, Ordinary | None]:
         """Known-good images, and where their own scores end if there are enough of them."""
@@ -174,7 +167,7 @@ class Judge:
         if limit is not None and len(pool) > limit:
             tell(f"{limit} of the {len(pool)} good images are used")
             pool = pool.sample(limit, seed)
-        _, bank = self._looked(pool)
+        _, bank = self.looked(pool)
         if len(bank) < ENOUGH:
             return bank, None
         patches = self.settled(self.scores(bank, None).numpy(), bank)
@@ -202,7 +195,7 @@ class Judge:
         ends = ordinary(found.patches, alone, said.threshold)
         return Verdict(alone, ends.threshold, alone, ends, said)
 
-    def _looked(self, images: Images) -> tuple[list[int], Bank]:
+    def looked(self, images: Images) -> tuple[list[int], Bank]:
         """Readable rows, and their maps as they are kept, in half precision."""
         rows: list[int] = []
         vectors: list[Tensor] = []
@@ -213,9 +206,58 @@ class Judge:
             for held, each in zip(maps, seen.maps, strict=True):
                 held.append(self.kept(each).half().cpu())
         if not rows:
-            reason = f" ({images.problems[0].reason})" if images.problems else ""
-            raise SourceProblem(f"none of the images in {images.name} can be decoded{reason}")
+            raise none_decoded(images)
         return rows, Bank([torch.cat(each) for each in maps], torch.cat(vectors))
+
+
+@dataclass(frozen=True)
+class Judging:
+    """Rows of a collection judged by the images of a bank; without one, by each other."""
+
+    judge: Judge
+    images: Images
+    bank: Bank | None
+
+    @cached_property
+    def scores(self) -> Callable[[Bank], Tensor]:
+        if self.bank is None:
+            return partial(self.judge.scores, known=None)
+        return self.judge.asked(self.bank)
+
+    def seen(self, part: np.ndarray) -> tuple[Found, Bank]:
+        """What is found in these rows, and what was seen of them."""
+        rows, seen = self.judge.looked(self.images.select(part))
+        if self.bank is None and len(rows) < 2:
+            raise SourceProblem(
+                f"only one image of {self.images.name} can be decoded: there is nothing to compare"
+            )
+        return Found(part[rows], self.scores(seen).numpy(), seen.vectors), seen
+
+    def __call__(self, part: np.ndarray) -> Found:
+        try:
+            return self.seen(part)[0]
+        except SourceProblem:
+            if self.bank is None:
+                raise
+            # others can be decoded, or else there is nothing in the end
+            none = np.zeros((0, *self.judge.how.grid), np.float32)
+            return Found(part[:0], none, self.bank.vectors[:0])
+
+
+def none_decoded(images: Images) -> SourceProblem:
+    """That nothing can be decoded, and why the first one cannot."""
+    reason = f" ({images.problems[0].reason})" if images.problems else ""
+    return SourceProblem(f"none of the images in {images.name} can be decoded{reason}")
+
+
+def told(done: Iterable[Found], count: int, tell: Tell) -> list[Found]:
+    """The parts, and a line for each where there are several."""
+    found = []
+    for number, part in enumerate(done, 1):
+        if count > 1:
+            tell(f"part {number} of {count}: {len(part.rows)} images")
+        found.append(part)
+    return found
 
 
 def suited_sight(encoder: Encoder, settings: Any, images: Images) -> Sight:
