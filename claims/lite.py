@@ -39,8 +39,8 @@ class Plan:
     masked: tuple[str, ...] = ("polyp", "camvid", "white_blood_cells", "nuclei_cc0", "membrane_em")
     learnt: tuple[str, ...] = ("clothing_cc0", "aerial_ucmerced", "grocery")
     encoder: str = "lite"
-    steps: int = 120  # with masks
-    learning: int = 60  # steps without labels
+    steps: int = 200  # with masks
+    learning: int = 120  # steps without labels
     images: int = 1200  # at most, of a set that is learnt
     share: float = 0.8  # of the teaching labels
     neighbours: int = 5
