@@ -196,7 +196,7 @@ def _contradicted(given: np.ndarray, kin: np.ndarray) -> np.ndarray:
     >>> _contradicted(np.array([0, 1, 2]), np.array([[1, 1, 1], [1, 1, 0], [1, 0, 1]], bool))
     array([False,  True,  True])
     """
-    return ~kin.all(1)[given]
+    return np.logical_not(kin.all(axis=1).take(given))
 
 
 def _rivals(takes: np.ndarray, given: np.ndarray, kin: np.ndarray) -> np.ndarray:

@@ -32,8 +32,8 @@ def labels_section(page: Page, found: Mapping[str, Any], tile: Tile, copy: Html)
     if agreement is not None:
         said.append(f"Neighbours confirm the label of {agreement:.0%} of the labelled images.")
     empty = "No label looks wrong." if labelled else "The images have no labels to check."
-    if labelled and about and not about.get("judged"):
-        empty = "The labels do not follow from looks, so none can be doubted."
+    if labelled and about.get("unjudged"):
+        empty = f"The labels were not judged: {about['unjudged']}."
     parts = [
         element("div", *(doubt(one, tile) for one in suspects[:LISTED])) if suspects else None,
         _rest(suspects[LISTED:SHOWN], tile),

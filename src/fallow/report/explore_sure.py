@@ -35,6 +35,7 @@ def lines(sure: Mapping[str, Any], interval: Any = None) -> list[tuple[str, str,
         said = f"{borders:.0%} of the images have mostly neighbours of other groups"
         advice = "borders are vague: another number of groups would be as good"
         rows.append(("groups", said, advice if borders > VAGUE else "little: borders are clear"))
+    rows += _groups(list(sure.get("numbers") or []), sure.get("kept", 0), sure.get("coloured", 0))
     firm, listed = sure.get("strangers") or (0, 0)
     if listed:
         said = f"{firm:,} of {listed:,} stand apart without colours and with colours alike"
@@ -77,3 +78,32 @@ def lines(sure: Mapping[str, Any], interval: Any = None) -> list[tuple[str, str,
             )
         rows.append(("how images are seen", said, advice))
     return rows
+
+
+def _groups(numbers: list[float], kept: int, coloured: int) -> list[tuple[str, str, str]]:
+    """What becomes of groups with fewer images, and with nothing but colours.
+
+    >>> [row[2] for row in _groups([4.0, 6.5, 9.0], 7, 3)]  # doctest: +NORMALIZE_WHITESPACE
+    ['a quarter of the images forms 4 groups, half 6.5, all 9: more images would show more groups',
+     'the other 6 hang on the encoder: another one would draw them otherwise']
+    """
+    if not numbers:
+        return []
+    total = round(numbers[-1])
+    said = f"{kept} of {total} form again when half of the images are grouped alone"
+    *few, half, whole = (f"{number:g}" for number in numbers)
+    grow = "a quarter of the images forms {} groups, ".format(*few) if few else ""
+    grow += f"half {half}, all {whole}"
+    grows = sorted(numbers) == numbers and numbers[-1] >= numbers[-2] + 1
+    more = "show more groups" if grows else "change little"
+    alone = f"{coloured} of {total} form again from plain colours and textures"
+    left = total - coloured
+    others = f"the other {left} hang on the encoder: another one would draw them otherwise"
+    if not coloured:
+        others = "all hang on the encoder: another one would draw them otherwise"
+    elif not left:
+        others = "little: any encoder that sees colours draws them so"
+    return [
+        ("groups of fewer images", said, f"{grow}: more images would {more}"),
+        ("groups by colours", alone, others),
+    ]
