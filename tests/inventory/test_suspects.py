@@ -118,6 +118,7 @@ def test_a_hierarchy_is_judged_by_its_finer_labels():
     assert np.isin(found.rows, wrong).mean() > 0.8
     assert not np.isin(found.rows, wide).any()
     assert found.unlike == []
+    assert found.broad == [8]
     assert all(8 not in pair[:2] for pair in found.alike)
 
 

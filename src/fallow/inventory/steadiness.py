@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fallow.inventory.groups import cut, proposed, tree
+from fallow.inventory.groups import NEIGHBOURS, cut, proposed, tree
 from fallow.vectors import space
 
 MOST = 2000  # rows that are shared out; their halves say enough
 LEAST = 24  # rows of a part that can form groups
+ENOUGH = 10 * NEIGHBOURS  # rows of a quarter that say how many: a graph of fewer has no room
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Steadiness:
 
     halves: tuple[float, ...] = ()  # of each group, what it shares with one that halves form alone
     colours: tuple[float, ...] = ()  # the same, with one that plain colours and textures form
-    numbers: tuple[float, ...] = ()  # groups that quarters, halves and all would propose
+    numbers: tuple[float, ...] = ()  # groups that quarters, halves and all propose
 
     @property
     def kept(self) -> int:
@@ -39,33 +40,35 @@ def steadiness(
 
     No picture is in two parts, so parts differ as two collections of the same kind would.
 
-    >>> truth = np.repeat(np.arange(4), 40)
-    >>> cloud = np.eye(4)[truth] + np.random.default_rng(0).normal(0, 0.1, (160, 4))
-    >>> found = steadiness(cloud, np.random.default_rng(1).normal(size=(160, 3)), truth)
-    >>> found.kept, found.coloured, found.numbers[1:]
-    (4, 0, (4.0, 4.0))
+    >>> truth = np.repeat(np.arange(4), 150)
+    >>> cloud = np.eye(4)[truth] + np.random.default_rng(0).normal(0, 0.1, (600, 4))
+    >>> found = steadiness(cloud, np.random.default_rng(1).normal(size=(600, 3)), truth)
+    >>> found.kept, found.coloured, found.numbers
+    (4, 0, (4.0, 4.0, 4.0))
     """
     count, total = len(vectors), int(member.max()) + 1 if len(member) else 0
     if count < 2 * LEAST or total < 2:
         return Steadiness()
     order = np.random.default_rng(seed).permutation(count)[:MOST]
-    shares, counts = [], []
+    shares, halves = [], []
     for part in _parts(order, 2):
         made = tree(np.ascontiguousarray(vectors[part], np.float32))
-        counts.append(proposed(made))
+        halves.append(proposed(made))
         shares.append(overlaps(member[part], cut(made, min(total, len(part))), total))
-    few = [
-        proposed(tree(np.ascontiguousarray(vectors[part], np.float32)))
-        for part in _parts(order, 4)
-        if len(part) >= LEAST
-    ]
+    numbers: tuple[float, ...] = ()
+    if len(order) // 4 >= ENOUGH:
+        quarters = [
+            proposed(tree(np.ascontiguousarray(vectors[part], np.float32)))
+            for part in _parts(order, 4)
+        ]
+        numbers = (float(np.mean(quarters)), float(np.mean(halves)), float(total))
     whole = np.sort(order)
     plain = space.fit(statistics[whole], seed=seed).place(statistics[whole])
     others = cut(tree(plain), min(total, len(whole)))
     return Steadiness(
         tuple(np.mean(shares, axis=0).round(4).tolist()),
         tuple(overlaps(member[whole], others, total).round(4).tolist()),
-        (*((float(np.mean(few)),) if few else ()), float(np.mean(counts)), float(total)),
+        numbers,
     )
 
 

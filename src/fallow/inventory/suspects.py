@@ -45,6 +45,7 @@ class Suspects:
     curve: tuple[float, ...] = ()  # agreement with a quarter, half and all of the labels
     alike: list[tuple[int, int, float]] = field(default_factory=list)  # codes that look the same
     unlike: list[tuple[int, float]] = field(default_factory=list)  # codes whose images look other
+    broad: list[int] = field(default_factory=list)  # codes that no other contradicts
 
 
 def suspects(
@@ -170,6 +171,7 @@ def _named(court: Court, kinds: np.ndarray, kin: np.ndarray, verdict: Verdict) -
         [_most_alike(court, doubt, one, given[one]) for one in chosen],
         alike=[(int(kinds[a]), int(kinds[b]), part) for a, b, part in _alike(takes, given, kin)],
         unlike=[(int(kinds[kind]), part) for kind, part in unlike],
+        broad=[int(kind) for kind in kinds[kin.all(axis=1)]],
     )
 
 

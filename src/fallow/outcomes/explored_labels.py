@@ -50,6 +50,7 @@ def labels_of(found: Survey) -> dict[str, Any]:
         },
         "sure": asdict(found.sure)
         | {
+            "grouped": len(found.steady.halves),
             "kept": found.steady.kept,
             "coloured": found.steady.coloured,
             "numbers": [round(number, 1) for number in found.steady.numbers],

@@ -27,7 +27,7 @@ def labels_section(page: Page, found: Mapping[str, Any], tile: Tile, copy: Html)
         low, high = about["interval"]
         said.append(
             f"About {round(about['expected']):,} labels are expected to be wrong, "
-            f"between {low:,} and {high:,}."
+            f"between {low:,} and {high:,} in eight cases of ten."
         )
     if agreement is not None:
         said.append(f"Neighbours confirm the label of {agreement:.0%} of the labelled images.")
