@@ -10,7 +10,7 @@ from typing import Any
 Entry = dict[str, Any]
 Grid = Callable[[tuple[str, ...], list[tuple[str, ...]]], str]
 
-COLUMNS = 9  # of a recipe's table
+COLUMNS = 11  # of a recipe's table
 
 HEADS = {
     "copies": "Copies",

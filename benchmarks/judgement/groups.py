@@ -15,11 +15,16 @@ from benchmarks.judgement.sets import CLASSED, collection
 from benchmarks.peer import Peer
 from benchmarks.record import Line
 
+TOLD = "k-means, told the number"
+GOAL = 0.7  # of the sets
+
 
 def run(data: Path, peers: Peer, quick: bool) -> list[Line]:
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
     lines = []
+    said: dict[str, list[tuple[float, float]]] = {}  # by peer: NMI of the finest level, and its own
+    near = []  # sets whose number of coarse groups is within a factor of 1.5 of the classes
     for name in CLASSED[3:4] if quick else CLASSED:
         drawn = collection(data, name, most=200 if quick else 600, seed=1)
         truth, total = drawn.labels, len(drawn.classes)
@@ -30,6 +35,12 @@ def run(data: Path, peers: Peer, quick: bool) -> list[Line]:
         }
         looks = result.found.measured.embedding
         for peer, member in _peers(looks, total).items():
+            said.setdefault(peer, []).append(
+                (
+                    normalized_mutual_info_score(truth, levels["finer "]),
+                    normalized_mutual_info_score(truth, member),
+                )
+            )
             for level, found in levels.items():
                 nmi = (normalized_mutual_info_score(truth, each) for each in (found, member))
                 ari = (adjusted_rand_score(truth, each) for each in (found, member))
@@ -40,6 +51,16 @@ def run(data: Path, peers: Peer, quick: bool) -> list[Line]:
             errors = nearest_to_zero(*(off(count, total) for count in counts))
             work = f"number of {level}groups of {name} ({total}): 1 / (1 + error)"
             lines.append(compared(work, peer, "", *errors))
+        coarse = len(np.unique(levels[""]))
+        near.append(coarse <= 1.5 * total and total <= 1.5 * coarse)
+    told = [ours >= theirs for ours, theirs in said[TOLD]]
+    lines += [
+        compared(f"groups: share of sets with {what}", "goal", "", float(np.mean(each)), GOAL)
+        for what, each in (
+            ("the finest level's NMI that of k-means told the number", told),
+            ("a coarse number within 1.5 of the classes", near),
+        )
+    ]
     return lines
 
 
@@ -48,4 +69,4 @@ def _peers(looks: np.ndarray, total: int) -> dict[str, np.ndarray]:
 
     looks = looks / np.linalg.norm(looks, axis=1, keepdims=True)
     told = KMeans(total, n_init=4, random_state=0).fit_predict(looks)
-    return {"k-means, told the number": told, "HDBSCAN": HDBSCAN(5).fit_predict(looks)}
+    return {TOLD: told, "HDBSCAN": HDBSCAN(5).fit_predict(looks)}

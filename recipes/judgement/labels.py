@@ -3,8 +3,9 @@
 A problem is some pictures of a set, as vectors, of which a share of the labels was exchanged: at
 random, or between classes whose mean vectors are near. Average precision of the ranking,
 precision of the flagged and their number, beside cleanlab on the same vectors. What is chosen is
-`inventory.verdict.HARD`; recipes/results/judgement_labels.json holds what the choice of the other
-sets gives on the set left out, and what the choice of all gives there.
+`inventory.verdict.HARD`, and BELOW and ABOVE: between which numbers eight truths of ten lie.
+recipes/results/judgement_labels.json holds what the choice of the other sets gives on the set
+left out, and what the choice of all gives there.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks.judgement.common import compared
 from benchmarks.judgement.labels import lines
 from benchmarks.judgement.measures import average_precision, precision
 from benchmarks.judgement.sets import CLASSED
@@ -37,6 +39,7 @@ SHARES = (0.01, 0.05, 0.2)
 ENCODERS = ("tiny", "lite")
 MOST = (600, 400, 400)  # pictures at each seed
 HARD = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
+OUTSIDE = 0.1  # of the truths, on either side of the interval
 
 
 @dataclass(frozen=True)
@@ -111,20 +114,21 @@ class Tried:
     found: Fitted
     peer: dict[str, Any]
 
-    def listed(self, hard: float) -> tuple[np.ndarray, list[int], float]:
-        """How doubtful each label is, those that are listed, and how many are expected."""
+    def listed(self, hard: float) -> tuple[np.ndarray, list[int], np.ndarray]:
+        """How doubtful each label is (-1: not judged), those listed, and doubts of the judged."""
         given = np.unique(self.trial.given[self.rows], return_inverse=True)[1]
         said = believed(self.found, given, hard)
         doubt = np.full(len(self.trial.given), -1.0)
         doubt[self.rows] = said.wrong
         listed = np.argsort(-doubt, kind="stable")[: round(said.expected)]
-        return doubt, listed[doubt[listed] >= suspects.LEAST].tolist(), said.expected
+        return doubt, listed[doubt[listed] >= suspects.LEAST].tolist(), said.wrong
 
     def judged(self, hard: float) -> dict[str, float]:
         """Both sides' numbers, hard images taken off as told."""
         wrong, truth = self.trial.wrong, len(self.trial.wrong)
-        doubt, listed, expected = self.listed(hard)
+        doubt, listed, chances = self.listed(hard)
         theirs = self.peer["flagged"]
+        expected = float(chances.sum())
         away = abs(float(np.log((expected + 0.5) / (truth + 0.5))))
         return {
             "average precision": average_precision(doubt, wrong),
@@ -132,6 +136,9 @@ class Tried:
             "flagged / truth": len(listed) / truth,
             "within 1.5": float(truth <= 1.5 * len(listed) and len(listed) <= 1.5 * truth),
             "away": away,
+            "truth": float(truth),
+            "expected": expected,
+            "spread": verdict.spread(chances),
             "cleanlab average precision": average_precision(self.peer["scores"], wrong),
             "cleanlab precision of the flagged": precision(theirs, wrong),
             "cleanlab flagged / truth": len(theirs) / truth,
@@ -181,20 +188,28 @@ def main(words: list[str] | None = None) -> None:
             beside += one.lines(peers.version)
             print(trial.key, table[trial.name][-1][verdict.HARD], flush=True)
         version = peers.version
-    record.write("judgement_labels", beside)
     everywhere = chosen(table, list(table))
+    widths = widths_of(table, list(table), everywhere)
     found = []
     for name in table:
-        hard = chosen(table, [other for other in table if other != name])
+        others = [other for other in table if other != name]
+        hard = chosen(table, others)
         found.append(
             {
                 "set": name,
                 "hard": hard,
-                "left out": mean(table[name], hard),
-                "chosen on all": mean(table[name], everywhere),
+                "left out": mean(table[name], hard)
+                | held(table[name], hard, widths_of(table, others, hard)),
+                "chosen on all": mean(table[name], everywhere)
+                | held(table[name], everywhere, widths),
             }
         )
         print(found[-1], flush=True)
+    holds = float(np.mean([one["left out"]["interval holds"] for one in found]))
+    beside.append(
+        compared("labels: share of intervals that hold the number", "goal", "", holds, 0.8)
+    )
+    record.write("judgement_labels", beside)
     shares = {
         f"{share:.0%} {'similar' if similar else 'random'}": mean(
             [
@@ -210,6 +225,9 @@ def main(words: list[str] | None = None) -> None:
     }
     whole = {
         "hard": everywhere,
+        "below": round(widths[0], 2),
+        "above": round(widths[1], 2),
+        "intervals that hold, left out": round(holds, 4),
         "seeds": told.seeds,
         "peer": version,
         "by share": shares,
@@ -231,8 +249,45 @@ def chosen(table: dict[str, list[dict[float, dict[str, float]]]], names: list[st
     return min(HARD, key=lambda hard: np.mean([mean(table[name], hard)["away"] for name in names]))
 
 
+def widths_of(
+    table: dict[str, list[dict[float, dict[str, float]]]], names: list[str], hard: float
+) -> tuple[float, float]:
+    """How many spreads below and above the expected number the truth is, once of ten times each."""
+    away = [[(t[hard]["truth"] - t[hard]["expected"]) / t[hard]["spread"] for t in table[name]]
+            for name in names]  # fmt: skip
+    share = np.concatenate([np.full(len(one), 1 / len(one)) for one in away])
+    low, high = np.quantile(
+        np.concatenate(away),
+        (OUTSIDE, 1 - OUTSIDE),
+        weights=share,
+        method="inverted_cdf",  # the one way to take quantiles that knows weights
+    )
+    return max(-float(low), 0.0), max(float(high), 0.0)
+
+
+def held(
+    trials: list[dict[float, dict[str, float]]], hard: float, widths: tuple[float, float]
+) -> dict[str, float]:
+    """How many intervals hold the truth, and how many times its lower end the upper one is."""
+    ends = [
+        (*verdict.ends(t[hard]["expected"], t[hard]["spread"], *widths), t[hard]["truth"])
+        for t in trials
+    ]
+    return {
+        "interval holds": round(
+            float(np.mean([low <= true <= high for low, high, true in ends])), 4
+        ),
+        "interval's factor": round(
+            float(np.median([(high + 0.5) / (low + 0.5) for low, high, _ in ends])), 2
+        ),
+    }
+
+
+INSIDE = ("truth", "expected", "spread")  # of a trial alone; their means say nothing
+
+
 def mean(trials: list[dict[float, dict[str, float]]], hard: float) -> dict[str, float]:
-    names = trials[0][hard]
+    names = [name for name in trials[0][hard] if name not in INSIDE]
     return {name: round(float(np.mean([each[hard][name] for each in trials])), 4) for name in names}
 
 

@@ -56,6 +56,7 @@ def test_the_same_seed_gives_the_same_groups():
 
 def test_all_copies_of_one_picture_are_no_trouble():
     found = group(np.tile(unit(np.ones((1, 8))), (60, 1)))
+    assert found.count == 1
     assert np.bincount(found.member).sum() == 60
     assert not found.clear
 

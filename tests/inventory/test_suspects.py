@@ -6,6 +6,7 @@ import pytest
 from fallow.inventory.spellings import merged, mixing, related, variants
 from fallow.inventory.sureness import sureness
 from fallow.inventory.suspects import Suspects, suspects
+from fallow.inventory.verdict import interval
 from fallow.vectors.space import Neighbours, neighbours
 
 
@@ -104,6 +105,29 @@ def test_related_labels_do_not_contradict_each_other():
     codes[90] = 6
     found = judged(vectors, codes, related=[(8, 0), (8, 5)])
     assert found.rows.tolist() == [90]
+
+
+def test_a_hierarchy_is_judged_by_its_finer_labels():
+    vectors, truth = blobs(spread=0.2)
+    codes, wrong = exchanged(vectors, truth, 0.05)
+    wide = np.random.default_rng(2).permutation(np.setdiff1d(np.arange(len(truth)), wrong))[:160]
+    codes[wide] = 8  # half of the pictures only carry the name of the kind above all others
+    found = judged(vectors, codes, related=[(kind, 8) for kind in range(8)])
+    assert found.judged
+    assert found.agreement > 0.75
+    assert np.isin(found.rows, wrong).mean() > 0.8
+    assert not np.isin(found.rows, wide).any()
+    assert found.unlike == []
+    assert found.broad == [8]
+    assert all(8 not in pair[:2] for pair in found.alike)
+
+
+def test_the_fewer_labels_are_in_doubt_the_narrower_is_the_interval():
+    sure, unsure = np.repeat([0.99, 0.01], [30, 270]), np.repeat([0.3, 0.077], [30, 270])
+    low, high = interval(sure)
+    assert low <= 30 <= high
+    assert high - low < np.ptp(interval(unsure)) / 2
+    assert interval(np.full(5, 0.5))[1] == 5
 
 
 def test_a_rare_class_is_not_doubted_for_being_rare():

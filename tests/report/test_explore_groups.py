@@ -1,6 +1,6 @@
 """Groups in the report: coarse ones first, finer ones inside, an honest word on borders."""
 
-from fallow.report.explore_groups import UNCLEAR, Pieces, groups_section
+from fallow.report.explore_groups import UNCLEAR, UNSTEADY, Pieces, groups_section
 from fallow.report.page import Page, element
 
 
@@ -11,7 +11,7 @@ def section(clear: bool, finer: int) -> str:
     ]
     groups = [
         {"group": k, "size": 50 - k, "apart": ["dark"] * (k == 0), "representatives": [k],
-         "labels": {"cat": 25}, "inside": inside * (k == 0)}
+         "labels": {"cat": 25}, "steady": 0.9 - 0.6 * k, "inside": inside * (k == 0)}
         for k in range(2)
     ]  # fmt: skip
     page = Page("x")
@@ -31,6 +31,12 @@ def test_coarse_groups_hold_finer_ones_and_say_what_sets_them_apart():
     assert "5 images · blue" in html
     assert html.index("picture 0 of 96") < html.index("picture 2 of 64") < html.index("Group 2")
     assert UNCLEAR not in html
+
+
+def test_a_group_that_does_not_form_again_says_so():
+    html = section(True, 0)
+    assert html.count(UNSTEADY) == 1
+    assert html.index("Group 2") < html.index(UNSTEADY)
 
 
 def test_many_finer_groups_are_folded_and_unclear_borders_are_said():

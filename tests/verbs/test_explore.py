@@ -220,6 +220,69 @@ def test_tiny_collections(tmp_path, count):
     assert (tmp_path / "out" / "report.html").stat().st_size > 1000
 
 
+def labelled(place: Path, labels: list[str]) -> Path:
+    """Pictures of the three colours in turn, and what they are called."""
+    place.mkdir()
+    for i in range(len(labels)):
+        scene(i, list(COLOURS.values())[i % 3], 64, 48).save(place / f"{i:02}.png")
+    table = [f"{i:02}.png,{label}" for i, label in enumerate(labels)]
+    (place / "labels.csv").write_text("\n".join(["path,label", *table]))
+    return place
+
+
+NAMES = ("red", "green", "blue")
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (["red"] * 36, "labels not judged: there is only one, and nothing contradicts it"),
+        ([f"{i}" for i in range(36)], "labels not judged: too few images share a label"),
+        ([f"{i // 2}" for i in range(36)], "labels not judged: they do not follow from looks"),
+    ],
+    ids=["one class", "one image a class", "two images a class"],
+)
+def test_labels_that_cannot_be_judged_are_said_to_be_so(tmp_path, labels, said):
+    place = labelled(tmp_path / "photos", labels)
+    found = explore(place, labels=place / "labels.csv", encoder=Counting()).findings
+    assert sum(line.startswith(said) for line in found["headlines"]) == 1
+    assert found["suspects"] == []
+    assert found["labels"]["unjudged"].startswith(said.removeprefix("labels not judged: "))
+
+
+def test_labels_typed_in_several_ways_are_offered_and_do_not_count_as_wrong(tmp_path):
+    labels = [(NAMES[i % 3], f"{NAMES[i % 3].capitalize()} ")[i % 2] for i in range(36)]
+    place = labelled(tmp_path / "photos", labels)
+    found = explore(place, labels=place / "labels.csv", encoder=Counting()).findings
+    assert len(found["labels"]["variants"]) == 3
+    assert found["suspects"] == []
+    assert sum("may be one label" in note for note in found["notes"]) == 3
+
+
+def test_a_third_of_broken_labels_is_counted(tmp_path):
+    # every tenth picture and the two after it, in turn with either of the other names
+    labels = [NAMES[(i + (i % 10 < 3) * (1 + i // 10 % 2)) % 3] for i in range(90)]
+    place = labelled(tmp_path / "photos", labels)
+    found = explore(place, labels=place / "labels.csv", encoder=Counting()).findings
+    low, high = found["labels"]["interval"]
+    assert low <= 27 <= high
+    wrong = [one["item"] for one in found["suspects"]]
+    assert sum(i % 10 < 3 for i in wrong) >= 24
+    assert any("suspected wrong labels, between" in line for line in found["headlines"])
+
+
+def test_copies_of_one_picture_are_one_group_without_labels(tmp_path):
+    place = tmp_path / "photos"
+    place.mkdir()
+    for i in range(30):
+        scene(0, COLOURS["red"], 64, 48).save(place / f"{i:02}.png")
+    found = explore(place, encoder=Counting()).findings
+    assert found["counts"]["groups"] == 1
+    assert found["counts"]["exact_duplicates"] == 30
+    assert not any("label" in line for line in found["headlines"])
+    assert found["sure"]["numbers"] == []
+
+
 def test_nothing_readable_is_one_clear_sentence(tmp_path):
     whole = tmp_path / "whole.jpg"
     scene(0, COLOURS["red"]).save(whole)

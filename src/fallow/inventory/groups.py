@@ -17,6 +17,7 @@ ROUNDS = 2
 MOST = 3000  # rows the hierarchy is made of; the others join the group of their neighbours
 FINEST = 250  # groups at most
 WIDE = 4.0  # a finest cut so many times the coarse one is given a level between
+SAME = 1e-6  # between numbers of copies of one picture
 CLEAR = 0.25  # more links inside groups, as a share of all, than where there are no groups
 
 
@@ -90,13 +91,12 @@ def group(
     if total > MOST:
         chosen = np.sort(draw.choice(total, MOST, replace=False))
     some = np.ascontiguousarray(vectors[chosen], np.float32)
-    if len(some) < 2:
+    if len(some) < 2 or (count is None and float(np.ptp(some, axis=0).max()) < SAME):
         return _groups(vectors, [np.zeros(total, np.int64)], 0.0, show)
     made = tree(some, rounds)
     cuts = numbers(len(some))
-    links = {number: modularity(made.near, cut(made, number)) for number in cuts}
     blind = tree(_blind(some, draw), rounds)
-    coarse = count or max(cuts, key=lambda number: links[number])
+    coarse = count or proposed(made)
     separation = modularity(made.near, cut(made, coarse))
     separation -= modularity(blind.near, cut(blind, coarse))
     tight, chance = _silhouettes(made, cuts, draw), _silhouettes(blind, cuts, draw)
@@ -156,6 +156,16 @@ def cut(made: Tree, number: int) -> np.ndarray:
     while not np.array_equal(top, higher := top[top]):
         top = higher
     return np.unique(top[:count], return_inverse=True)[1]
+
+
+def proposed(made: Tree) -> int:
+    """As many groups as links speak for: most more lie within groups than chance would put there.
+
+    >>> proposed(tree(np.repeat(np.eye(4, dtype=np.float32), 20, axis=0)))
+    4
+    """
+    cuts = numbers(len(made.joined) + 1)
+    return max(cuts, key=lambda number: modularity(made.near, cut(made, number)))
 
 
 def numbers(rows: int) -> list[int]:

@@ -91,7 +91,8 @@ def _seen(
     codes: np.ndarray, doubted: Suspects, embedding: np.ndarray, statistics: np.ndarray
 ) -> dict[str, float]:
     """How many labels a probe on either way of seeing meets, each without the row it judges."""
-    rows = np.flatnonzero(codes >= 0)
+    # a broader name than all others is not told from theirs by any way of seeing
+    rows = np.flatnonzero((codes >= 0) & ~np.isin(codes, doubted.broad))
     if not doubted.judged or not statistics.shape[1]:
         return {}
     if len(rows) > LOOKED:

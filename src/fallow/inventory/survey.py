@@ -16,6 +16,7 @@ from fallow.inventory import (
     outliers,
     quality,
     spellings,
+    steadiness,
     sureness,
     suspects,
 )
@@ -55,6 +56,7 @@ class Survey(NamedTuple):
     variants: list[spellings.Variants]
     sure: sureness.Sureness
     standing_out: np.ndarray
+    steady: steadiness.Steadiness  # of the coarse groups
 
     def label(self, place: int) -> str | None:
         """The name of a picture's label, if it has one."""
@@ -146,6 +148,7 @@ def survey(
             measured.statistics,
         ),
         standing_out,
+        steadiness.steadiness(vectors, measured.statistics, formed.member, seed=seed),
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fallow.inventory.judges import means, probe, sizes, views_of, votes
-from fallow.inventory.verdict import Fitted, Verdict, again, believed, fitted
+from fallow.inventory.verdict import Fitted, Verdict, again, believed, fitted, interval
 from fallow.vectors.space import Neighbours
 
 LEAST = 0.1  # chance to be wrong that a suspect has
@@ -45,6 +45,7 @@ class Suspects:
     curve: tuple[float, ...] = ()  # agreement with a quarter, half and all of the labels
     alike: list[tuple[int, int, float]] = field(default_factory=list)  # codes that look the same
     unlike: list[tuple[int, float]] = field(default_factory=list)  # codes whose images look other
+    broad: list[int] = field(default_factory=list)  # codes that no other contradicts
 
 
 def suspects(
@@ -85,12 +86,13 @@ def suspects(
     court = Court(near, codes, rows, given, views, k)
     found = court.heard()
     verdict = believed(found, given)
-    wrong = _unrelated(verdict, given, _kin(kinds, related))
+    kin = _kin(kinds, related)
+    wrong = _unrelated(verdict, given, kin)
     verdict = verdict._replace(wrong=wrong)
     halves = court.thinned(found, 1 - wrong, 1 / 2)
     quarters = court.thinned(found, 1 - wrong, 1 / 4)
-    named = _named(court, kinds, verdict)
-    return replace(named, **_second(court, named, halves, quarters))
+    named = _named(court, kinds, kin, verdict)
+    return replace(named, **_second(court, kin, named, halves, quarters))
 
 
 class Court(NamedTuple):
@@ -134,10 +136,14 @@ class Court(NamedTuple):
 # --- the verdict in the collection's own rows and codes ---
 
 
-def _named(court: Court, kinds: np.ndarray, verdict: Verdict) -> Suspects:
-    rows, given, (takes, doubt, _, spread) = court.rows, court.given, verdict
-    frequent = float(np.bincount(given).max() / len(given))
-    agreement = float((takes.argmax(1) == given).mean())
+def _named(court: Court, kinds: np.ndarray, kin: np.ndarray, verdict: Verdict) -> Suspects:
+    rows, given, (takes, doubt, _) = court.rows, court.given, verdict
+    asked = _contradicted(given, kin)
+    if not asked.any():  # every label is a part of every other
+        return Suspects(*(np.zeros(0, np.int64),) * 2, np.zeros(0), 1.0, 1.0)
+    frequent = float(np.bincount(given[asked]).max() / asked.sum())
+    met = _met(takes, given, kin)
+    agreement = float(met[asked].mean())
     # where labels are wrong, images cannot agree with them
     judged = agreement - frequent > LEARNT * (1 - frequent) * (1 - min(doubt.mean(), 0.5))
     wrong = np.full(len(court.codes), np.nan)
@@ -145,15 +151,12 @@ def _named(court: Court, kinds: np.ndarray, verdict: Verdict) -> Suspects:
     if not judged:
         nothing = np.zeros(0, np.int64)
         return Suspects(nothing, nothing, np.zeros(0), agreement, frequent, wrong=wrong)
-    unlike = _unlike(takes, given)
+    unlike = _unlike(~met, given)
     counted = ~np.isin(given, [kind for kind, _ in unlike])
     expected = float(doubt[counted].sum())
     order = np.argsort(-np.where(counted, doubt, -1), kind="stable")[: round(expected)]
     chosen = order[doubt[order] >= LEAST]
-    rivals = takes.copy()
-    rivals[np.arange(len(rows)), given] = -1
-    suggested = rivals.argmax(1)
-    low, high = (max(0, round(expected + side * 1.28 * spread)) for side in (-1, 1))
+    suggested = _rivals(takes, given, kin).argmax(1)
     return Suspects(
         rows[chosen],
         kinds[suggested[chosen]],
@@ -162,12 +165,13 @@ def _named(court: Court, kinds: np.ndarray, verdict: Verdict) -> Suspects:
         frequent,
         True,
         expected,
-        (low, high),
+        interval(doubt[counted]),
         wrong,
         [_most_alike(court, doubt, one, suggested[one]) for one in chosen],
         [_most_alike(court, doubt, one, given[one]) for one in chosen],
-        alike=[(int(kinds[a]), int(kinds[b]), part) for a, b, part in _alike(takes, given)],
+        alike=[(int(kinds[a]), int(kinds[b]), part) for a, b, part in _alike(takes, given, kin)],
         unlike=[(int(kinds[kind]), part) for kind, part in unlike],
+        broad=[int(kind) for kind in kinds[kin.all(axis=1)]],
     )
 
 
@@ -188,7 +192,26 @@ def _unrelated(verdict: Verdict, given: np.ndarray, kin: np.ndarray) -> np.ndarr
     return verdict.wrong * np.minimum(stranger / np.maximum(others, 1e-12), 1)
 
 
-def _unlike(takes: np.ndarray, given: np.ndarray) -> list[tuple[int, float]]:
+def _contradicted(given: np.ndarray, kin: np.ndarray) -> np.ndarray:
+    """Rows (N) whose label some other one contradicts: `animal` beside its kinds says too little.
+
+    >>> _contradicted(np.array([0, 1, 2]), np.array([[1, 1, 1], [1, 1, 0], [1, 0, 1]], bool))
+    array([False,  True,  True])
+    """
+    return np.logical_not(kin.all(axis=1).take(given))
+
+
+def _rivals(takes: np.ndarray, given: np.ndarray, kin: np.ndarray) -> np.ndarray:
+    """Chances (N K) of what contradicts the label; -1 for the label and what is related to it."""
+    return np.where(kin[given], -1.0, takes)
+
+
+def _met(takes: np.ndarray, given: np.ndarray, kin: np.ndarray) -> np.ndarray:
+    """Rows (N) that look more like what their label says than like anything that contradicts it."""
+    return takes[np.arange(len(given)), given] > _rivals(takes, given, kin).max(1)
+
+
+def _unlike(other: np.ndarray, given: np.ndarray) -> list[tuple[int, float]]:
     """Kinds nearly all of whose images look like other kinds, by far more than elsewhere.
 
     Such a label says something that looks do not: a broader kind, or another property. They are
@@ -197,7 +220,6 @@ def _unlike(takes: np.ndarray, given: np.ndarray) -> list[tuple[int, float]]:
     from scipy.special import betainc
 
     found = []
-    other = takes.argmax(1) != given
     total, strange = np.bincount(given), np.bincount(given, other)
     for kind, size in enumerate(total):
         rest = (strange.sum() - strange[kind]) / max(len(given) - size, 1)
@@ -208,11 +230,11 @@ def _unlike(takes: np.ndarray, given: np.ndarray) -> list[tuple[int, float]]:
     return found
 
 
-def _alike(takes: np.ndarray, given: np.ndarray) -> list[tuple[int, int, float]]:
+def _alike(takes: np.ndarray, given: np.ndarray, kin: np.ndarray) -> list[tuple[int, int, float]]:
     """Pairs of kinds whose images are as good as not told apart, the worst first."""
     onehot = np.eye(takes.shape[1])[given]
     means = onehot.T @ takes / np.maximum(onehot.sum(0), 1)[:, None]
-    both = np.minimum(means, means.T)
+    both = np.where(kin, 0, np.minimum(means, means.T))
     pairs = np.argwhere(np.triu(both, 1) >= SAME)
     found = [(int(one), int(two), round(float(both[one, two]), 3)) for one, two in pairs]
     return sorted(found, key=lambda pair: -pair[2])
@@ -233,7 +255,11 @@ def _most_alike(court: Court, doubt: np.ndarray, one: int, kind: int) -> list[in
 
 
 def _second(
-    court: Court, found: Suspects, halves: Sequence[Verdict], quarters: Sequence[Verdict]
+    court: Court,
+    kin: np.ndarray,
+    found: Suspects,
+    halves: Sequence[Verdict],
+    quarters: Sequence[Verdict],
 ) -> dict[str, Any]:
     """Which doubts stay with half of the labels, and how agreement grows with labels."""
     places, listed = np.searchsorted(court.rows, found.rows), len(found.rows)
@@ -242,9 +268,11 @@ def _second(
         for verdict in halves
         if listed
     ]
+    asked = _contradicted(court.given, kin)
     agree = [
-        float(np.mean([(verdict.takes.argmax(1) == court.given).mean() for verdict in each]))
+        float(np.mean([_met(verdict.takes, court.given, kin)[asked].mean() for verdict in each]))
         for each in (quarters, halves)
+        if asked.any()
     ]
     return {
         "kept": np.mean(stays, axis=0) if listed else np.zeros(0),

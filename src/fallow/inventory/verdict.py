@@ -5,6 +5,7 @@ All of it is read off the collection: what makes the labels that were given like
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,7 +16,8 @@ MOST = 500  # images from which weights are learnt
 NEAREST = 3  # classes that a label may be mistaken for
 HARD = 0.1  # of the images that are not told well, those that look clearly like a similar class
 PULL = 0.5  # on the logarithms of weights, in labels
-UNSURE = 0.4  # how far the share of wrong labels is off, as a part of it
+# Spreads from the expected number beyond which one truth of ten lies, below and above.
+BELOW, ABOVE = 2.16, 5.01
 
 
 class Verdict(NamedTuple):
@@ -24,7 +26,6 @@ class Verdict(NamedTuple):
     takes: np.ndarray  # N K, chances of what an image is
     wrong: np.ndarray  # N, chance that its label is wrong
     expected: float  # number of wrong labels
-    spread: float  # standard deviation of that
 
 
 class Fitted(NamedTuple):
@@ -88,9 +89,34 @@ def believed(found: Fitted, given: np.ndarray, hard: float = HARD) -> Verdict:
     wrong = (1 - similar) * _wrong(found.takes[0], given, found.shares[0], found.ways[:1])
     wrong += similar * _wrong(found.takes[1], given, shares, found.ways)
     takes = (1 - similar) * found.takes[0] + similar * found.takes[1]
-    expected = float(wrong.sum())
-    chance = float((wrong * (1 - wrong)).sum())
-    return Verdict(takes, wrong, expected, float(np.hypot(np.sqrt(chance), UNSURE * expected)))
+    return Verdict(takes, wrong, float(wrong.sum()))
+
+
+def interval(wrong: np.ndarray) -> tuple[int, int]:
+    """Between which numbers eight of ten truths lie, of chances that labels are wrong (N).
+
+    The fewer labels are in doubt, the better the number is known.
+
+    >>> interval(np.repeat([1.0, 0.0], [20, 80])), interval(np.full(100, 0.2))
+    ((18, 23), (11, 41))
+    """
+    low, high = ends(float(wrong.sum()), spread(wrong))
+    return low, min(high, len(wrong))
+
+
+def ends(
+    expected: float, away: float, below: float = BELOW, above: float = ABOVE
+) -> tuple[int, int]:
+    """The interval of a number that is off by `away` on average, in whole labels."""
+    return max(0, math.floor(expected - below * away)), math.ceil(expected + above * away)
+
+
+def spread(wrong: np.ndarray) -> float:
+    """Standard deviation of the number of wrong labels, if each were wrong by its own chance.
+
+    Half a label is added: a number is whole.
+    """
+    return math.sqrt(float((wrong * (1 - wrong)).sum()) + 0.25)
 
 
 class _Fit(NamedTuple):

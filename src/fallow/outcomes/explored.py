@@ -217,6 +217,7 @@ def _inside(
                 "apart": found.apart[level][number],
                 "representatives": representatives,
                 "labels": _tally(named, chosen),
+                "steady": None if level else _at(found.steady.halves, number),
                 "inside": _inside(found, named, level + 1, number),
             }
         )
@@ -225,6 +226,11 @@ def _inside(
         return listed
     deeper: list[dict[str, Any]] = listed[0]["inside"]
     return deeper
+
+
+def _at(shares: Sequence[float], number: int) -> float | None:
+    """One of the shares, if there are any."""
+    return shares[number] if shares else None
 
 
 def _tally(named: Sequence[str | None], chosen: np.ndarray) -> dict[str, int]:

@@ -17,6 +17,8 @@ UNCLEAR = (
     "be as good. Ask for a number with groups=…, or try a better encoder."
 )
 
+UNSTEADY = "Does not form again when half of the images are grouped alone."
+
 
 class Pieces(NamedTuple):
     """How a report draws one picture, a button that copies paths, and a group's colour."""
@@ -72,6 +74,16 @@ def titled(group: Mapping[str, Any]) -> str:
     return f"{name}: {said}" if said else name
 
 
+def unsteady(group: Mapping[str, Any]) -> bool:
+    """Whether other pictures would draw this group otherwise.
+
+    >>> unsteady({"steady": 0.4}), unsteady({"steady": 0.9}), unsteady({})
+    (True, False, False)
+    """
+    share = group.get("steady")
+    return share is not None and share <= 0.5
+
+
 def mostly(labels: Mapping[Any, int], size: int) -> str:
     """Which labels a group has.
 
@@ -94,6 +106,7 @@ def _card(group: Mapping[str, Any], pieces: Pieces) -> Html:
         element("h3", swatch, titled(group)),
         element("p", f"{size:,} images"),
         element("p", mostly(group["labels"], size)) if group.get("labels") else None,
+        element("p", UNSTEADY, class_="hint") if unsteady(group) else None,
         element("button", "Show on map", type="button", data_show_group=number),
         " ",
         pieces.copy(pieces.members.get(number, []), "Copy paths"),

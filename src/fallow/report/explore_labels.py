@@ -27,13 +27,13 @@ def labels_section(page: Page, found: Mapping[str, Any], tile: Tile, copy: Html)
         low, high = about["interval"]
         said.append(
             f"About {round(about['expected']):,} labels are expected to be wrong, "
-            f"between {low:,} and {high:,}."
+            f"between {low:,} and {high:,} in eight cases of ten."
         )
     if agreement is not None:
         said.append(f"Neighbours confirm the label of {agreement:.0%} of the labelled images.")
     empty = "No label looks wrong." if labelled else "The images have no labels to check."
-    if labelled and about and not about.get("judged"):
-        empty = "The labels do not follow from looks, so none can be doubted."
+    if labelled and about.get("unjudged"):
+        empty = f"The labels were not judged: {about['unjudged']}."
     parts = [
         element("div", *(doubt(one, tile) for one in suspects[:LISTED])) if suspects else None,
         _rest(suspects[LISTED:SHOWN], tile),

@@ -35,6 +35,8 @@ def lines(sure: Mapping[str, Any], interval: Any = None) -> list[tuple[str, str,
         said = f"{borders:.0%} of the images have mostly neighbours of other groups"
         advice = "borders are vague: another number of groups would be as good"
         rows.append(("groups", said, advice if borders > VAGUE else "little: borders are clear"))
+    if total := sure.get("grouped", 0):
+        rows += _groups(total, sure["kept"], sure["coloured"], list(sure["numbers"]))
     firm, listed = sure.get("strangers") or (0, 0)
     if listed:
         said = f"{firm:,} of {listed:,} stand apart without colours and with colours alike"
@@ -77,3 +79,37 @@ def lines(sure: Mapping[str, Any], interval: Any = None) -> list[tuple[str, str,
             )
         rows.append(("how images are seen", said, advice))
     return rows
+
+
+def _groups(
+    total: int, kept: int, coloured: int, numbers: list[float]
+) -> list[tuple[str, str, str]]:
+    """What becomes of groups with fewer images, and with nothing but colours.
+
+    >>> [row[2] for row in _groups(9, 7, 3, [4.0, 6.5, 9.0])]  # doctest: +NORMALIZE_WHITESPACE
+    ['a quarter of the images forms 4 groups, half 6.5, all 9: more would show more groups',
+     'the other 6 hang on the encoder: another one would draw them otherwise']
+    """
+    more = "there are too few images to say whether more would show more groups"
+    if numbers:
+        more = "a quarter of the images forms {:g} groups, half {:g}, all {:g}: ".format(*numbers)
+        grows = sorted(numbers) == numbers and numbers[-1] >= numbers[-2] + 1
+        more += "more would show more groups" if grows else "more would change little"
+    others = f"the other {total - coloured} hang on the encoder"
+    if not coloured:
+        others = "all hang on the encoder"
+    others += ": another one would draw them otherwise"
+    if coloured == total:
+        others = "little: any encoder that sees colours draws them so"
+    return [
+        (
+            "groups of fewer images",
+            f"{kept} of {total} form again when half of the images are grouped alone",
+            more,
+        ),
+        (
+            "groups by colours",
+            f"{coloured} of {total} form again from colours and textures",
+            others,
+        ),
+    ]
