@@ -351,19 +351,20 @@ def _neighbours(
     size = 0
     for place in range(len(order)):
         left = order[place]
-        first = left % count
+        first = left - count if left >= count else left
+        low, high = codes[first, 0], codes[first, 1]
         for step in range(1, ahead + 1):
             if place + step >= len(order):
                 break
             right = order[place + step]
-            second = right % count
-            if owner[first] == owner[second] or (left >= count and right >= count):
+            if left >= count and right >= count:
                 continue
+            second = right - count if right >= count else right
             mirrored = (left >= count) != (right >= count)
-            low, high = codes[second, 0], codes[second, 1]
-            if mirrored:
-                low, high = high, low
-            if bits(codes[first, 0] ^ low) + bits(codes[first, 1] ^ high) > near:
+            other = 1 if mirrored else 0
+            if bits(low ^ codes[second, other]) + bits(high ^ codes[second, 1 - other]) > near:
+                continue
+            if owner[first] == owner[second]:
                 continue
             a, b = (first, second) if owner[first] < owner[second] else (second, first)
             slot = _slot(owner[a], owner[b], int(mirrored), len(masks))
