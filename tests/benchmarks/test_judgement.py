@@ -1,10 +1,13 @@
 """Planted problems are the same for the same seed, and their truth is true."""
 
+import io
+
 import numpy as np
 import pytest
 from benchmarks.__main__ import names
 from benchmarks.judgement import measures, planted, sets
 from benchmarks.judgement.changes import KINDS
+from PIL import Image
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +69,13 @@ def test_known_classes_come_first_and_half_of_them_stays_to_be_found(drawn, clas
 def test_one_false_pair_at_the_top_leaves_nothing():
     pairs = [(1, 2, 0.99), (0, 1, 0.9)]
     assert measures.recall_without_false(pairs, {(0, 1)}, [0, 0, 2]) == 0
+
+
+def test_pictures_are_upright_before_anything_is_done_to_them():
+    file = io.BytesIO()
+    turned = Image.new("RGB", (6, 4))
+    exif = turned.getexif()
+    exif[274] = 6
+    turned.save(file, "JPEG", exif=exif)
+    lying = sets.Collection("one", ["0.jpg"], [file.getvalue()], np.array([-1]), [])
+    assert lying.picture(0).size == (4, 6)

@@ -67,6 +67,14 @@ def test_every_kind_of_copy_is_found_and_nothing_else(photos, stereo):
     assert "written over" in said["text"]
 
 
+def test_a_panel_of_words_over_a_picture_leaves_it_a_copy(photos):
+    pictures = [shrunk(picture) for picture in photos]
+    pictures += [shrunk(made(picture, "text", 2)) for picture in photos]
+    found = {(copy.of, copy.row) for copy in find_copies(pictures).pairs}
+    found |= {(row, of) for of, row in found}
+    assert {(number, number + len(photos)) for number in range(len(photos))} <= found
+
+
 def test_of_two_the_one_that_shows_more_is_the_original(photos):
     one = photos[2]
     part = one.crop((60, 40, 540, 360))

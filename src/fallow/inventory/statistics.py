@@ -125,10 +125,10 @@ def _colour(pixels: np.ndarray, measures: np.ndarray, vector: np.ndarray) -> Non
             layout[row, column, 1] += greens
             layout[row, column, 2] += blues
             layout[row, column, 3] += many
-        red_green += rg
-        red_green2 += rg2
-        yellow_blue += yb
-        yellow_blue2 += yb2
+        red_green += float(rg)
+        red_green2 += float(rg2)
+        yellow_blue += float(yb)
+        yellow_blue2 += float(yb2)
     for strong in range(SATURATED):
         for over in range(2):
             hues[strong, over] += hues[strong, HUES + over]
@@ -243,7 +243,7 @@ def _focus(luma: np.ndarray) -> float:
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _angle(across: float, down: float) -> float:
+def _angle(across: np.float32, down: np.float32) -> np.float32:
     """Direction of a change that points down (0 to pi), to 2e-6: a fifth of arctan2's time."""
     long, short = max(abs(across), down), min(abs(across), down)
     ratio = short / long
