@@ -127,7 +127,7 @@ class PoseMethod(Method):
         sigma = self.settings.sigma
         seen = (marked[..., 2] > 0) & drawn(centres, (grid, grid), sigma)
         weights = seen.to(centres.dtype)
-        return gaussians(centres, (grid, grid), sigma) * weights[..., None, None], weights
+        return gaussians(centres, (grid, grid), sigma, weights), weights
 
     def supervised(self, network: nn.Module, batch: Batch) -> Tensor:
         """What a network owes to the marked pictures."""
