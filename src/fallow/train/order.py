@@ -84,7 +84,7 @@ def by_group(
             f"a batch of {batch} cannot be shared by {each} groups: make it a multiple of them"
         )
     draw = np.random.default_rng([seed, epoch])
-    members = [np.flatnonzero(groups == name) for name in names]
+    members = np.split(np.argsort(groups, kind="stable"), np.cumsum(sizes)[:-1])
     shares = None if uniform else sizes / sizes.sum()
     share, made = batch // each, []
     for _ in range(len(groups) // batch):

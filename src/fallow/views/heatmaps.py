@@ -11,10 +11,12 @@ from torch.nn import functional as F
 REACH = 3  # sigmas of a Gaussian that are drawn
 
 
-def gaussians(centres: Tensor, size: Sequence[int], sigma: float) -> Tensor:
-    """A Gaussian of height 1 about each centre (... 2: x, y in pixels of the maps): ... H W.
+def gaussians(
+    centres: Tensor, size: Sequence[int], sigma: float, heights: Tensor | None = None
+) -> Tensor:
+    """A Gaussian about each centre (... 2: x, y in pixels of the maps): ... H W.
 
-    It is cut at three sigmas along either side, and at the rim.
+    It is cut at three sigmas along either side, and at the rim; `heights` (...) are 1 if not given.
 
     >>> gaussians(torch.tensor([[1.0, 0.0]]), (2, 3), sigma=0.5).round(decimals=2)
     tensor([[[0.1400, 1.0000, 0.1400],
@@ -26,9 +28,10 @@ def gaussians(centres: Tensor, size: Sequence[int], sigma: float) -> Tensor:
         away = torch.arange(count, device=centre.device) - centre[..., None]
         return torch.exp(-away.square() / (2 * sigma**2)) * (away.abs() <= REACH * sigma)
 
-    return (
-        along(height, centres[..., 1])[..., :, None] * along(width, centres[..., 0])[..., None, :]
-    )
+    down = along(height, centres[..., 1])
+    if heights is not None:
+        down = down * heights[..., None]
+    return down[..., :, None] * along(width, centres[..., 0])[..., None, :]
 
 
 def drawn(centres: Tensor, size: Sequence[int], sigma: float) -> Tensor:

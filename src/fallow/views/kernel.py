@@ -251,25 +251,47 @@ def _resample_affine(image, height, width, geometry, size, planes):
         np.empty(count, np.float32),
     )  # fmt: skip
     for i in range(size):
-        for j in range(size):
-            x, y = a * j + b * i + x0, c * j + d * i + y0
-            at = i * size + j
-            if not (-0.5001 <= x <= width - 0.4999 and -0.5001 <= y <= height - 0.4999):
-                for k in range(3):
-                    planes[k, at] = 0
-                continue
-            u = min(max((x - left) / fx, 0.0), columns - 1.0)
-            v = min(max((y - top) / fy, 0.0), rows - 1.0)
-            ui, vi = int(u), int(v)
-            right_one, lower = min(ui + 1, columns - 1), min(vi + 1, rows - 1)
-            du, dv = np.float32(u - ui), np.float32(v - vi)
-            one = np.float32(1)
-            for k in range(3):
-                upper_mix = small[k, vi * columns + ui] * (one - du)
-                upper_mix += small[k, vi * columns + right_one] * du
-                lower_mix = small[k, lower * columns + ui] * (one - du)
-                lower_mix += small[k, lower * columns + right_one] * du
-                planes[k, at] = upper_mix * (one - dv) + lower_mix * dv
+        x, y = b * i + x0, d * i + y0  # of the row's first pixel
+        first, last = _span(0, size, a, x, width)
+        first, last = _span(first, last, c, y, height)
+        row = planes[:, i * size : (i + 1) * size]
+        row[:, :first] = 0
+        row[:, last:] = 0
+        _bilinear_row(
+            small[0], small[1], small[2],
+            row[0, first:last], row[1, first:last], row[2, first:last],
+            (a * first + x - left) / fx, a / fx, (c * first + y - top) / fy, c / fy, columns, rows,
+        )  # fmt: skip
+
+
+@njit(**_options)
+def _span(first, last, step, start, side):
+    """Of the pixels first ... last of a row, those that show the source along one of its sides."""
+    while first < last and not -0.5001 <= step * first + start <= side - 0.4999:
+        first += 1
+    while first < last and not -0.5001 <= step * (last - 1) + start <= side - 0.4999:
+        last -= 1
+    return first, last
+
+
+@njit(fastmath=_FAST, **_options)
+def _bilinear_row(r, g, b, to_r, to_g, to_b, u0, step_u, v0, step_v, columns, rows):
+    one = np.float32(1)
+    for j in range(to_r.shape[0]):
+        u = min(max(u0 + step_u * j, 0.0), columns - 1.0)
+        v = min(max(v0 + step_v * j, 0.0), rows - 1.0)
+        ui, vi = np.int64(u), np.int64(v)
+        du, dv = np.float32(u - ui), np.float32(v - vi)
+        at = np.uint64(vi * columns + ui)
+        beside = np.uint64(ui + 1 < columns)
+        below = np.uint64(columns if vi + 1 < rows else 0)
+        up = (one - dv) * (one - du)
+        up_right, down, down_right = (one - dv) * du, dv * (one - du), dv * du
+        for source, target in ((r, to_r), (g, to_g), (b, to_b)):
+            target[j] = (
+                source[at] * up + source[at + beside] * up_right
+                + source[at + below] * down + source[at + below + beside] * down_right
+            )  # fmt: skip
 
 
 @njit(fastmath=_FAST, **_options)
