@@ -141,19 +141,24 @@ def test_a_learned_tier_joins_and_shows_its_lowest_crops():
     assert 0 < cost < uhdiqa.BUDGET
 
 
-def test_large_photos_are_held_a_few_rows_at_a_time(monkeypatch):
-    """Whatever the height, no more than a strip of float rows is made at once."""
+def test_large_photos_are_held_a_part_at_a_time(monkeypatch):
+    """Whatever the size, no more than a part is made of floats at once, and nothing changes."""
+    large = np.tile(photo(1), (8, 4, 1))
+    expected = naturalness.brisque(large), naturalness.blocks(large)
+    monkeypatch.setattr(naturalness, "HELD", 1 << 13)
+    monkeypatch.setattr(naturalness, "ACROSS", 1)
     most = []
     whole = naturalness.Luma.rows
     monkeypatch.setattr(
         naturalness.Luma, "rows",
-        lambda self, first, last: most.append(last - first) or whole(self, first, last),
+        lambda self, first, last: most.append((last - first) * self.width)
+        or whole(self, first, last),
     )  # fmt: skip
-    tall = np.tile(photo(1), (20, 1, 1))
-    naturalness.brisque(tall)
-    naturalness.blocks(tall)
-    assert max(most) <= 2 * (naturalness.STRIP + 2 * 3) + 6
-    assert len(tall) > 10 * max(most)
+    found = naturalness.brisque(large), naturalness.blocks(large)
+    assert max(most) < large[..., 0].size / 8
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-6)
+    for one, other in zip(found[1][:2], expected[1][:2], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9)
 
 
 # --- ARNIQA ---

@@ -5,7 +5,7 @@ sharp, clean photo these values and the products of neighbours follow known shap
 compression bend them. Two scales of 18 numbers each, for the whole photo (BRISQUE, Mittal et al.
 2012) or block by block against a model of good blocks (NIQE, Mittal et al. 2013).
 
-Photos are read strip by strip: beside the photo itself only a few rows are held.
+Photos are read part by part: beside the photo itself only a part is held, however large it is.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from numba import njit
 from fallow.problems import Problem
 
 WINDOW = 7  # pixels across, with a deviation of a sixth of that
-STRIP = 128  # rows read at once for whole photos
+HELD = 1 << 19  # pixels of a whole photo that are read at once
 BLOCK = 96
+ACROSS, MARGIN = 16, 16  # blocks of a row that are read at once, and pixels beside them
 FEATURES = 36
 FLAT = 0.1  # levels of spread below which surroundings show nothing but rounding
 SHARP = 0.75  # of the sharpest block of a photo: others are not taken for good
@@ -226,8 +227,9 @@ def brisque(pixels: np.ndarray) -> np.ndarray:
 def _whole(plane: Plane) -> np.ndarray:
     found, lively = np.zeros((5, 5)), 0
     first = before = np.zeros(0)
-    for start in range(0, plane.height, STRIP):
-        rows, spread = normalised(plane, start, min(start + STRIP, plane.height), "zero")
+    tall = max(8, HELD // plane.width)
+    for start in range(0, plane.height, tall):
+        rows, spread = normalised(plane, start, min(start + tall, plane.height), "zero")
         lively += int((spread > FLAT).sum())
         if start == 0:  # its neighbour above is the last row, which comes last
             first, before, rows = rows[0].copy(), rows[0], rows[1:]
@@ -254,21 +256,29 @@ def blocks(pixels: np.ndarray, block: int = BLOCK) -> Blocks:
         raise Problem(f"blocks of {block} have no half: use an even number.")
     _large_enough(pixels, block)
     down, across = pixels.shape[0] // block, pixels.shape[1] // block
-    luma = Luma(pixels, (down * block, across * block))
-    features, sharpness = [], np.zeros((down, across))
-    lively = np.zeros((down, across))
-    for plane, side in ((luma, block), (Half(luma), block // 2)):
-        found = np.zeros((down, across, 5, 5))
-        for row in range(down):
-            normal, spread = normalised(plane, row * side, (row + 1) * side, "edge")
-            for column in range(across):
-                part = slice(column * side, (column + 1) * side)
-                own = np.ascontiguousarray(normal[:, part])
-                _add(own, own[-1], found[row, column])
-                if side == block:
-                    sharpness[row, column] = spread[:, part].mean()
-                    lively[row, column] = (spread[:, part] > FLAT).mean()
-        features.append(niqe_18(_as_sums(found, side * side)))
+    found = np.zeros((2, down, across, 5, 5))  # at full and at half size
+    sharpness, lively = np.zeros((down, across)), np.zeros((down, across))
+    for left in range(0, across, ACROSS):
+        right = min(left + ACROSS, across)
+        # what lies beside the blocks shapes their surroundings, at half size as well
+        begin, end = max(left * block - MARGIN, 0), min(right * block + MARGIN, across * block)
+        luma = Luma(pixels[:, begin:end], (down * block, end - begin))
+        planes: tuple[Plane, Plane] = (luma, Half(luma))
+        for scale, plane in enumerate(planes):
+            side = block // (scale + 1)
+            inset = (left * block - begin) // (scale + 1)
+            for row in range(down):
+                normal, spread = normalised(plane, row * side, (row + 1) * side, "edge")
+                for column in range(left, right):
+                    start = inset + (column - left) * side
+                    part = slice(start, start + side)
+                    own = np.ascontiguousarray(normal[:, part])
+                    _add(own, own[-1], found[scale, row, column])
+                    if scale == 0:
+                        sharpness[row, column] = spread[:, part].mean()
+                        lively[row, column] = (spread[:, part] > FLAT).mean()
+    sides = (block, block // 2)
+    features = [niqe_18(_as_sums(each, s * s)) for each, s in zip(found, sides, strict=True)]
     whole = np.concatenate(features, -1).reshape(-1, FEATURES)
     whole[lively.reshape(-1) < 0.5] = np.nan
     return Blocks(whole, sharpness.reshape(-1), (down, across))

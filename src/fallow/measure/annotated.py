@@ -147,11 +147,13 @@ def detection_precision(
         answered = verified[:, 0].astype(np.int64) * classes + verified[:, 1]
         rows &= among(theirs, np.concatenate([answered, keys]))
     kept, scores, theirs = found.take(rows), scores[rows], theirs[rows]
-    state = _matched(keys, truth.box[:, None], group, theirs, kept.box[:, None], scores, least)
+    surest = np.argsort(-scores, kind="stable")
+    state = _matched(keys, truth.box[:, None], group, theirs, kept.box[:, None], surest, least)
     positives = np.bincount(truth.label, np.where(group, group_weight, 1.0), classes)
     credit = np.choose(state, [0.0, 1.0, group_weight, 0.0])
     entry = (state != AGAIN) & ((state != CROWD) | (group_weight > 0))
-    return _each(kept.label[entry], scores[entry], credit[entry], positives, int(rows.sum()))
+    judged = surest[entry[surest]]
+    return _each(kept.label[judged], scores[judged], credit[judged], positives, int(rows.sum()))
 
 
 def relation_scores(
@@ -173,7 +175,8 @@ def relation_scores(
     scores = _scores(found.score)
     keys, theirs = _triples(truth, found)
     alone = np.zeros(len(keys), bool)
-    state = _matched(keys, truth.boxes, alone, theirs, found.boxes, scores, least)
+    surest = np.argsort(-scores, kind="stable")
+    state = _matched(keys, truth.boxes, alone, theirs, found.boxes, surest, least)
     relations, mine = np.unique(truth.relation, return_inverse=True)
     positives = np.bincount(mine, minlength=len(relations)).astype(np.float64)
     rows = among(found.relation, relations)
@@ -213,7 +216,9 @@ def _each(
     positives: np.ndarray,
     judged: int,
 ) -> Precision:
-    order = np.argsort(label, kind="stable")
+    # few classes fit into 16 bits, which are sorted by digits
+    small = label.astype(np.int16) if len(positives) < 1 << 15 else label
+    order = np.argsort(small, kind="stable")
     edges = np.searchsorted(label[order], np.arange(len(positives) + 1))
     each = np.full(len(positives), np.nan)
     for place in np.flatnonzero(positives > 0):
@@ -256,33 +261,32 @@ def _matched(
     group: np.ndarray,
     theirs: np.ndarray,
     found: np.ndarray,  # M P 4
-    scores: np.ndarray,
+    surest: np.ndarray,  # M, rows from the highest score on
     least: float,
 ) -> np.ndarray:
     """What becomes of every detection: only truth of its own key is looked at."""
-    order = np.lexsort((-scores, theirs))
     place = np.argsort(keys, kind="stable")
-    ordered = theirs[order]
-    edges = np.flatnonzero(np.r_[True, np.diff(ordered) != 0, True]) if len(ordered) else [0]
-    runs = ordered[edges[:-1]]
-    state = np.zeros(len(order), np.int8)
-    state[order] = _runs(
-        np.asarray(edges),
-        np.searchsorted(keys[place], runs, "left"),
-        np.searchsorted(keys[place], runs, "right"),
+    names, start = np.unique(keys[place], return_index=True)
+    if not len(names):
+        return np.zeros(len(theirs), np.int8)
+    run = np.searchsorted(names, theirs)
+    run[run == len(names)] = 0
+    return _taken(
+        surest,
+        np.where(names[run] == theirs, run, -1),
+        np.append(start, len(keys)),
         np.ascontiguousarray(boxes[place], np.float64),
         group[place],
-        np.ascontiguousarray(found[order], np.float64),
+        np.ascontiguousarray(found, np.float64),
         least,
     )
-    return state
 
 
 @njit(cache=True, nogil=True)
-def _runs(
+def _taken(
+    surest: np.ndarray,
+    runs: np.ndarray,  # M, the run of truth with a detection's key, or -1
     edges: np.ndarray,
-    start: np.ndarray,
-    stop: np.ndarray,
     boxes: np.ndarray,
     group: np.ndarray,
     found: np.ndarray,
@@ -290,29 +294,31 @@ def _runs(
 ) -> np.ndarray:
     state = np.zeros(len(found), np.int8)
     taken = np.zeros(len(boxes), np.bool_)
-    for run in range(len(start)):
-        for row in range(edges[run], edges[run + 1]):
-            best, place = -1.0, -1  # only the nearest box counts: if it is taken, there is no other
-            for one in range(start[run], stop[run]):
-                if not group[one]:
-                    value = 1.0
-                    for part in range(boxes.shape[1]):
-                        value = min(value, overlap(boxes[one, part], found[row, part]))
-                    if value > best:
-                        best, place = value, one
-            if place >= 0 and best >= least and not taken[place]:
-                taken[place] = True
-                state[row] = HIT
-                continue
-            best, place = -1.0, -1
-            for one in range(start[run], stop[run]):
-                if group[one]:
-                    value = share(boxes[one, 0], found[row, 0])
-                    if value > best:
-                        best, place = value, one
-            if place >= 0 and best >= least:
-                state[row] = AGAIN if taken[place] else CROWD
-                taken[place] = True
+    for row in surest:
+        if runs[row] < 0:
+            continue
+        start, stop = edges[runs[row]], edges[runs[row] + 1]
+        most, place = -1.0, -1  # only the nearest box counts: if it is taken, there is no other
+        for one in range(start, stop):
+            if not group[one]:
+                value = 1.0
+                for part in range(boxes.shape[1]):
+                    value = min(value, overlap(boxes[one, part], found[row, part]))
+                if value > most:
+                    most, place = value, one
+        if place >= 0 and most >= least and not taken[place]:
+            taken[place] = True
+            state[row] = HIT
+            continue
+        most, place = -1.0, -1
+        for one in range(start, stop):
+            if group[one]:
+                value = share(boxes[one, 0], found[row, 0])
+                if value > most:
+                    most, place = value, one
+        if place >= 0 and most >= least:
+            state[row] = AGAIN if taken[place] else CROWD
+            taken[place] = True
     return state
 
 
