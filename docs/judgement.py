@@ -19,6 +19,7 @@ HEADS = {
     "quality": "Poor pictures",
     "groups": "Groups",
     "discover": "How many classes there are",
+    "regions": "How many classes of regions there are",
     "spot": "What stands out",
 }
 
