@@ -19,6 +19,7 @@ HEADS = {
     "quality": "Poor pictures",
     "groups": "Groups",
     "discover": "How many classes there are",
+    "regions": "How many classes of regions there are",
     "spot": "What stands out",
 }
 
@@ -79,9 +80,21 @@ def left_out(found: Any, grid: Grid) -> list[str]:
     rows = [flat(row) for row in rows_of(found)]
     if not rows:
         return []
+    together = found.get("over all sets") if isinstance(found, dict) else None
     names = list(dict.fromkeys(name for row in rows for name in row))[:COLUMNS]
     cells = [tuple(_cell(row.get(name, "")) for name in names) for row in rows]
-    return ["Constants chosen on the other sets, and tried on each:", grid(tuple(names), cells)]
+    parts = ["Constants chosen on the other sets, and tried on each:", grid(tuple(names), cells)]
+    return parts + over_all(together, grid) if together else parts
+
+
+def over_all(found: dict[str, Any], grid: Grid) -> list[str]:
+    """Kinds of problems, all sets together: left out, beside what was reached in choosing."""
+    rows = [{"problems": kind, "how chosen": how, "number": row["problems"]}
+            | {name: value for name, value in row.items() if name != "problems"}
+            for kind, both in found.items() for how, row in both.items()]  # fmt: skip
+    names = tuple(rows[0])
+    return ["All sets together:",
+            grid(names, [tuple(_cell(row[name]) for name in names) for row in rows])]  # fmt: skip
 
 
 def rows_of(found: Any) -> list[dict[str, Any]]:

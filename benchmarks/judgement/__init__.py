@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.peer import Peer
 from benchmarks.record import Line
 
-QUESTIONS = ("copies", "labels", "strangers", "quality", "groups", "discover")
+QUESTIONS = ("copies", "labels", "strangers", "quality", "groups", "discover", "regions")
 
 
 def run(data: Path, python: str, quick: bool) -> Iterator[tuple[str, list[Line]]]:

@@ -1,7 +1,7 @@
 """How many classes there are when some are known: several opinions, weighed by what they are worth.
 
-Known classes say how near images of one class are, how large classes are, and how much a fine
-division of everything tells of the class. Each gives a number; their errors are different. The
+Known classes say how near images of one class are, how often they stay together where everything
+is divided, and how widely a class spreads. Each gives a number; their errors are different. The
 weights, and how far from the truth the answer may be, were learnt on sets whose truth is known.
 """
 
@@ -12,22 +12,26 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fallow.inventory.reach import times_known
+from fallow.inventory.divisions import by_divisions
 from fallow.inventory.tally import SPACES, credible, tally
 from fallow.problems import Problem
-from fallow.vectors import space
-
-# Chosen by recipes.judgement.count on all sets: weights of the opinions and of how spread the first
-# is, what is added, and how wide the range is, always and with the spread.
-WEIGHTS = (0.662, -0.405, 0.199, 0.117)
-ADDED = 0.164
-WIDTHS = (0.049, 0.561)
-BELOW, ABOVE = 1.30, 1.83  # widths that the truth exceeds once of ten times, either way
 
 MOST = 12_000  # images looked at
-FINE = 4  # images of a part in the fine division
-PARTS = 1000  # of the fine division, at most
+FEW = 6.0  # labels, besides one of each class, that halve how little is known
 KEPT = 10  # labelled images of each class that are always looked at
+
+
+class Rule(NamedTuple):
+    """How opinions become a number and its range."""
+
+    weights: tuple[float, ...]  # of `terms`
+    added: float
+    below: float  # spreads that the truth exceeds once of ten times
+    above: float
+
+
+# Chosen by recipes.judgement.count on all sets.
+RULE = Rule((0.099, 0.279, 0.417, 0.493, 0.08), 0.188, 1.15, 1.79)
 
 
 class Count(NamedTuple):
@@ -44,12 +48,13 @@ class Count(NamedTuple):
 
 
 class Opinions(NamedTuple):
-    """Logarithms of how many times the known classes fit into everything."""
+    """Logarithms of how many times the known classes there are."""
 
     near: float  # by how often labels of neighbours agree
-    spread: float  # of what is credible by that
-    reach: float  # by the size of known classes
-    fine: float  # by what a fine division tells of the class
+    together: float  # by how often pairs stay together
+    width: float  # by how widely classes spread
+    few: float  # no opinion: how little is known, 1 where a class has a single label
+    spread: float  # of what is credible by the first
     most: float  # classes are, on average, as large as the labelled part of the known ones
 
 
@@ -59,6 +64,7 @@ def count_classes(
     *,
     sources: np.ndarray | None = None,
     seed: int = 0,
+    rule: Rule = RULE,
 ) -> Count:
     """How many classes rows (N F) belong to; `known` (N) is a class from 0, or -1.
 
@@ -75,7 +81,8 @@ def count_classes(
     total = int(known.max()) + 1
     if float(np.ptp(vectors, axis=0).max()) <= 1e-6 * float(np.abs(vectors).max()):
         return Count(total, total, total)  # copies of one image: nothing speaks for another class
-    return weighed(opinions(vectors, known, sources=sources, seed=seed), total, len(vectors))
+    given = opinions(vectors, known, sources=sources, seed=seed)
+    return weighed(given, total, len(vectors), rule)
 
 
 def opinions(
@@ -100,42 +107,43 @@ def opinions(
         credible(tally(vectors, codes, dimensions=d, roundness=r, sources=sources), most)
         for d, r in SPACES
     ]
-    top = math.log(most / total)
-    wide, narrow = (
-        space.fit(vectors, dimensions=d, whiten=0.5, seed=seed).place(vectors) for d in (64, 32)
-    )
+    divided = by_divisions(vectors, codes, most, sources=sources, seed=seed)
     return Opinions(
         near=float(np.mean([one.log for one in told])),
+        together=divided.together,
+        width=divided.width,
+        few=float(FEW / (FEW + sizes.sum() - total)),
         spread=float(np.mean([one.spread for one in told])),
-        reach=times_known(wide, codes, top, sources=sources, seed=seed),
-        fine=min(max(_told_by_parts(narrow, codes, seed), 0.0), top),
-        most=top,
+        most=math.log(most / total),
     )
 
 
-def weighed(given: Opinions, known: int, images: int) -> Count:
+def weighed(given: Opinions, known: int, images: int, rule: Rule = RULE) -> Count:
     """One number of all opinions, and its range.
 
-    >>> weighed(Opinions(0.7, 0.1, 0.7, 0.7, 3.0), 5, 600).classes
+    >>> weighed(Opinions(0.7, 0.7, 0.7, 0.1, 0.1, 3.0), 5, 600).classes
     11
     """
-    middle = expected(given)
-    width = width_of(given)
-    ends = (middle - BELOW * width, middle, middle + ABOVE * width)
+    middle = expected(given, rule)
+    ends = (middle - rule.below * given.spread, middle, middle + rule.above * given.spread)
     low, classes, high = (known * math.exp(min(max(end, 0.0), given.most)) for end in ends)
     found = min(max(round(classes), known), images)
     return Count(found, min(math.floor(low), found), max(min(math.ceil(high), images), found))
 
 
-def expected(given: Opinions) -> float:
+def expected(given: Opinions, rule: Rule = RULE) -> float:
     """The logarithm of how many times the known classes there are."""
-    told = ADDED + float(np.dot(WEIGHTS, (given.near, given.spread, given.reach, given.fine)))
+    told = rule.added + float(np.dot(rule.weights, terms(given)))
     return min(max(told, 0.0), given.most)
 
 
-def width_of(given: Opinions) -> float:
-    """How far off the logarithm is, on average."""
-    return float(np.dot(WIDTHS, (1.0, given.spread)))
+def terms(given: Opinions) -> tuple[float, ...]:
+    """What is weighed: the opinions, and another weight of nearness where little is known.
+
+    >>> terms(Opinions(1.0, 0.9, 0.8, 0.5, 0.2, 3.0))
+    (1.0, 0.9, 0.8, 0.5, 0.5)
+    """
+    return *given[:3], given.few * given.near, given.few
 
 
 def looked_at(known: np.ndarray, seed: int) -> np.ndarray:
@@ -147,30 +155,3 @@ def looked_at(known: np.ndarray, seed: int) -> np.ndarray:
     for code in range(int(known.max()) + 1):
         kept.update(order[known[order] == code][:KEPT].tolist())
     return np.array(sorted(kept))
-
-
-def _told_by_parts(points: np.ndarray, known: np.ndarray, seed: int) -> float:
-    """What parts of FINE rows tell of the class, above what they tell of the known ones.
-
-    If a part's class were always clear, what parts tell of the class would be the logarithm of the
-    number of classes; what is missing of that is taken from the known ones. In tables of few rows
-    entropies are too small by half of the places filled for each row (Miller and Madow).
-    """
-    count = min(max(len(points) // FINE, 2), PARTS)
-    member = space.kmeans(points, count, rounds=12, seed=seed)[1]
-    total, count = int(known.max()) + 1, int(member.max()) + 1
-    labelled = known >= 0
-    table = np.zeros((total, count))
-    np.add.at(table, (known[labelled], member[labelled]), 1)
-    sizes = table.sum(1)
-    each = table / sizes[:, None]
-    inside = np.array([_entropy(row) for row in each])
-    missing = np.log(total) - (_entropy(each.mean(0)) - inside.mean())
-    held = inside + ((table > 0).sum(1) - 1) / (2 * sizes)
-    whole = _entropy(np.bincount(member, minlength=count) / len(member))
-    return float(whole - held.mean() + missing - np.log(total))
-
-
-def _entropy(shares: np.ndarray) -> float:
-    there = shares[shares > 0]
-    return float(-(there * np.log(there)).sum())

@@ -20,7 +20,7 @@ from fallow.encoders import Encoder
 from fallow.encoders.heads import dino_head
 from fallow.inventory.axes import evened
 from fallow.inventory.borders import clearest
-from fallow.inventory.counting import Count, count_classes
+from fallow.inventory.counting import RULE, Count, Rule, count_classes
 from fallow.inventory.discovered import Discovery, discovered, likeness
 from fallow.inventory.mixture import settle
 from fallow.inventory.normals import Prior, responsibilities
@@ -40,6 +40,11 @@ from fallow.vectors.space import unit
 
 if TYPE_CHECKING:
     from fallow.images import Images
+
+
+ENOUGH = 5  # labels of a class from which on the number is seldom off by a factor of two
+MORE_LABELS = f"At least {ENOUGH} labels of each known class narrow this most."
+MORE_CLASSES = "Labels for one more class, or more labels of each, narrow this most."
 
 
 class GPC(Discoverer):
@@ -177,13 +182,19 @@ def discover(
 
 
 def by_known_classes(
-    seen: np.ndarray, known: np.ndarray, classes: int | None, *, most: int, seed: int = 0
+    seen: np.ndarray,
+    known: np.ndarray,
+    classes: int | None,
+    *,
+    most: int,
+    seed: int = 0,
+    rule: Rule = RULE,
 ) -> Discovery:
     """As many classes as the known ones say (or as are given), by k-means where those are round."""
     old = int(known.max()) + 1
     points = rounded(seen, known)
     if classes is None:
-        count = clearest(points, known, count_classes(seen, known, seed=seed), seed=seed)
+        count = clearest(points, known, count_classes(seen, known, seed=seed, rule=rule), seed=seed)
     else:
         count = Count(classes, classes, classes)
     member = semi_kmeans(points, known, min(count.classes, max(most, old)), seed=seed).member
@@ -197,9 +208,10 @@ def by_known_classes(
     chances = honest_chances(points, known, member, likely, seed)
     notes = overlapping(again(points, known, seed))
     if count.open:
+        few = (known >= 0).sum() < ENOUGH * old
         notes.append(
             f"How many classes there are cannot be said well: {count.low} and {count.high} are "
-            "both likely. Labels for one more class, or more labels of each, narrow this most."
+            f"both likely. {MORE_LABELS if few else MORE_CLASSES}"
         )
     found = discovered(points, member, old, chances, [count.classes], notes)
     return replace(found, likely=(count.low, count.high) if classes is None else None)
