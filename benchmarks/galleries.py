@@ -27,10 +27,10 @@ QUERY = """query ($dataset: String!, $view: BSONArray!, $first: Int, $after: Str
 @contextmanager
 def fiftyone(python: str, folder: Path) -> Iterator[tuple[Peer, int, str]]:
     """FiftyOne with these pictures in a data base of its own: version, port, data set."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as kept:
-        with Peer(python, "gallery.py") as peer:
-            told = peer.ask(do="prepare", folder=str(folder), kept=kept)
-            yield peer, int(told["port"]), str(told["dataset"])
+    home = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    with home as kept, Peer(python, "gallery.py") as peer:
+        told = peer.ask(do="prepare", folder=str(folder), kept=kept)
+        yield peer, int(told["port"]), str(told["dataset"])
 
 
 async def crowd(port: int, dataset: str, count: int, amount: Any, page: int) -> list[float]:

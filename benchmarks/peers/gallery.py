@@ -33,12 +33,18 @@ def prepare(folder, kept):
         dataset = fiftyone.Dataset("pictures")
         dataset.add_samples([fiftyone.Sample(filepath=path) for path in found])
         ready["session"] = fiftyone.launch_app(dataset, remote=True, address="127.0.0.1", port=port)
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).close()
-                return {"port": port, "dataset": dataset.name}
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.05)
+        while not answers(port):
+            time.sleep(0.05)
+    return {"port": port, "dataset": dataset.name}
+
+
+def answers(port):
+    """Whether the server does by now."""
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).close()
+    except (urllib.error.URLError, OSError):
+        return False
+    return True
 
 
 if __name__ == "__main__":
