@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks import record
 from fallow.problems import Problem
 
-HELPERS = {"__init__", "__main__", "peer", "photos", "record"}
+HELPERS = {"__init__", "__main__", "galleries", "peer", "photos", "record"}
 
 
 def names() -> list[str]:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.record import ROOT, Line, line
+from benchmarks import galleries
+from benchmarks.record import ROOT, Line, cores, line
 from fallow.images.samples import shapes
 
 ALONE = True  # beside a limit, not beside a peer
@@ -36,10 +37,43 @@ class Amount:
 
 
 QUICK = Amount(pictures=2_000, clients=10, pages=3, rounds=1)
+BESIDE = Amount(pictures=20_000, pages=4)  # beside FiftyOne, which takes minutes to add more
 
 
 def run(data: Path, python: str | None, quick: bool) -> list[Line]:
     amount = QUICK if quick else Amount()
+    beside = compared(python, QUICK if quick else BESIDE) if python else []
+    return [*limits(amount), *beside]
+
+
+def compared(python: str, amount: Amount) -> list[Line]:
+    """Start-up until the first page, and pages, in turn with FiftyOne's app on the same files."""
+    folder, starts, pages, version = drawn(amount.pictures), [], [], ""
+    alone = Amount(amount.pictures, clients=1, pages=1)
+    for seed in range(amount.rounds):
+        began = time.perf_counter()
+        with tempfile.TemporaryDirectory() as kept, served(folder, Path(kept)) as (port, token, _):
+            asyncio.run(crowd(port, token, alone, 99))
+            ours = time.perf_counter() - began
+            own = asyncio.run(crowd(port, token, amount, seed))
+        began = time.perf_counter()
+        with galleries.fiftyone(python, folder) as (peer, port, dataset):
+            asyncio.run(galleries.crowd(port, dataset, amount.pictures, alone, PAGE))
+            starts.append((1 / ours, 1 / (time.perf_counter() - began)))
+            other = galleries.crowd(port, dataset, amount.pictures, amount, PAGE)
+            pages.append((1 / p95(own), 1 / p95(asyncio.run(other))))
+            version = peer.version
+    about = f"{amount.pictures:,} pictures, load average {os.getloadavg()[0]:.1f}"
+    first = f"start-up of a folder never opened, until its first page: 1/s ({about})"
+    some = f"a page of {PAGE} pictures not seen before, {amount.clients} clients: 1 / p95 in 1/s"
+    return [
+        line(first, "FiftyOne", version, starts, 5.0),
+        line(f"{some} ({about})", "FiftyOne", version, pages, 3.0),
+    ]
+
+
+def limits(amount: Amount) -> list[Line]:
+    """Pages and memory beside what they may take at most, and pages beside what cores can make."""
     folder = drawn(amount.pictures)
     lines, about = [], f"{amount.clients} clients, {amount.pictures:,} pictures"
     with tempfile.TemporaryDirectory() as kept, served(folder, Path(kept)) as (port, token, pid):
@@ -54,9 +88,25 @@ def run(data: Path, python: str | None, quick: bool) -> list[Line]:
         pairs = [(1 / p95(one), 1 / LIMIT) for one in seen]
         work = f"a page of {PAGE} thumbnails {what}, {about}: 1 / p95 in 1/s ({load})"
         lines.append(line(work, "limit of 100 ms", "", pairs, 1.0, peak))
+    rate = cores() * made_alone(folder)
+    asked = amount.clients * PAGE  # about a second lies between two pages
+    bound = f"thumbnails a second that {cores()} cores make of such files with nothing else to do"
+    lines.append(line(bound, "asked for a second", "", [(rate, float(asked))], 1.0))
     work = f"memory of the server, {about}: 1 / GB"
     lines.append(line(work, "limit of 2 GB", "", [(1e3 / peak, 1e3 / MEMORY)], 1.0, peak))
     return lines
+
+
+def made_alone(folder: Path) -> float:
+    """Thumbnails per second of computing, as the studio makes them, from files in memory."""
+    from fallow.images.decode import decode
+    from fallow.studio.thumbnails import jpeg
+
+    files = [path.read_bytes() for path in sorted((folder / "000").glob("*.jpg"))]
+    began = time.process_time()
+    for data in files:
+        jpeg(decode(data, SIDE), SIDE)
+    return len(files) / (time.process_time() - began)
 
 
 def drawn(count: int, looks: int = 256) -> Path:

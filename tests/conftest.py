@@ -7,6 +7,9 @@ import tempfile
 
 import pytest
 
+# fixtures hold no examples; as modules to look for some in, several would have one name
+collect_ignore_glob = ["*/conftest.py"]
+
 # before torch is imported, and for the processes that tests start
 os.environ["FALLOW_CACHE"] = tempfile.mkdtemp(prefix="fallow-test-")
 os.environ["FALLOW_DATA"] = tempfile.mkdtemp(prefix="fallow-test-")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 from test_drawn import segmented
 
-from fallow.studio.desk import Desk
+from fallow import verbs
+from fallow.studio.desk import Desk, Verbs
 from fallow.studio.drawn import Drawn
 
 WAIT = 15_000
@@ -18,7 +21,8 @@ WAIT = 15_000
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory, start: Callable[..., Any]) -> Iterator[Any]:
     pictures, run = segmented(tmp_path_factory.mktemp("drawing"))
-    yield from start(Desk.opened(run, pictures))
+    known = Verbs(verbs.names(), verbs.declaration, verbs.summary)
+    yield from start(Desk.opened(run, pictures, verbs=known))
 
 
 @pytest.fixture
@@ -49,10 +53,10 @@ def drag(easel: Any, *places: tuple[float, float]) -> None:
 def saved(easel: Any) -> None:
     before = easel.locator(".page-findings").get_attribute("data-saved")
     easel.keyboard.press("Control+s")
-    easel.wait_for_function(
-        "before => document.querySelector('.page-findings').dataset.saved != before",
-        arg=before, timeout=WAIT,
-    )  # fmt: skip
+    page = easel.locator(".page-findings")
+    expect(page).to_have_attribute("data-saved", re.compile(r"\d"), timeout=WAIT)
+    if before is not None:
+        expect(page).not_to_have_attribute("data-saved", before, timeout=WAIT)
 
 
 def brush(easel: Any, width: int) -> None:
@@ -94,7 +98,7 @@ def test_what_was_drawn_is_saved_when_the_easel_is_left(easel: Any, studio: Any)
     version = studio.desk.version
     easel.keyboard.press("Escape")
     easel.wait_for_selector('.grid .cell[data-row="1"]', timeout=WAIT)
-    easel.wait_for_function("document.querySelector('#toasts').textContent.includes('version')")
+    expect(easel.locator("#toasts")).to_contain_text("version", timeout=WAIT)
     assert studio.desk.version == version + 1
     assert (Drawn(studio.desk).mask(0) == 1).all()
 
@@ -135,3 +139,16 @@ def test_axe_finds_nothing(easel: Any, findings_of_axe: Any) -> None:
     assert findings_of_axe(easel) == []
     easel.get_by_role("radio", name="Key points").check()
     assert findings_of_axe(easel) == []
+
+
+def test_what_was_drawn_fills_the_form_of_the_next_run(easel: Any, studio: Any) -> None:
+    brush(easel, 40)
+    drag(easel, (4, 3), (5, 3))
+    saved(easel)
+    easel.keyboard.press("Escape")
+    easel.get_by_role("button", name="Write them for the next run").click()
+    easel.get_by_role("link", name="Learn masks from them").click()
+    folder = Drawn(studio.desk).folder
+    expect(easel.locator("#field-masks")).to_have_value(str(folder / "masks"), timeout=WAIT)
+    expect(easel.locator("#field-classes")).to_have_value(str(folder / "classes.yaml"))
+    expect(easel.locator("#field-source")).to_have_value(studio.desk.images.source)

@@ -6,10 +6,12 @@ import pkgutil
 from collections.abc import Mapping
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fallow.problems import SettingProblem, did_you_mean
-from fallow.train.method import Method, make_settings
+
+if TYPE_CHECKING:  # brings torch, without which names and cards of systems are listed
+    from fallow.train.method import Method
 
 
 def rooms() -> list[str]:
@@ -45,6 +47,8 @@ def find(verb: str, slug: str) -> type[Method]:
     >>> find("learn", "swav").__name__
     'SwAV'
     """
+    from fallow.train.method import Method
+
     module = module_of(verb, slug)
     for value in vars(module).values():
         if _own(value, module) and issubclass(value, Method):
@@ -86,6 +90,8 @@ def settle(
     >>> settle("learn", "simclr", {"temperature": 0.2}, batch=64, minutes=None)
     {'temperature': 0.2, 'batch': 64}
     """
+    from fallow.train.method import make_settings
+
     kind, presets = settings_of(verb, slug)
     if preset is not None and preset not in presets:
         raise SettingProblem(f"{slug} has no preset {preset!r}: {did_you_mean(preset, presets)}")

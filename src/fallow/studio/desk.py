@@ -219,7 +219,7 @@ class Desk(Opened):
         """The short side of a picture whose long side is `side`: no more of a file is decoded."""
         if not {"width", "height"} <= set(self.base.column_names):
             return side
-        both = [self.base.column(name)[row].as_py() or 1 for name in ("width", "height")]
+        both = [self.base.column(name)[self.row(row)].as_py() or 1 for name in ("width", "height")]
         return max(1, round(side * min(both) / max(both)))
 
     def pixels(self, row: int, side: int | None = None) -> np.ndarray:

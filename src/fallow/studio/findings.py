@@ -106,6 +106,19 @@ class Names(BaseModel):
     names: list[str] = Field(max_length=64)
 
 
+class Next(BaseModel):
+    """A run that what was found leads to: a verb, and what its form says already."""
+
+    verb: str
+    given: dict[str, str]
+
+
+class Collected(Said):
+    """What was written, and what may learn from it."""
+
+    then: list[Next]
+
+
 class Points(BaseModel):
     """Key points of one picture."""
 
@@ -258,14 +271,18 @@ def router(desk: Desk) -> APIRouter:
         return Said(said=f"key points saved as version {version}", version=desk.version)
 
     @routes.post("/collect")
-    def collect() -> Said:
+    def collect() -> Collected:
         """Write all that was drawn into one folder, as the next run wants it."""
         folder, masks, marked = drawn.collect()
-        told = " and ".join(
-            ([counted(masks, "mask")] if masks else [])
-            + ([f"key points of {counted(marked, 'picture')}"] if marked else [])
-        )
-        return Said(said=f"{told} in {folder}", version=desk.version)
+        said, then = [], []
+        if masks:
+            given = {"masks": folder / "masks", "classes": folder / "classes.yaml"}
+            said.append(counted(masks, "mask"))
+            then.append(Next(verb="segment", given={k: str(v) for k, v in given.items()}))
+        if marked:
+            said.append(f"key points of {counted(marked, 'picture')}")
+            then.append(Next(verb="pose", given={"points": str(folder / "points.json")}))
+        return Collected(said=f"{' and '.join(said)} in {folder}", version=desk.version, then=then)
 
     return routes
 

@@ -18,7 +18,6 @@ from fallow.declare import Declaration, Given, Option, Parameter, pairs, yaml_va
 from fallow.methods import settings_of, slugs
 from fallow.problems import Problem, SettingProblem, did_you_mean
 from fallow.studio.desk import Desk
-from fallow.train.method import setting_problems
 
 LONGEST = 4000  # letters of one value
 SETTINGS = "settings."  # before the name of a field that is a system's setting
@@ -223,6 +222,8 @@ def _settings(said: Mapping[str, Any], found: Judged) -> dict[str, Any]:
 def _wrong(
     room: str, slug: str, preset: str | None, told: Mapping[str, Any], budget: Mapping[str, Any]
 ) -> dict[str, str]:
+    from fallow.train.method import setting_problems  # brings torch
+
     kind, presets = _settings_of(room, slug)
     if kind is None:
         return {"": f"{slug} has no settings"}

@@ -13,8 +13,6 @@ from pydantic import BaseModel
 from fallow.colours import ramp
 from fallow.files import inside
 from fallow.images.decode import reduced_size
-from fallow.measure.truth import GOOD_NAMES
-from fallow.outcomes.spotted import FARTHEST
 from fallow.problems import SourceProblem
 from fallow.studio.desk import Desk
 from fallow.studio.found import column
@@ -69,6 +67,8 @@ def odd(desk: Desk) -> np.ndarray:
 
     Column `anomaly` says so, else the labels, also those given since, if any is called good.
     """
+    from fallow.measure.truth import GOOD_NAMES  # brings torch, which a studio opens without
+
     told, labels = column(desk.base, "anomaly"), column(desk.table, "label")
     if any(one is not None for one in told):
         return np.array([-1 if one is None else int(one) for one in told], np.int8)
@@ -83,6 +83,8 @@ def heat(desk: Desk, row: int, facts: dict[str, Any]) -> bytes:
 
     The run's own numbers of 16 bits are read; only what is sent is coarser.
     """
+    from fallow.outcomes.spotted import FARTHEST  # brings torch, too
+
     name = inside(desk.ids[desk.row(row)])
     path = (desk.run or Path()) / "tiff" / f"{name}.tif"
     try:

@@ -1,6 +1,6 @@
 // All pictures to draw on, or one of them on the easel.
 import { grid } from "./grid.js";
-import { bytes, failed, get, h, post, toast } from "./parts.js";
+import { bytes, failed, get, h, post, runs, toast } from "./parts.js";
 import { Easel } from "./easel.js";
 
 export async function drawing(stage, page, row) {
@@ -22,12 +22,21 @@ export async function drawing(stage, page, row) {
     const cell = event.target.closest(".cell");
     if (cell && !event.shiftKey && !event.ctrlKey) location.hash = `#/findings?draw=${cell.dataset.row}`;
   });
-  page.body.querySelector(".acts").append(collecting(drawn.size));
+  page.body.querySelector(".acts").append(...collecting(drawn.size));
   stage.classList.add("whole");
   stage.append(pictures.element);
   return pictures.destroy;
 }
 
-const collecting = count => h("button", { type: "button", disabled: !count, text: "Write them for the next run", title: "Masks, classes and points in one folder", onclick: async () => {
-  try { toast((await post("/api/findings/collect")).said); } catch (error) { failed(error); }
-} });
+const LEARNS = { segment: "Learn masks from them", pose: "Learn key points from them" };
+
+function collecting(count) {
+  const then = h("span", { class: "together", "aria-live": "polite" });
+  return [h("button", { type: "button", disabled: !count, text: "Write them for the next run", title: "Masks, classes and points in one folder", onclick: async () => {
+    try {
+      const written = await post("/api/findings/collect");
+      toast(written.said);
+      then.replaceChildren(...written.then.map(one => runs(LEARNS[one.verb], one.verb, one.given)));
+    } catch (error) { failed(error); }
+  } }), then];
+}

@@ -1,6 +1,6 @@
 // Findings: what was found, section by section, each picture or set with the decisions it asks for.
 import { grid } from "./grid.js";
-import { dialog, empty, failed, get, h, keys, picture, post, problem, toast } from "./parts.js";
+import { dialog, empty, failed, get, h, keys, picture, post, problem, runs, toast } from "./parts.js";
 import { state } from "./studio.js";
 import { threshold } from "./threshold.js";
 import { drawing } from "./drawing.js";
@@ -9,6 +9,12 @@ const PAGE = 24; // cards at once
 const number = value => value.toLocaleString("en");
 const some = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
 const percent = share => `${Math.min(99, Math.round(100 * share))} %`; // nothing is certain
+
+// what one does next about a kind of finding: a verb, and the words on its link
+const NEXT = {
+  copies: ["curate", "Curate the collection"], suspects: ["learn", "Learn from the labels"], next: ["discover", "Sort all by the labels there are"],
+  groups: ["discover", "Find classes beyond the labels"], spotted: ["spot", "Look for anomalies again"], outliers: ["spot", "Rank all pictures by oddity"],
+};
 
 export async function show(root, words) {
   const page = new Findings(root);
@@ -38,7 +44,7 @@ class Findings {
     const drawn = words.get("draw");
     if (!this.about.sections.length && drawn === null) {
       this.root.classList.add("bare");
-      this.body.append(empty(this.about.said, h("a", { href: "#/runs", text: "Explore them" })));
+      this.body.append(empty(this.about.said, runs("Explore them", "explore", {}, true)));
       return;
     }
     const asked = drawn === null ? words.get("part") : "draw";
@@ -58,7 +64,7 @@ class Findings {
     this.list.replaceChildren(...this.about.sections.map(one => h("a", {
       href: `#/findings?part=${encodeURIComponent(one.key)}`, "aria-current": one.key === this.part.key ? "page" : null, dataset: { part: one.key },
     }, h("span", { text: one.title }), h("span", { class: "count", title: one.open < one.count ? `${some(one.open, "decision")} left of ${number(one.count)}` : null, text: number(one.open) }))));
-    if (this.about.said) this.list.append(h("p", { class: "note", text: this.about.said }), h("a", { href: "#/runs", text: "Explore them" }));
+    if (this.about.said) this.list.append(h("p", { class: "note", text: this.about.said }), runs("Explore them", "explore"));
     const left = this.about.sections.filter(one => one.decides).reduce((sum, one) => sum + one.open, 0);
     if (!this.gone) state(left ? `${some(left, "decision")} left` : "");
   }
@@ -67,17 +73,18 @@ class Findings {
     this.done?.();
     this.done = null;
     const { part, body } = this, kind = part.key.split(":")[0];
-    const head = h("div", { class: "head" }, h("div", {}, h("h2", { text: part.title }), h("p", { class: "intro", text: part.said })), h("div", { class: "together acts" }));
+    const head = h("div", { class: "head" }, h("div", {}, h("h2", { text: part.title }), h("p", { class: "intro", text: part.said })),
+      h("div", { class: "together acts" }), NEXT[kind] ? h("p", { class: "next-run" }, runs(`${NEXT[kind][1]} →`, NEXT[kind][0])) : null);
     const stage = h("div", { class: "stage" });
     body.replaceChildren(head, stage);
     body.scrollTop = 0;
     this.root.dataset.part = part.key;
     const drawn = { copies: this.copies, suspects: this.suspects, groups: this.groups }[kind];
     try {
-      if (drawn) await this.cards(stage, head.lastChild, drawn);
+      if (drawn) await this.cards(stage, head.children[1], drawn);
       else if (kind === "spotted") this.done = await threshold(stage, this);
       else if (kind === "draw") this.done = await drawing(stage, this, this.open);
-      else await this.pictures(stage, head.lastChild);
+      else await this.pictures(stage, head.children[1]);
     } catch (error) { stage.replaceChildren(problem(error.message)); }
     this.root.dataset.drawn = part.key;
   }

@@ -1,5 +1,5 @@
 // The map: every picture a dot, those that look alike close together; choose with a lasso, then decide.
-import { bytes, empty, failed, get, h, keys, picture, post, thumbnail, toast } from "./parts.js";
+import { bytes, empty, failed, get, h, keys, picture, post, runs, thumbnail, toast } from "./parts.js";
 import { state } from "./studio.js";
 import { Field } from "./field.js";
 
@@ -13,7 +13,7 @@ export async function show(root, words) {
   state(plural(about.pictures));
   if (!about.places) {
     root.append(empty("These pictures have no places yet. Explore them once, then open what it leaves: pictures that look alike will lie close together.",
-      h("a", { href: "#/runs", text: "Explore them" })));
+      runs("Explore them", "explore", {}, true)));
     return null;
   }
   const page = new MapPage(root, about);

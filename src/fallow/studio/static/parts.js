@@ -73,6 +73,9 @@ export function dialog(title, body, actions = [["Close", null]]) {
   });
 }
 
+// A link to a verb's form, with what is known already; the open collection is filled in there.
+export const runs = (text, verb, given = {}, main = false) => h("a", { class: main ? "button main" : "button", href: `#/runs?${new URLSearchParams({ new: verb, ...given })}`, text });
+
 // Keys of the page that is shown: {"ctrl+z": [what it does, function]}; `?` lists those that say it.
 const held = [];
 export function keys(map) {
