@@ -30,8 +30,10 @@ def run(data: Path, python: str | None, quick: bool) -> Iterator[tuple[str, list
     yield "scale_rates", rates(data, 20 if quick else 300)
     yield "scale_joins", joins(quick)
     yield "scale_index", index(2_000 if quick else 200_000)
+    yield "scale_index_million", index(4_000 if quick else 1_000_000)
     yield "scale_memory", memory(*((200, 400) if quick else (10_000, 50_000)))
     yield "scale_workers", workers(200 if quick else 2_000, 1 if quick else 3)
+    yield "scale_ranks", ranks(1 if quick else 3)
 
 
 def rates(data: Path, count: int) -> list[Line]:
@@ -200,36 +202,96 @@ def zipped(path: Path, count: int) -> None:
 
 
 def workers(count: int, repeats: int) -> list[Line]:
-    """Pictures a second through Ray with two workers and with one, its start not counted."""
-    import ray
+    """Pictures a second through Ray with a core for each worker, its start not counted.
 
-    from fallow.scale import pictures as scale
+    A worker decodes beside encoding, so that one alone takes more than a core where there are more:
+    the fewer cores are what one worker is compared with.
+    """
     from fallow.verbs.embed import embed
 
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "pictures.zip"
         zipped(source, count)
-        turn = iter(range(10_000))
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (else whatever else runs goes first)
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-
-        def spread(number: int) -> float:
-            begun = time.perf_counter()
-            scale.embed(source, f"{folder}/{next(turn)}", encoder="tiny", workers=number, size=100)
-            return count / (time.perf_counter() - begun)
 
         def here() -> float:
             begun = time.perf_counter()
             embed(source, encoder="tiny")
             return count / (time.perf_counter() - begun)
 
-        spread(2)  # workers have loaded what they need
-        two = alternate(lambda: spread(2), lambda: spread(1), repeats)
-        one = alternate(lambda: spread(2), here, repeats)
-        ray.shutdown()
+        two = alternate(lambda: spread(source, 2), lambda: spread(source, 1), repeats)
+        one = alternate(lambda: spread(source, 2), here, repeats)
     work = f"embed of {count:,} generated pictures, images/s"
     return [
-        line(f"{work}: two workers beside one", "one worker", "", two, 1.5),
+        line(f"{work}: two workers on two cores", "one worker on one core", "", two, 1.5),
         line(f"{work}: two workers beside engine here", "engine here", "", one, None),
     ]
+
+
+def spread(source: Path, number: int) -> float:
+    """Pictures a second of so many workers on as many cores, once they have loaded everything."""
+    import ray
+
+    from fallow.scale import pictures as scale
+
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:number])  # Ray's processes begin with it
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (else whatever else runs goes first)
+    memory = 200 * 2**20  # of the object store
+    ray.init(
+        num_cpus=number, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+        object_store_memory=memory,
+    )  # fmt: skip
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            for turn in range(2):
+                begun = time.perf_counter()
+                made = scale.embed(
+                    source, f"{folder}/{turn}", encoder="tiny", workers=number, size=100
+                )
+        return len(made.job.named) / (time.perf_counter() - begun)
+    finally:
+        ray.shutdown()
+        os.sched_setaffinity(0, before)
+
+
+def ranks(repeats: int) -> list[Line]:
+    """Pictures a second of SimCLR on two ranks with a core each beside one with one core."""
+    work = "SimCLR, resnet18 at 32 px, batch 128, images/s"
+    pairs = alternate(lambda: trained(2), lambda: trained(1), repeats)
+    return [line(f"{work}: two ranks on two cores", "one rank on one core", "", pairs, 1.5)]
+
+
+def trained(number: int) -> float:
+    """Pictures a second of so many ranks, as the run itself counted them."""
+    words = [sys.executable, "-c", TRAINED]
+    with tempfile.TemporaryDirectory() as folder:
+        if number > 1:
+            script = Path(folder) / "trained.py"
+            script.write_text(TRAINED)
+            launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
+            words = [sys.executable, *launcher, str(number), str(script)]
+        cores = sorted(os.sched_getaffinity(0))[:number]
+        done = subprocess.run(
+            [*words, f"{folder}/run"], capture_output=True, text=True, check=True,
+            preexec_fn=lambda: os.sched_setaffinity(0, cores),
+        )  # fmt: skip
+    return float(done.stdout.split("rate ")[1].split()[0])
+
+
+TRAINED = """
+import sys
+import torch
+import fallow
+from fallow.images.samples import shapes
+from fallow.methods.learn.simclr import SimCLR
+from fallow.train import fit, make_settings
+torch.set_num_threads(1)
+told = {"epochs": 4, "batch": 128, "size": 32, "precision": "32", "compile": "off"}
+run = fit(
+    SimCLR, shapes(384, side=40), encoder=fallow.encoder("resnet18", size=32), out=sys.argv[1],
+    settings=make_settings(SimCLR.Settings, told),
+)
+if run.history:
+    print("rate", run.history[-1]["images_per_second"], flush=True)
+"""

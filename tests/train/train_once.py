@@ -8,11 +8,12 @@ import fallow
 from fallow.images.samples import shapes
 from fallow.methods import find
 from fallow.train import fit, make_settings
+from fallow.train.loop import launch
 
 
 def main(slug: str, out: str, extra: dict) -> None:
     torch.set_num_threads(1)
-    kind = find("learn", slug)
+    kind, sharded = find("learn", slug), extra.pop("sharded", False)
     values = {
         "epochs": 4,
         "batch": 16,
@@ -27,6 +28,7 @@ def main(slug: str, out: str, extra: dict) -> None:
         encoder=fallow.encoder("resnet8/8"),
         settings=make_settings(kind.Settings, values | extra),
         out=out,
+        fabric=launch(sharded=sharded),
     )
     if run.folder and run.steps:
         print("done", run.steps, flush=True)

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fallow.problems import SourceProblem, did_you_mean
+from fallow.problems import SourceProblem, did_you_mean, out_of_memory
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 PATH_COLUMNS = ("path", "file_name", "filename", "image", "file", "image_path")
@@ -45,6 +45,8 @@ def read_table(data: bytes, name: str) -> pa.Table:
     except SourceProblem:
         raise
     except Exception as error:  # a parser of hostile bytes: anything may come out
+        if out_of_memory(error):
+            raise
         said = " ".join(str(error).split())[:200]
         raise SourceProblem(f"{name} cannot be read as a table: {said}") from error
     twice = sorted({column for column in names if names.count(column) > 1})

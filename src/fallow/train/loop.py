@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import os
@@ -28,6 +29,7 @@ from fallow.train.checkpoint import Journal
 from fallow.train.loader import Stream, VolumeStream, ahead
 from fallow.train.method import Facts, Method, Now, Settings
 from fallow.train.session import Plan, Session, arranged, choose, optimiser_of
+from fallow.train.sharded import divided, refuse_undividable, strategy, whole_state
 from fallow.train.shown import save_views
 from fallow.train.streaming import Unpacked, fits
 from fallow.train.tune import Choice, apply_layout
@@ -71,8 +73,10 @@ def source_side(recipe: Recipe) -> int:
     return 2 * size if size <= 64 else round(size * 8 / 7)
 
 
-def launch(devices: int | str = "auto", accelerator: str = "auto") -> Fabric:
-    """Fabric for this process; under torchrun, one of its ranks."""
+def launch(
+    devices: int | str = "auto", accelerator: str = "auto", *, sharded: bool = False
+) -> Fabric:
+    """Fabric for this process; under torchrun, one of its ranks, with a share of the weights."""
     world = int(os.environ.get("WORLD_SIZE", 1))
     local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
     many = world > 1
@@ -84,7 +88,7 @@ def launch(devices: int | str = "auto", accelerator: str = "auto") -> Fabric:
         accelerator=accelerator,
         devices=local if many else devices,
         num_nodes=max(1, world // local),
-        strategy="ddp" if many else "auto",
+        strategy="auto" if not many else strategy(world) if sharded else "ddp",
     )
     fabric.launch()
     return fabric
@@ -276,7 +280,12 @@ def _fit(
     apply_layout(method, choice)
     if choice.compile:
         encoder.compile()
-    wrapped, optimiser = fabric.setup(method, optimiser_of(method))
+    whole = method
+    if divided(fabric):
+        refuse_undividable(method)
+        whole = copy.deepcopy(method)
+    wrapped = fabric.setup_module(method)
+    optimiser = fabric.setup_optimizers(optimiser_of(method))
     session = Session(
         fabric, method, wrapped, optimiser, choice, seed, folder, say, settings.accumulate
     )
@@ -293,11 +302,14 @@ def _fit(
         with _repeatable(fabric.device), _stop_on_signal() as stopped, bar as show:
             _train(session, plan, leader, journal, timing, stopped, each_epoch, say, show)
         session.save()
+        if whole is not method:
+            whole.load_state_dict(whole_state(method))
+            whole.encoder.provenance = method.encoder.provenance
         if folder and rank == 0:
             from fallow.encoders import save as save_encoder
 
-            save_encoder(method.encoder, folder / "encoder")
-            method.save(folder)
+            save_encoder(whole.encoder, folder / "encoder")
+            whole.save(folder)
             saved |= {
                 "finished": True,
                 "steps": session.step,
@@ -308,9 +320,9 @@ def _fit(
             write_json(folder / "run.json", {**identity, **saved})
     journal.close()
     fabric.barrier()
-    method.eval()
+    whole.eval()
     return Run(
-        method,
+        whole,
         settings,
         folder,
         choice,

@@ -10,24 +10,22 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 
 from fallow import distributed
-from fallow.problems import Problem
+from fallow.problems import Problem, out_of_memory
 from fallow.train import optimisers, schedules
 from fallow.train.checkpoint import before, last_state, save_state
 from fallow.train.loader import Stream, VolumeStream, batches
 from fallow.train.method import Batch, Loss, Method, Now, Settings
+from fallow.train.sharded import checkpoints, divided, load_shards, save_shards, step_of
 from fallow.train.streaming import Unpacked, by_shard
 from fallow.train.tune import Choice, apply_layout, choices, fastest, remember, remembered
 from fallow.train.watch import Watch
 from fallow.train.words import TextStream
-
-if TYPE_CHECKING:
-    pass
 
 SAMPLE = 64  # images on which the ways to compute a step are timed
 
@@ -107,17 +105,6 @@ def _part(batch: Any, part: int, parts: int) -> Any:
         batch.sizes[rows],
         {name: one[rows] for name, one in batch.beside.items()},
     )
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether a step failed because its batch did not fit into memory.
-
-    >>> out_of_memory(MemoryError()), out_of_memory(RuntimeError("shapes differ"))
-    (True, False)
-    """
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def finer(parts: int, rows: int) -> int:
@@ -271,35 +258,42 @@ class Session:
         return seen, warning
 
     def save(self) -> None:
-        if self.folder is not None and self.fabric.global_rank == 0:
-            state = {
-                "step": self.step,
-                "elapsed": self.elapsed,
-                "parts": self.parts,
-                "method": self.method.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-                "watch": self.watch.state(),
-            }
-            save_state(self.folder / "checkpoint.pt", state)
+        if self.folder is None:
+            return
+        rest = {"elapsed": self.elapsed, "parts": self.parts, "watch": self.watch.state()}
+        if divided(self.fabric):
+            save_shards(self.folder, self.step, self.method, self.optimiser, rest, self.fabric)
+        elif self.fabric.global_rank == 0:
+            held = {"method": self.method.state_dict(), "optimiser": self.optimiser.state_dict()}
+            save_state(self.folder / "checkpoint.pt", {"step": self.step, **rest, **held})
         self.fabric.barrier()
 
     def restore(self) -> bool:
-        """Take up the folder's checkpoint, if there is one."""
+        """Take up the folder's last checkpoint, if there is one: whole, or in shards."""
         if self.folder is None:
             return False
         path = self.folder / "checkpoint.pt"
         state, damaged = last_state(path)
-        if state is None:
-            return False
         if damaged:
             self.say(damaged)
             self.fabric.barrier()  # every rank has read it
             if self.fabric.global_rank == 0:
                 os.replace(before(path), path)
+        in_shards = checkpoints(self.folder)
+        if in_shards and (state is None or step_of(in_shards[0]) > state["step"]):
+            state = load_shards(self.folder, self.method, self.optimiser, self.say)
+        elif state is not None and divided(self.fabric):
+            raise Problem(
+                f"{self.folder} was begun with whole weights: leave out sharded, or choose another "
+                "out folder"
+            )
+        elif state is not None:
+            self.method.load_state_dict(state["method"])
+            self.optimiser.load_state_dict(state["optimiser"])
+        if state is None:
+            return False
         self.step, self.elapsed, self.parts = state["step"], state["elapsed"], state["parts"]
         self.watch.restore(state["watch"])
-        self.method.load_state_dict(state["method"])
-        self.optimiser.load_state_dict(state["optimiser"])
         return True
 
 

@@ -46,6 +46,7 @@ def learn(
     preset: declare.Preset = None,
     settings: declare.Settings = None,
     seed: declare.Seed = 0,
+    sharded: declare.Sharded = False,
     tell: declare.Tell = declare.silent,
     progress_bar: declare.Bar = False,
 ) -> Learnt:
@@ -79,7 +80,7 @@ def learn(
     suited = {"size": plan.size, "batch": plan.batch, **plan.settings}
     chosen = make_settings(kind.Settings, suited | given)
     name, reasons = _as_asked(plan, encoder, given, chosen, kind.needs_transformer, gpu)
-    fabric = launch()
+    fabric = launch(sharded=sharded)
     first = fabric.global_rank == 0
     for line in reasons if first else ():
         tell(line)

@@ -53,6 +53,7 @@ def segment(
     preset: declare.Preset = None,
     settings: declare.Settings = None,
     seed: declare.Seed = 0,
+    sharded: declare.Sharded = False,
     tell: declare.Tell = declare.silent,
     progress_bar: declare.Bar = False,
 ) -> Segmented:
@@ -86,7 +87,7 @@ def segment(
         raise SettingProblem("the masks say how many classes there are: leave classes out")
     known = open_masked(source, masks, classes, ignore, where)
     labelled, bare, names = known.labelled, known.bare, known.classes.names
-    fabric = launch()
+    fabric = launch(sharded=sharded)
     for line in known.notes:
         tell(line)
     if not len(bare):
