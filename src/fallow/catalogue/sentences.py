@@ -11,7 +11,7 @@ def figures(one: Card) -> str:
     """What was measured, in a few words.
 
     >>> from fallow.catalogue import card
-    >>> figures(card("faces"))
+    >>> figures(card("faces").model_copy(update={"claims": ("never asked",)}))
     'Not measured here yet.'
     """
     held = one.evidence
