@@ -32,7 +32,7 @@ class Amount:
     side: int = 128  # places of a map
     coarse: int = 64  # of one that is compared everywhere
     width: int = 128
-    sides: tuple[int, ...] = (64, 128, 256)  # of maps whose memory is measured
+    sides: tuple[int, ...] = (128, 256)  # of maps whose memory is measured; 64 fill no block
     images: int = 100_000
     groups: int = 300
     batch: int = 32

@@ -93,10 +93,12 @@ def prepare(
 
 
 def pin() -> int | None:
-    """Hold this process to one core and one thread; which core."""
+    """Hold this process to one core and one thread, NumPy's too; which core."""
     import torch
+    from threadpoolctl import threadpool_limits
 
     torch.set_num_threads(1)
+    threadpool_limits(1)  # threads that wait for each other on one core spin
     if not hasattr(os, "sched_setaffinity"):
         return None
     core = max(os.sched_getaffinity(0))
