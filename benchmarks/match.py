@@ -29,7 +29,8 @@ PROTECTED = 50.0  # pictures a second
 class Amount:
     pieces: int = 200
     points: int = 400
-    sampled: int = 24  # pairs of the pairwise formulation
+    tried: int = 1500  # pairs of them
+    sampled: int = 24  # of the pairwise formulation
     sketches: int = 256
     gallery: int = 100_000
     steps: int = 4  # of a patch, a measurement
@@ -37,8 +38,8 @@ class Amount:
     pairs: int = 3
 
 
-QUICK = Amount(pieces=8, points=100, sampled=2, sketches=8, gallery=500, steps=1, pictures=8,
-               pairs=1)  # fmt: skip
+QUICK = Amount(pieces=8, points=100, tried=9, sampled=2, sketches=8, gallery=500, steps=1,
+               pictures=8, pairs=1)  # fmt: skip
 
 
 def run(data: Path, python: str | None, quick: bool) -> list[Line]:
@@ -62,27 +63,29 @@ def run(data: Path, python: str | None, quick: bool) -> list[Line]:
 
 
 def pieces(amount: Amount, version: str) -> list[Line]:
-    """All pairs of pieces; the peer's time is that of a sample of pairs times their number."""
+    """All pairs of pieces; on both sides the time of a sample of pairs times their number."""
     whole = amount.pieces * (amount.pieces - 1) // 2
     matcher, outlines, points = puzzle(amount)
 
     def ours() -> float:
         begin = time.perf_counter()
         known = with_features(matcher.know(outlines), points)
-        for one in range(len(outlines)):
-            for other in range(one + 1, len(outlines)):
-                matcher.match(known, outlines, one, other)
-        return whole / (time.perf_counter() - begin)
-
-    draw = np.random.default_rng(1)
-    some = [tuple(draw.choice(amount.pieces, 2, replace=False)) for _ in range(amount.sampled - 1)]
-    sample = [(0, 1), *some]  # those two touch
+        looked = time.perf_counter()
+        for one, other in some(amount.tried):
+            matcher.match(known, outlines, one, other)
+        each = (time.perf_counter() - looked) / amount.tried
+        return whole / (looked - begin + whole * each)
 
     def theirs() -> float:
         begin = time.perf_counter()
-        for one, other in sample:
-            pairwise(matcher, outlines, points, int(one), int(other))
-        return len(sample) / (time.perf_counter() - begin)
+        for one, other in some(amount.sampled):
+            pairwise(matcher, outlines, points, one, other)
+        return amount.sampled / (time.perf_counter() - begin)
+
+    def some(count: int) -> list[tuple[int, int]]:
+        draw = np.random.default_rng(1)
+        chosen = [draw.choice(amount.pieces, 2, replace=False).tolist() for _ in range(count)]
+        return [(int(one), int(other)) for one, other in chosen]
 
     shape = f"{amount.pieces} pieces of {amount.points} points"
     before = most_held()
@@ -115,7 +118,7 @@ def puzzle(amount: Amount) -> tuple[Any, list[Any], list[Any]]:
             draw.normal() * np.sin(k * angles + draw.uniform(0, 6)) for k in range(2, 9)
         )
         places = np.stack([radius * np.cos(angles), radius * np.sin(angles)], 1)
-        vectors = draw.normal(size=(count, 64)).astype(np.float32) * 3
+        vectors = draw.normal(size=(count, 64)).astype(np.float32) * 2
         if number:  # the last stretch of the piece before, turned, the other way round
             turn = draw.uniform(0, 2 * np.pi)
             cosine, sine = np.cos(turn), np.sin(turn)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -79,6 +79,24 @@ class Raw:
         if sensor.shading is not None:
             found *= shading_map(sensor.shading, *self.size).astype(found.dtype)
         return found
+
+    def light_by_part(self) -> Callable[[slice, slice], np.ndarray]:
+        """What gives the light of rows and columns; no whole plane is made unless a lens shades it.
+
+        >>> raw = Raw(np.arange(24, dtype=np.uint16).reshape(4, 6), sensor("RGGB", 0, 23))
+        >>> rows, columns = slice(2, 4), slice(1, 5)
+        >>> bool((raw.light_by_part()(rows, columns) == raw.light()[rows, columns]).all())
+        True
+        """
+        if self.sensor.shading is not None:
+            whole = self.light()
+            return lambda rows, columns: whole[rows, columns]
+
+        def part(rows: slice, columns: slice) -> np.ndarray:
+            top, left = rows.start, columns.start
+            return self.cropped(top, left, rows.stop - top, columns.stop - left).light()
+
+        return part
 
     def cropped(self, top: int, left: int, height: int, width: int) -> Raw:
         """A part; the pattern follows, also where it begins in an odd row or column."""

@@ -69,13 +69,13 @@ class ISP:
     ) -> np.ndarray:
         frame = in_phase(raw, self.about["pattern"])
         out = np.empty((*frame.size, 3), quantised(np.zeros(1)).dtype)
-        light = frame.light()
+        light = frame.light_by_part()
         device = next(self.network.parameters()).device
         step = 2 if self.network.planes == 4 else 1  # pixels of the mosaic to one of a plane
         margin = step * min(self.network.reach, 64)
         cell = int(np.lcm(2, step * self.network.multiple))
         for tile in tiles(*frame.size, side, margin, cell):
-            part = torch.from_numpy(light[tile.rows, tile.columns].copy()).to(device)[None]
+            part = torch.from_numpy(light(tile.rows, tile.columns).copy()).to(device)[None]
             height, width = part.shape[-2:]
             shown = self.network(padded(taken(self.network, part), self.network.multiple))
             shown = shown[0, :, :height, :width].clamp(0, 1).permute(1, 2, 0).cpu().numpy()
