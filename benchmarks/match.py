@@ -7,7 +7,7 @@ points are given features that meet.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ class Amount:
     sampled: int = 24  # of the pairwise formulation
     sketches: int = 256
     gallery: int = 100_000
-    steps: int = 4  # of a patch, a measurement
+    steps: int = 2  # of a patch, a measurement
     pictures: int = 96
     pairs: int = 3
 
@@ -42,21 +42,17 @@ QUICK = Amount(pieces=8, points=100, tried=9, sampled=2, sketches=8, gallery=500
                pictures=8, pairs=1)  # fmt: skip
 
 
-def run(data: Path, python: str | None, quick: bool) -> list[Line]:
+def run(data: Path, python: str | None, quick: bool) -> Iterator[tuple[str, list[Line]]]:
     """Everything is made here, so `data` and `python` are not needed."""
     import torch
 
     amount = QUICK if quick else Amount()
     pin()
-    torch.set_num_threads(1)
     version = torch.__version__
-    return [
-        *pieces(amount, version),
-        strokes(amount),
-        query(amount),
-        *patch(amount, version),
-        protection(amount),
-    ]
+    yield "match_pieces", pieces(amount, version)
+    yield "match_sketches", [strokes(amount), query(amount)]
+    yield "match_patterns", [protection(amount)]
+    yield "match_patch", patch(amount, version)
 
 
 # --- pieces ---------------------------------------------------------------------------------------
