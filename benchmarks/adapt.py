@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -17,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.pairs import AT_ONCE
-from benchmarks.record import ROOT, Line, alternate, beyond, line
+from benchmarks.peer import AT_ONCE, told_by
+from benchmarks.record import Line, alternate, beyond, line
 from benchmarks.views import pin
 
 ALONE = True  # no peer to install
@@ -136,11 +134,7 @@ def memory(amount: Amount) -> list[Line]:
 
 
 def peak(form: str, side: int, amount: Amount) -> float:
-    words = [sys.executable, "-m", "benchmarks.adapt", form, str(side), str(amount.width)]
-    done = subprocess.run(
-        words, cwd=ROOT, capture_output=True, text=True, check=True, env=os.environ | AT_ONCE
-    )
-    return float(json.loads(done.stdout))
+    return told_by("adapt", form, side, amount.width, settings=AT_ONCE)
 
 
 def _peak_here() -> None:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,9 +20,9 @@ import torch
 from PIL import Image
 
 import fallow.images
-from benchmarks.peer import Peer, thread_settings
+from benchmarks.peer import Peer, told_by
 from benchmarks.photos import files
-from benchmarks.record import ROOT, Line, alternate, line, most_held
+from benchmarks.record import Line, alternate, line, most_held
 from benchmarks.views import pin
 from fallow.images.metadata import metadata
 from fallow.measure.annotated import Boxes, detection_precision
@@ -268,12 +266,7 @@ def memory(amount: Amount) -> list[Line]:
 
 def peak(rows: int) -> float:
     """Megabytes a fresh process needs for the loss of so many rows and its gradient."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.curate", str(rows)],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-        env=os.environ | thread_settings(1),
-    )  # fmt: skip
-    return float(json.loads(done.stdout))
+    return told_by("curate", rows)
 
 
 def _peak_here() -> None:

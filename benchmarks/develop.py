@@ -6,8 +6,6 @@ Everything here runs in one thread, so the clock counts the seconds its core wor
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,9 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.peer import Peer, thread_settings
+from benchmarks.peer import Peer, told_by
 from benchmarks.photos import sheet
-from benchmarks.record import ROOT, Line, alternate, line, most_held
+from benchmarks.record import Line, alternate, line, most_held
 from benchmarks.views import pin
 from fallow.methods.develop.day2night import night_of_photo
 from fallow.methods.develop.lightisp import LightISP, critic_step, network_losses
@@ -269,12 +267,7 @@ def memory(amount: Amount) -> list[Line]:
 
 def peak(what: str, tall: int, wide: int) -> float:
     """Megabytes a fresh process needs at most: all of them, or beyond frame and picture."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.develop", what, str(tall), str(wide)],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-        env=os.environ | thread_settings(1),
-    )  # fmt: skip
-    return float(json.loads(done.stdout))
+    return told_by("develop", what, tall, wide)
 
 
 def _peak_here() -> None:

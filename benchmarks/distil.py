@@ -17,14 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.peer import AT_ONCE
 from benchmarks.record import ROOT, Line, alternate, line, most_held
 
 ALONE = True  # no peer to install
 
 PEER = "one class after the other"
 SPEED, FLAT = 2.0, 0.95
-# memory that is freed goes back at once, so that the peak is what was held and not luck
-AT_ONCE = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,15 +20,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.peer import Peer
+from benchmarks.peer import AT_ONCE, Peer, told_by
 from benchmarks.photos import archive, squares
-from benchmarks.record import ROOT, Line, alternate, beyond, cores, line, most_held
+from benchmarks.record import Line, alternate, beyond, cores, line, most_held
 from benchmarks.views import pin
 
 SHARE, SLOWER, STEP, SCORED, JUDGED = 8.0, 1.2, 1.3, 10.0, 3.0
 JOIN_SECONDS, PART_SECONDS, LINEAR = 60.0, 6.0, 0.75
-# memory that is freed goes back at once, so that the peak is what was held and not luck
-AT_ONCE = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 
 @dataclass(frozen=True)
@@ -120,11 +116,7 @@ def rows_of(count: int, width: int) -> tuple[Tensor, Tensor]:
 
 def peak(form: str, amount: Amount) -> float:
     """Megabytes a fresh process needs beyond its rows."""
-    words = [sys.executable, "-m", "benchmarks.pairs", form, str(amount.rows), str(amount.width)]
-    done = subprocess.run(
-        words, cwd=ROOT, capture_output=True, text=True, check=True, env=os.environ | AT_ONCE
-    )
-    return float(json.loads(done.stdout))
+    return told_by("pairs", form, amount.rows, amount.width, settings=AT_ONCE)
 
 
 def _peak_here() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,8 @@ from typing import Any
 from benchmarks.record import cores
 from fallow.problems import Problem
 
+# memory that is freed goes back at once, so that the peak is what was held and not luck
+AT_ONCE = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 SCRIPTS = Path(__file__).resolve().parent / "peers"
 
 
@@ -78,6 +81,19 @@ class Peer(AbstractContextManager["Peer"]):
             self._process.kill()
             self._process.wait()
         self._answers.close()
+
+
+def told_by(module: str, *words: object, settings: dict[str, str] | None = None) -> float:
+    """What a benchmark prints as a fresh process, on one thread unless told otherwise."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{module}", *map(str, words)],
+        cwd=SCRIPTS.parent.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | (thread_settings(1) if settings is None else settings),
+    )
+    return float(json.loads(done.stdout))
 
 
 def thread_settings(threads: int) -> dict[str, str]:

@@ -6,8 +6,6 @@ Everything here runs in one thread, so the clock counts the seconds its core wor
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peer import Peer, thread_settings
+from benchmarks.peer import Peer, told_by
 from benchmarks.photos import sheet
-from benchmarks.record import ROOT, Line, alternate, line, most_held
+from benchmarks.record import Line, alternate, line, most_held
 from benchmarks.views import pin
 from fallow.inventory.naturalness import FEATURES, Natural, blocks, brisque, niqe
 
@@ -89,12 +87,7 @@ def pixels_a_second(work: Callable[[], Any], pixels: int) -> float:
 
 def peak(tall: int, wide: int) -> float:
     """Megabytes a fresh process needs for both, beyond the photo it holds."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.quality", str(tall), str(wide)],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-        env=os.environ | thread_settings(1),
-    )  # fmt: skip
-    return float(json.loads(done.stdout))
+    return told_by("quality", tall, wide)
 
 
 def _peak_here() -> None:
