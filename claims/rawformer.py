@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from benchmarks.photos import archive
 
 from claims.kept import Kept
@@ -111,7 +112,9 @@ def one_seed(photos: Any, seed: int, plan: Plan) -> dict[str, float]:
         "best linear map": linear(*pairs),
     }
     found = {name: judged([(way(seen(x)), seen(y)) for x, y in test]) for name, way in maps.items()}
-    found["translator"] = judged([(seen(there.translated(x)), seen(y)) for x, y in test])
+    found["translator"] = judged(
+        [(there.light(torch.from_numpy(seen(x))).numpy(), seen(y)) for x, y in test]
+    )
     return found
 
 

@@ -51,8 +51,9 @@ class Plan:
     made: int = 400
     asked: int = 80
     size: int = 96
+    grid: int = 12  # places a side that pairs are made of: 24 cost ten times as much
     batch: int = 32
-    epochs: float = 12
+    epochs: float = 36
     seeds: int = 3
 
 
@@ -88,10 +89,10 @@ def learnt(
     mine, other = np.split(order, [plan.photos])
     teach, _ = tampered(photos.select(np.sort(mine)), plan.made, seed)
     ask, masks = tampered(photos.select(np.sort(other)), plan.asked, seed + 1000)
-    settings = {"size": plan.size, "batch": plan.batch, "epochs": plan.epochs, **told}
+    shared = {name: getattr(plan, name) for name in ("size", "grid", "batch", "epochs")}
     method: Any = fit(
         WSCL, teach, encoder=fallow.encoder(plan.encoder, seed=seed, size=plan.size),
-        settings=make_settings(WSCL.Settings, settings), seed=seed,
+        settings=make_settings(WSCL.Settings, shared | dict(told)), seed=seed,
     ).method  # fmt: skip
     scores, maps = answers(method, ask)
     truth = (ask.column("label") == TAMPERED).astype(int)

@@ -342,17 +342,21 @@ class Translation:
     about: dict[str, Any]
 
     @torch.inference_mode()
-    def translated(self, raw: Raw, side: int = 256, margin: int = 32) -> Raw:
-        """The frame as the other camera would have recorded it, in that camera's numbers.
+    def light(self, x: Tensor, side: int = 256, margin: int = 32) -> Tensor:
+        """Planes of light (4 h w) as the other camera would have seen them.
 
-        Frames larger than `side` (in pixels of a plane) are translated part by part; parts pass
-        into each other, as each attends to nothing outside itself.
+        What is larger than `side` is translated part by part; parts pass into each other, as each
+        attends to nothing outside itself.
         """
-        frame = in_phase(raw, self.about["pattern"])
-        x = torch.from_numpy(planes(frame.light(0, 1), PATTERN, ORDER))
         device = next(self.network.parameters()).device
         multiple = self.network.shape.multiple
-        made = blended(lambda part: self.network(part.to(device)).cpu(), x, side, margin, multiple)
+        return blended(lambda part: self.network(part.to(device)).cpu(), x, side, margin, multiple)
+
+    def translated(self, raw: Raw, side: int = 256, margin: int = 32) -> Raw:
+        """The frame as the other camera would have recorded it, in that camera's numbers."""
+        frame = in_phase(raw, self.about["pattern"])
+        x = torch.from_numpy(planes(frame.light(0, 1), PATTERN, ORDER))
+        made = self.light(x, side, margin)
         black = np.reshape(self.about["black"], (2, 2))
         light = mosaic_of(made.numpy(), PATTERN, ORDER)
         counted = whole(numbers(light, black, self.about["white"]))
