@@ -96,15 +96,14 @@ def puzzle(amount: Amount) -> tuple[Any, list[Any], list[Any]]:
     """Pieces in a chain, each touching the next along a tenth of its outline."""
     import torch
 
-    from fallow.encoders.contours import PointNetwork, Summary
-    from fallow.methods.match.pairingnet import Matcher, PairingNet
-    from fallow.methods.shared.pieces import Outline
+    from fallow.encoders.contours import Summary
+    from fallow.methods.match.pairingnet import Matcher, PairingNet, network_of
+    from fallow.methods.shared.pieces import OFFSETS, Outline
+    from fallow.regions.contours import courses, ways
 
     settings = PairingNet.Settings()
     torch.manual_seed(0)
-    matcher = Matcher(
-        PointNetwork(settings.blocks), Summary(depth=settings.depth), settings, amount.points
-    )
+    matcher = Matcher(network_of(settings), Summary(depth=settings.depth), settings, amount.points)
     draw = np.random.default_rng(0)
     count, stretch, width = amount.points, amount.points // 10, settings.patch
     angles = np.linspace(0, 2 * np.pi, count, endpoint=False)
@@ -126,6 +125,7 @@ def puzzle(amount: Amount) -> tuple[Any, list[Any], list[Any]]:
                 places,
                 draw.integers(0, 2, (count, width, width), dtype=np.uint8),
                 draw.integers(0, 256, (count, 3, width, width), dtype=np.uint8),
+                courses(places, ways(places), OFFSETS),
             )
         )
         features.append(vectors)
@@ -135,7 +135,7 @@ def puzzle(amount: Amount) -> tuple[Any, list[Any], list[Any]]:
 def with_features(known: Any, points: list[Any]) -> Any:
     from fallow.methods.match.pairingnet import Known
 
-    return Known(points, known.codes)
+    return Known(points, points, known.codes, known.met_codes)
 
 
 def pairwise(matcher: Any, outlines: list[Any], points: list[Any], one: int, other: int) -> Any:
@@ -144,12 +144,13 @@ def pairwise(matcher: Any, outlines: list[Any], points: list[Any], one: int, oth
     from scipy import ndimage
     from scipy.spatial import cKDTree
 
+    from fallow.methods.match.pairingnet import features
     from fallow.methods.shared.pieces import padded_outlines
 
     s = matcher.settings
     with torch.inference_mode():
         held = padded_outlines([outlines[one], outlines[other]])
-        matcher.network.fused(*matcher.network.both(**held, canvas=s.canvas))
+        matcher.network.fused(*features(matcher.network, held, s))
         scores = points[one] @ points[other].T / 8
         sure = (scores.softmax(0) * scores.softmax(1)).numpy()
     diagonal = np.fliplr(np.eye(3))

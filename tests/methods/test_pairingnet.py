@@ -15,11 +15,19 @@ from fallow.images.tearing import torn as tear
 from fallow.methods.match.pairingnet import Matcher, PairingNet, load_matcher, stripes
 from fallow.methods.shared.assembling import Joining, Shape, assembled, laid, overlap, picture
 from fallow.methods.shared.joining import gathered, put_together, rightly_placed, to_learn_from
-from fallow.methods.shared.pieces import FEWEST, Look, seen, shrunk, torn_up
-from fallow.problems import SourceProblem
+from fallow.methods.shared.pieces import (
+    FEWEST,
+    Look,
+    as_met,
+    padded_outlines,
+    seen,
+    shrunk,
+    torn_up,
+)
+from fallow.problems import SettingProblem, SourceProblem
 from fallow.regions.contours import NoOutline, outline, twice_area
 from fallow.regions.pieces import pieces_in
-from fallow.regions.rigid import Ransac, agreed, moved
+from fallow.regions.rigid import Ransac, agreed, contacts, moved
 from fallow.train import Batch, Now, fit, make_settings
 from fallow.train.method import Facts
 
@@ -141,7 +149,7 @@ def test_padding_does_not_change_what_a_point_is():
     torch.manual_seed(0)
     network = PointNetwork(1).eval()
     one = {
-        "points": torch.rand(1, 30, 2) * 50,
+        "beside": torch.rand(1, 30, 2) - 0.5,
         "lines": torch.randint(0, 2, (1, 30, 7, 7)),
         "colours": torch.randint(0, 256, (1, 30, 3, 7, 7)),
         "lengths": torch.tensor([30]),
@@ -150,10 +158,46 @@ def test_padding_does_not_change_what_a_point_is():
         name: value if name == "lengths" else torch.cat([value, value[:, :9]], 1)
         for name, value in one.items()
     }
-    for alone, padded in zip(network.both(**one, canvas=60.0), network.both(**more, canvas=60.0),
-                             strict=True):  # fmt: skip
+    for alone, padded in zip(network.both(**one), network.both(**more), strict=True):
         torch.testing.assert_close(padded[:, :30], alone)
         assert not padded[:, 30:].any()
+
+
+def test_along_its_line_a_piece_looks_the_same_however_it_lies():
+    pixels = streets(1, seed=3, size=(120, 160))[0]
+    piece = max(tear(pixels, Tear.at(120), np.random.default_rng(1)), key=lambda one: one.area)
+    upright = seen(piece, Look(1))
+    for angle in (np.pi / 2, 0.7):
+        other = turned(piece, angle)
+        lying = seen(other, Look(1))
+        ours, theirs = contacts(
+            upright.points.astype(float), lying.points.astype(float), between(piece, other), 1.5
+        )
+        assert len(ours) > 0.8 * len(upright)
+        for name in ("lines", "colours", "course"):
+            one, two = (getattr(o, name).astype(float) for o in (upright, lying))
+            elsewhere = np.abs(one[ours] - two[np.roll(theirs, 40)]).mean()
+            assert np.abs(one[ours] - two[theirs]).mean() < 0.7 * elsewhere, name
+
+
+def test_pieces_that_touch_show_the_same_stretch_once_the_other_is_seen_as_met(scene):
+    held = padded_outlines(scene.outlines)
+    other = as_met(held)
+    for name, most in (("lines", 0.9), ("colours", 1.0), ("course", 0.85)):
+        as_is, seen_as_met = [], []
+        for pair in scene.pairs:  # at its ends a stretch turns off, on either side its own way
+            inner = slice(10, max(11, len(pair.ours) - 10))
+            ours, theirs = pair.ours[inner], pair.theirs[inner]
+            own = held[name][pair.source][ours].float()
+            as_is.append((own - held[name][pair.target][theirs].float()).abs().mean())
+            seen_as_met.append((own - other[name][pair.target][theirs].float()).abs().mean())
+        assert np.mean(seen_as_met) < most * np.mean(as_is), name
+
+
+def test_what_is_filled_is_not_seen_along_the_line():
+    with pytest.raises(SettingProblem, match="needs frame=picture"):
+        make_settings(PairingNet.Settings, {"line": "filled"})
+    assert make_settings(PairingNet.Settings, {"line": "filled", "frame": "picture"}).frame
 
 
 def test_a_ring_has_no_beginning():

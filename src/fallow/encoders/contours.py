@@ -100,26 +100,28 @@ def going_round(lengths: Tensor, size: int, reach: int) -> Tensor:
 class PointStream(nn.Module):
     """Patches around the points of outlines, a small network for each, then blocks on the ring."""
 
-    def __init__(self, colours: int, blocks: int, width: int = WIDTH, reach: int = 8) -> None:
+    def __init__(
+        self, colours: int, blocks: int, width: int = WIDTH, beside: int = 2, reach: int = 8
+    ) -> None:
         super().__init__()
         self.reach = reach
-        if colours == 1:  # the line alone, and where the point lies
+        if colours == 1:  # the line alone, and and some numbers beside it
             layers = [*_seen(1, width, 0)]
-            self.mix: nn.Module | None = nn.Linear(width + 2, width)
+            self.mix: nn.Module | None = nn.Linear(width + beside, width)
         else:
             layers = [*_seen(colours, width // 2, 1), *_seen(width // 2, width, 0)]
             self.mix = None
         self.patch = nn.Sequential(*layers)
         self.blocks = nn.ModuleList([GraphBlock(width) for _ in range(blocks)])
 
-    def forward(self, patches: Tensor, lengths: Tensor, places: Tensor | None = None) -> Tensor:
-        """Patches (B n C k k) and, of the line's stream, places (B n 2) -> B n W."""
+    def forward(self, patches: Tensor, lengths: Tensor, beside: Tensor | None = None) -> Tensor:
+        """Patches (B n C k k) and, of the line's stream, numbers beside them (B n M) -> B n W."""
         batch, size = patches.shape[:2]
         there = torch.arange(size, device=lengths.device) < lengths[:, None]
         seen = self.patch(patches[there]).mean((2, 3))  # N W
         if self.mix is not None:
-            assert places is not None
-            seen = self.mix(torch.cat([seen, places[there].to(seen.dtype)], 1))
+            assert beside is not None
+            seen = self.mix(torch.cat([seen, beside[there].to(seen.dtype)], 1))
         x = seen.new_zeros(batch, size, seen.shape[1])
         x[there] = seen
         around = going_round(lengths, size, self.reach)
@@ -179,24 +181,28 @@ Streams = Literal["both", "contour", "texture"]
 class PointNetwork(nn.Module):
     """What is at every point of an outline: its line and its texture, and both gated."""
 
-    def __init__(self, blocks: int, width: int = WIDTH, streams: Streams = "both") -> None:
+    def __init__(
+        self, blocks: int, width: int = WIDTH, streams: Streams = "both", beside: int = 2
+    ) -> None:
         super().__init__()
         self.streams = streams
         if streams != "texture":
-            self.contour = PointStream(1, blocks, width)
+            self.contour = PointStream(1, blocks, width, beside)
         if streams != "contour":
             self.texture = PointStream(3, blocks, width)
         if streams == "both":
             self.gate = Gate(width)
 
     def both(
-        self, points: Tensor, lines: Tensor, colours: Tensor, lengths: Tensor, canvas: float
+        self, beside: Tensor, lines: Tensor, colours: Tensor, lengths: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Features of lines (patches B n k k) and colours (B n 3 k k); one alone stands twice."""
+        """Features of lines (patches B n k k) and colours (B n 3 k k); one alone stands twice.
+
+        With each line's patch go some numbers (B n M): where it lies, or how the line runs there.
+        """
         found = []
         if self.streams != "texture":
-            places = centred(points, lengths, canvas)
-            found.append(self.contour(lines[:, :, None].float(), lengths, places))
+            found.append(self.contour(lines[:, :, None].float(), lengths, beside))
         if self.streams != "contour":
             found.append(self.texture(colours.float() / 255, lengths))
         return found[0], found[-1]

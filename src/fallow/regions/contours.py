@@ -124,12 +124,72 @@ def line_patches(
     >>> line_patches(ring, (5, 5), 3, fill=2)[0].tolist()
     [[0, 0, 0], [0, 1, 1], [0, 1, 2]]
     """
+    return patches(line_plane(points, size, fill=fill, line=line), points, width)
+
+
+def line_plane(
+    points: np.ndarray, size: tuple[int, int], *, fill: int = 0, line: int = 1
+) -> np.ndarray:
+    """A plane of `size` with an outline and what it encloses drawn in it.  H W uint8"""
     closed = np.concatenate([points, points[:1]])
     drawing = drawn([closed], size)[0].astype(bool)
     plane = np.where(drawing, line, 0).astype(np.uint8)
     if fill:
         plane[ndimage.binary_fill_holes(drawing) & ~drawing] = fill
-    return patches(plane, points, width)
+    return plane
+
+
+def ways(points: np.ndarray, reach: int = 6) -> np.ndarray:
+    """Which way a closed line runs at each of its points, as unit vectors.  n 2
+
+    >>> square = np.array([[0, 0], [1, 0], [2, 0], [2, 1], [2, 2], [1, 2], [0, 2], [0, 1]])
+    >>> ways(square, 1)[1].tolist()
+    [1.0, 0.0]
+    """
+    step = (np.roll(points, -reach, 0) - np.roll(points, reach, 0)).astype(float)
+    return step / np.maximum(np.linalg.norm(step, axis=1, keepdims=True), 1e-9)
+
+
+def courses(points: np.ndarray, ways: np.ndarray, offsets: tuple[int, ...]) -> np.ndarray:
+    """Where a closed line is so many points before or behind each point, seen along it.  n R 2
+
+    The way the line runs is x, its right y, and a straight line would be at -1 or 1.
+
+    >>> square = np.array([[0, 0], [1, 0], [2, 0], [2, 1], [2, 2], [1, 2], [0, 2], [0, 1]])
+    >>> courses(square, ways(square, 1), (-1, 1))[1].tolist()
+    [[-1.0, 0.0], [1.0, 0.0]]
+    """
+    right = np.stack([-ways[:, 1], ways[:, 0]], 1)
+    found = []
+    for offset in offsets:
+        step = (np.roll(points, -offset, 0) - points) / abs(offset)
+        found.append(np.stack([(step * ways).sum(1), (step * right).sum(1)], 1))
+    return np.stack(found, 1).astype(np.float32)
+
+
+def along(
+    plane: np.ndarray, points: np.ndarray, ways: np.ndarray, width: int, step: int, order: int
+) -> np.ndarray:
+    """Patches that lie along a line: their x runs its way, their y to its right.  n k k, n k k C
+
+    `step` pixels lie from place to place; `order` 1 reads between pixels, 0 the nearest one.
+
+    >>> plane = np.arange(25).reshape(5, 5)
+    >>> along(plane, np.array([[2, 2]]), np.array([[0.0, 1.0]]), 3, 1, 0)[0].tolist()
+    [[8, 13, 18], [7, 12, 17], [6, 11, 16]]
+    """
+    reach = step * (np.arange(width) - width // 2)
+    right = np.stack([-ways[:, 1], ways[:, 0]], 1)
+    places = (
+        points[:, None, None]
+        + ways[:, None, None] * reach[None, None, :, None]
+        + right[:, None, None] * reach[None, :, None, None]
+    )  # n k k 2
+    grid = [places[..., 1], places[..., 0]]
+    if plane.ndim == 2:
+        return ndimage.map_coordinates(plane, grid, order=order)  # type: ignore[no-any-return]
+    planes = [ndimage.map_coordinates(one, grid, order=order) for one in np.moveaxis(plane, 2, 0)]
+    return np.stack(planes, -1)
 
 
 def patches(plane: np.ndarray, points: np.ndarray, width: int = PATCH) -> np.ndarray:

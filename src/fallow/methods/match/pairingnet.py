@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from fallow.encoders.contours import PointNetwork, Streams, Summary
+from fallow.encoders.contours import PointNetwork, Streams, Summary, centred
 from fallow.images.masks import packed_masks
 from fallow.losses.correspondence import (
     dual_softmax,
@@ -26,9 +26,12 @@ from fallow.losses.correspondence import (
     several_positives,
 )
 from fallow.methods.shared.pieces import (
+    OFFSETS,
+    Frame,
     Look,
     Outline,
     TornPairs,
+    as_met,
     padded_outlines,
     pictures_of,
 )
@@ -59,7 +62,13 @@ class PairingNet(Method):
         pairs: int = Field(2, ge=1, description="touching pairs taken from each")
         points: int = Field(400, ge=20, description="points of an outline at most")
         stride: int = Field(2, ge=1, description="pixels of the outline from point to point")
-        patch: int = Field(7, ge=3, description="pixels a side seen around a point")
+        patch: int = Field(7, ge=3, description="places a side seen around a point")
+        frame: Frame = Field(
+            "line",
+            description="line: pieces are seen along their outlines, so they may lie as they like; "
+            "picture: as published, for pieces that nobody turned",
+        )
+        step: int = Field(2, ge=1, description="line: pixels from place to place of a patch")
         line: Literal["line", "filled", "both"] = Field(
             "line", description="what is drawn of a piece's form: its line, all of it, or apart"
         )
@@ -89,6 +98,15 @@ class PairingNet(Method):
         warmup: float = Field(0.0, ge=0, lt=1)
         precision: Literal["auto", "32", "bf16"] = "32"
 
+        @model_validator(mode="after")
+        def _drawn(self) -> PairingNet.Settings:
+            if self.frame == "line" and self.line != "line":
+                raise ValueError(
+                    f"line={self.line} needs frame=picture: seen along the line, the one piece is "
+                    "where the other is not"
+                )
+            return self
+
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {
             "size": 1319,
@@ -101,6 +119,7 @@ class PairingNet(Method):
             "first": 0.5,
             "blocks": 14,
             "depth": 5,
+            "frame": "picture",
             "turn": 0.0,
             "touching": 50,
             "cells": 20,
@@ -116,7 +135,7 @@ class PairingNet(Method):
     def build(self, encoder: Encoder) -> None:
         s = self.settings
         encoder.requires_grad_(False)  # outlines have networks of their own
-        self.network = PointNetwork(s.blocks, streams=s.streams)
+        self.network = network_of(s)
         self.summary = Summary(depth=s.depth)
         self.register_buffer("typical", torch.zeros(()))
         self.register_buffer("stage", torch.zeros((), dtype=torch.long))
@@ -127,7 +146,7 @@ class PairingNet(Method):
     @property
     def look(self) -> Look:
         s = self.settings
-        return Look(s.stride, s.patch, s.line)
+        return look_of(s)
 
     def beside(self, name: str, images: Images, pack: Pack, seed: int) -> Beside:
         s = self.settings
@@ -204,13 +223,46 @@ class PairingNet(Method):
         return Loss(loss + s.own * sum(alone), {"found": loss.detach()}, embedding=one)
 
     def _both(self, held: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        points, lines, colours, lengths = (
-            held[name].flatten(0, 1) for name in ("points", "lines", "colours", "lengths")
+        """Features of both pieces of every pair, one after the other; the second as it is met."""
+        one, other = (
+            {name: held[name][:, place] for name in ("points", "course", "lines", "colours")}
+            for place in (0, 1)
         )
-        return self.network.both(points, lines, colours, lengths, self.settings.canvas)
+        other = met(other, self.settings)
+        told = {name: torch.stack([one[name], other[name]], 1).flatten(0, 1) for name in one}
+        return features(self.network, told | {"lengths": held["lengths"].flatten()}, self.settings)
 
     def save(self, folder: Any) -> None:
         save_matcher(self, folder)
+
+
+def look_of(settings: Any) -> Look:
+    """How outlines are looked at."""
+    s = settings
+    return Look(s.stride, s.patch, s.line, s.frame, s.step)
+
+
+def network_of(settings: Any) -> PointNetwork:
+    """The network of points; beside a line's patch it reads where it lies, or how it runs."""
+    beside = 2 if settings.frame == "picture" else 2 * len(OFFSETS)
+    return PointNetwork(settings.blocks, streams=settings.streams, beside=beside)
+
+
+def met(held: dict[str, Tensor], settings: Any) -> dict[str, Tensor]:
+    """Outlines as pieces that touch them show the same stretch: in one picture, as they are."""
+    return held if settings.frame == "picture" else as_met(held)
+
+
+def features(
+    network: PointNetwork, held: Mapping[str, Tensor], settings: Any
+) -> tuple[Tensor, Tensor]:
+    """What lines and colours say at every point of padded outlines.  B n W each"""
+    lengths, canvas = held["lengths"], settings.canvas
+    seen_in_picture = settings.frame == "picture"
+    beside = (
+        centred(held["points"], lengths, canvas) if seen_in_picture else held["course"].flatten(2)
+    )
+    return network.both(beside, held["lines"], held["colours"], lengths)
 
 
 def save_matcher(method: PairingNet, folder: Any) -> None:
@@ -246,7 +298,7 @@ def load_matcher(folder: Any) -> Matcher:
     try:
         about = json.loads((place / "matcher.json").read_text())
         settings = PairingNet.Settings(**about["settings"])
-        network = PointNetwork(settings.blocks, streams=settings.streams)
+        network = network_of(settings)
         summary = Summary(depth=settings.depth)
         state = load((place / "matcher.safetensors").read_bytes())
         for part, module in (("network", network), ("summary", summary)):
@@ -271,7 +323,9 @@ class Known:
     """What the networks say of some pieces."""
 
     points: list[Tensor]  # each n W, what points are matched by
+    met: list[Tensor]  # the same as pieces that touch them show it
     codes: np.ndarray  # N D, of unit length
+    met_codes: np.ndarray  # N D
 
 
 @dataclass(frozen=True)
@@ -291,7 +345,7 @@ class Matcher:
     ) -> None:
         self.network, self.summary = network.eval(), summary.eval()
         self.settings, self.typical = settings, typical
-        self.look = Look(settings.stride, settings.patch, settings.line)
+        self.look = look_of(settings)
 
     @classmethod
     def of(cls, method: PairingNet) -> Matcher:
@@ -301,25 +355,26 @@ class Matcher:
     def know(self, outlines: Sequence[Outline]) -> Known:
         """Features of all points, and a code for each piece; pieces of like length together."""
         order = np.argsort([len(one) for one in outlines], kind="stable")
-        points: list[Any] = [None] * len(outlines)
-        codes: list[Any] = [None] * len(outlines)
+        points: list[list[Any]] = [[None] * len(outlines) for _ in range(2)]
+        codes: list[list[Any]] = [[None] * len(outlines) for _ in range(2)]
         device = next(self.network.parameters()).device
         for start in range(0, len(order), TOGETHER):
             rows = order[start : start + TOGETHER].tolist()
             held = padded_outlines([outlines[row] for row in rows])
             held = {name: value.to(device) for name, value in held.items()}
-            both = self.network.both(**held, canvas=self.settings.canvas)
-            fused = self.network.fused(*both)
-            seen = self.summary(*both, held["lengths"])
-            for k, row in enumerate(rows):
-                points[row] = fused[k, : len(outlines[row])].cpu()
-                codes[row] = seen[k].cpu().numpy()
-        return Known(points, np.stack(codes))
+            for side, told in enumerate((held, met(held, self.settings))):
+                both = features(self.network, told, self.settings)
+                fused = self.network.fused(*both)
+                seen = self.summary(*both, held["lengths"])
+                for k, row in enumerate(rows):
+                    points[side][row] = fused[k, : len(outlines[row])].cpu()
+                    codes[side][row] = seen[k].cpu().numpy()
+        return Known(points[0], points[1], np.stack(codes[0]), np.stack(codes[1]))
 
     @torch.inference_mode()
     def certainty(self, known: Known, source: int, target: int) -> np.ndarray:
         """How sure every point of a piece is of every point of another.  n m"""
-        one, other = known.points[source][None], known.points[target][None]
+        one, other = known.points[source][None], known.met[target][None]
         return dual_softmax(one, other, TEMPERATURE)[0].numpy()
 
     def match(
@@ -337,13 +392,14 @@ class Matcher:
         return Match(ours, theirs, unlike(hypotheses(one, other, how, draw), one, 2 * s.near))
 
 
-def ranking(codes: np.ndarray) -> np.ndarray:
-    """How alike all pieces are (N N); no piece is looked for by itself.
+def ranking(codes: np.ndarray, met_codes: np.ndarray) -> np.ndarray:
+    """How well all pieces go together (N N), either one asked; no piece is looked for by itself.
 
-    >>> ranking(np.eye(2)).tolist()
-    [[-1.0, 0.0], [0.0, -1.0]]
+    >>> ranking(np.eye(2), np.eye(2)[::-1]).tolist()
+    [[-1.0, 1.0], [1.0, -1.0]]
     """
-    alike = codes @ codes.T
+    alike = codes @ met_codes.T
+    alike = (alike + alike.T) / 2
     np.fill_diagonal(alike, -1.0)
     return alike  # type: ignore[no-any-return]
 

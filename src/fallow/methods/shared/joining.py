@@ -151,7 +151,7 @@ def put_together(
     how = how or Joining()
     fragments, scale, small, outlines = _at_scale(matcher, fragments)
     known = matcher.know(outlines)
-    alike = ranking(known.codes)
+    alike = ranking(known.codes, known.met_codes)
     tell(f"{len(fragments)} pieces looked at, at {scale:.0%} of their size")
     pairs = _likeliest(alike, candidates)
     matches = {pair: matcher.match(known, outlines, *pair, seed) for pair in pairs}

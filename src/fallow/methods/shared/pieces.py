@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,20 +13,38 @@ from scipy import ndimage
 from torch import Tensor
 
 from fallow.images.tearing import Piece, Tear, between, on_ground, torn_further, turned, whole
-from fallow.regions.contours import NoOutline, line_patches, outline, patches
+from fallow.regions.contours import (
+    NoOutline,
+    along,
+    courses,
+    line_patches,
+    line_plane,
+    outline,
+    patches,
+    ways,
+)
 from fallow.regions.rigid import contacts
 
 FEWEST = 17  # points: a point and those it is linked with, eight before and eight after
 FILLS = {"line": 0, "filled": 1, "both": 2}
+OFFSETS = (-28, -21, -15, -10, -6, -3, 3, 6, 10, 15, 21, 28)  # pixels along the outline
+
+Frame = Literal["line", "picture"]
 
 
 @dataclass(frozen=True)
 class Look:
-    """How much of an outline is seen."""
+    """How much of an outline is seen.
+
+    Seen along its line, a piece looks the same however it lies on the table; seen in the frame of
+    its picture, it does not.
+    """
 
     stride: int  # of the outline's pixels one in so many is a point
-    width: int = 7  # pixels of the square seen around a point
+    width: int = 7  # places a side of the square seen around a point
     line: str = "line"  # what of the piece's form is drawn in it: line, filled or both
+    frame: Frame = "line"
+    step: int = 2  # pixels from place to place, along the line
 
 
 @dataclass(frozen=True)
@@ -36,6 +54,7 @@ class Outline:
     points: np.ndarray  # n 2, (x, y) in the piece
     lines: np.ndarray  # n k k uint8
     colours: np.ndarray  # n 3 k k uint8
+    course: np.ndarray  # n R 2, where the line comes from and goes to
 
     def __len__(self) -> int:
         return len(self.points)
@@ -58,9 +77,18 @@ def seen(piece: Piece, how: Look) -> Outline:
             f"the outline of the piece has {len(kept)} points and {FEWEST} are the least: "
             "give a larger picture of it"
         )
-    drawn = line_patches(points, size, how.width, fill=FILLS[how.line])[:: how.stride]
-    around = patches(on_ground(piece), kept, how.width)
-    return Outline(kept, drawn, np.ascontiguousarray(around.transpose(0, 3, 1, 2)))
+    way = ways(points)
+    course = courses(points, way, OFFSETS)[:: how.stride]
+    way = way[:: how.stride]
+    if how.frame == "picture":
+        drawn = line_patches(points, size, how.width, fill=FILLS[how.line])[:: how.stride]
+        around = patches(on_ground(piece), kept, how.width)
+    else:
+        thick = ndimage.maximum_filter(line_plane(points, size), 2 * (how.step // 2) + 1)
+        soft = ndimage.uniform_filter(on_ground(piece), (how.step, how.step, 1))
+        drawn = along(thick, kept, way, how.width, how.step, order=0)
+        around = along(soft, kept, way, how.width, how.step, order=1)
+    return Outline(kept, drawn, np.ascontiguousarray(around.transpose(0, 3, 1, 2)), course)
 
 
 def shrunk(piece: Piece, scale: float) -> Piece:
@@ -159,19 +187,38 @@ def _near(one: Piece, other: Piece, room: float = 10.0) -> bool:
 
 
 def padded_outlines(outlines: Sequence[Outline], size: int | None = None) -> dict[str, Tensor]:
-    """Outlines as one batch: points (B n 2), lines (B n k k), colours (B n 3 k k), lengths (B)."""
+    """Outlines as one batch: points, lines, colours and courses (B n ...), lengths (B)."""
     longest = max(len(one) for one in outlines) if size is None else size
     first = outlines[0]
     batch: dict[str, Any] = {
         "points": np.zeros((len(outlines), longest, 2), np.float32),
         "lines": np.zeros((len(outlines), longest, *first.lines.shape[1:]), np.uint8),
         "colours": np.zeros((len(outlines), longest, *first.colours.shape[1:]), np.uint8),
+        "course": np.zeros((len(outlines), longest, len(OFFSETS), 2), np.float32),
         "lengths": np.array([len(one) for one in outlines]),
     }
     for row, one in enumerate(outlines):
-        for name in ("points", "lines", "colours"):
+        for name in ("points", "lines", "colours", "course"):
             batch[name][row, : len(one)] = getattr(one, name)
     return {name: torch.from_numpy(value) for name, value in batch.items()}
+
+
+def as_met(held: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Outlines seen along their line, as a piece that touches them shows the same stretch.
+
+    It runs there the other way, with its own side where theirs is not: what lies before a point
+    lies behind it, and what lies to the right to the left.
+
+    >>> held = {"course": torch.tensor([[[[-1.0, 0.0], [0.8, 0.6]]]])}
+    >>> held |= {"lines": torch.zeros(1, 1, 3, 3), "colours": torch.zeros(1, 1, 3, 3, 3)}
+    >>> as_met(held)["course"].tolist()
+    [[[[-0.800000011920929, -0.6000000238418579], [1.0, -0.0]]]]
+    """
+    return held | {
+        "lines": held["lines"].flip(-2, -1),
+        "colours": held["colours"].flip(-1),
+        "course": -held["course"].flip(-2),
+    }
 
 
 class TornPairs:
@@ -222,6 +269,7 @@ class TornPairs:
             np.zeros((1, 2)),
             np.zeros((1, self.how.width, self.how.width), np.uint8),
             np.zeros((1, 3, self.how.width, self.how.width), np.uint8),
+            np.zeros((1, len(OFFSETS), 2), np.float32),
         )
         outlines: list[Outline] = []
         meets = np.full((len(rows), self.pairs, self.points), -1)
