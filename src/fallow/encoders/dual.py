@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from fallow import __version__
 from fallow.encoders import hub, tokeniser
 from fallow.encoders.base import Encoder, Preprocessing
+from fallow.encoders.hub_files import folder_of
 from fallow.encoders.saving import load as load_encoder
 from fallow.encoders.saving import save as save_encoder
 from fallow.encoders.tokeniser import Tokeniser
@@ -281,7 +282,7 @@ _FILES = ("*.json", "*.txt", "model*.safetensors")
 
 def from_hub(name: str) -> DualEncoder:
     """A CLIP or SigLIP model of the hub, or of a folder that looks like the hub's."""
-    folder = hub.folder_of(name, "model*.safetensors*", _FILES)
+    folder = folder_of(name, "model*.safetensors*", _FILES)
     config = _json(folder / "config.json")
     image_shape, text_shape = shapes(config)
     state = _weights(folder, name)
