@@ -134,7 +134,8 @@ def _peak_here() -> None:
 def step(data: Path, python: str, amount: Amount) -> list[Line]:
     """Forward, loss, backward and AdamW of the same towers on all cores."""
     from fallow.encoders import tokeniser
-    from fallow.encoders.towers import ImageShape, ImageTower, TextShape, TextTower
+    from fallow.encoders.tower_shapes import ImageShape, TextShape
+    from fallow.encoders.towers import ImageTower, TextTower
     from fallow.losses.alignment import pair_contrast
 
     words = tokeniser.clip_tokeniser()

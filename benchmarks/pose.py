@@ -15,7 +15,7 @@ from PIL import Image
 
 from benchmarks.peer import Peer
 from benchmarks.photos import squares
-from benchmarks.record import Line, alternate, cores, line, most_held
+from benchmarks.record import Line, alternate, cores, line, most_held, rate
 from benchmarks.views import pin
 
 POINTS, SIDE, SOURCE = 17, 192, 256
@@ -109,14 +109,8 @@ def viewed(pictures: np.ndarray, points: np.ndarray, amount: Amount) -> Callable
         )  # fmt: skip
         return len(method.targets(some)[0])
 
-    def rate() -> float:
-        done, epoch, begin = 0, 0, time.perf_counter()
-        while time.perf_counter() - begin < amount.seconds:
-            done, epoch = done + batch(epoch), epoch + 1
-        return done / (time.perf_counter() - begin)
-
     batch(0)  # compiles
-    return rate
+    return lambda: rate(batch, amount.seconds)
 
 
 # --- training, and a video ---
@@ -138,9 +132,9 @@ def training(data: Path, python: str, folder: Path, amount: Amount) -> list[Line
             methods: list[Any] = []
 
             def ours(methods: list[Any] = methods) -> float:
-                rate, method = trained(place, points, amount)
+                reached, method = trained(place, points, amount)
                 methods.append(method)
-                return rate
+                return reached
 
             def theirs(peer: Peer = peer) -> float:
                 return peer.ask(do="train", steps=amount.steps, warm=amount.warm)["rate"]

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -47,6 +48,14 @@ def alternate(
             ours = fallow()
             pairs.append((ours, peer()))
     return pairs
+
+
+def rate(work: Callable[[int], int], seconds: float) -> float:
+    """What calls of `work` do a second; each is told its number, and says how much it has done."""
+    done, call, begin = 0, 0, time.perf_counter()
+    while time.perf_counter() - begin < seconds:
+        done, call = done + work(call), call + 1
+    return done / (time.perf_counter() - begin)
 
 
 def most_held() -> float:

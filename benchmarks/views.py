@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 from benchmarks.peer import Peer
 from benchmarks.photos import squares
-from benchmarks.record import Line, alternate, line, most_held
+from benchmarks.record import Line, alternate, line, most_held, rate
 
 SIZES = {32: 32, 96: 96, 224: 256}  # view -> source
 TARGETS = {  # times the rate of the peer; the first three peers share a column
@@ -82,14 +81,8 @@ def prepare(
         rendered = views.render(pack, rows, recipe, seed=0, epoch=epoch, threads=1)
         return sum(len(group) for group in rendered.groups)
 
-    def rate() -> float:
-        done, epoch, begin = 0, 0, time.perf_counter()
-        while time.perf_counter() - begin < amount.seconds:
-            done, epoch = done + batch(epoch), epoch + 1
-        return done / (time.perf_counter() - begin)
-
     batch(0)  # compiles
-    return rate, recipe.views[0].jitter, recipe.views[0].blur
+    return lambda: rate(batch, amount.seconds), recipe.views[0].jitter, recipe.views[0].blur
 
 
 def pin() -> int | None:

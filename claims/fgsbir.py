@@ -21,8 +21,9 @@ from benchmarks.photos import archive
 
 from claims.kept import Kept
 from claims.record import Entry, by_measure
+from fallow.images.sketch_forms import STROKES, read_cell, sketch_pixels
 from fallow.measure.ranking import accuracy_at, tied_ranks
-from fallow.methods.match.fgsbir import FGSBIR, STROKES, read_cell, sketch_pixels
+from fallow.methods.match.fgsbir import FGSBIR
 from fallow.methods.shared.sketching import Finder, asked, with_sketches
 from fallow.train import fit, make_settings
 

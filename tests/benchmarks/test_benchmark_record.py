@@ -6,7 +6,7 @@ import sys
 import pytest
 from benchmarks.__main__ import main
 from benchmarks.explore import whole
-from benchmarks.record import alternate, commit, line, table, verdict, write
+from benchmarks.record import alternate, commit, line, rate, table, verdict, write
 
 from benchmarks import peer as peers
 from fallow.problems import Problem
@@ -24,6 +24,12 @@ def test_pairs_alternate_who_goes_first():
     pairs = alternate(lambda: seen.append("f") or 2.0, lambda: seen.append("p") or 1.0, 3)
     assert "".join(seen) == "fppffp"
     assert pairs == [(2.0, 1.0)] * 3
+
+
+def test_calls_that_are_counted_know_their_number():
+    seen = []
+    assert rate(lambda call: seen.append(call) or 4, 1e-3) > 0
+    assert seen == list(range(len(seen)))
 
 
 def test_written_form(tmp_path, capsys):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fallow.encoders import encoder, hub, load, save
-from fallow.problems import MissingPackage, Problem, SettingProblem
+from fallow.problems import Problem, SettingProblem
 
 transformers = pytest.importorskip("transformers")
 
@@ -226,32 +226,6 @@ def test_incomplete_folders(folders, tmp_path):
         encoder(str(bare))
     with pytest.raises(SettingProblem, match="width"):
         encoder(f"hf:{bare}", width=3)
-
-
-def test_neither_cache_nor_network(monkeypatch, tmp_path):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(Problem, match="neither in the local cache") as caught:
-        encoder("hf:fallow-tests/no-such-model")
-    assert "\n" not in str(caught.value)
-
-
-def test_interrupted_download(monkeypatch):
-    class ReadTimeout(OSError):
-        pass
-
-    def fetch(local):
-        raise (OSError("not cached") if local else ReadTimeout("timed out"))
-
-    with pytest.raises(Problem, match="interrupted"):
-        hub.from_cache_or_hub("some/model", fetch)
-
-
-def test_missing_packages(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
-    with pytest.raises(MissingPackage, match=r"fallow\[hub\]"):
-        encoder("hf:some/model")
-    with pytest.raises(MissingPackage, match="timm"):
-        encoder("timm:some_model")
 
 
 def test_broken_torchvision_is_shut_out(folders, tmp_path):

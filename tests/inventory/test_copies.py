@@ -10,13 +10,10 @@ from skimage import data
 
 from fallow.inventory.alignment import Compared
 from fallow.inventory.copies import (
-    MOST,
     Pair,
     consistent,
     find_copies,
     grouped,
-    picture_points,
-    suggested,
 )
 from fallow.inventory.keypoints import Keypoints, keypoints, small
 
@@ -120,12 +117,6 @@ def test_what_holds_nothing_is_no_copy_of_anything(shape):
 def test_no_pictures_and_one():
     assert find_copies([]).pairs == []
     assert find_copies([np.zeros((50, 50, 3), np.uint8)]).pairs == []
-
-
-def test_suggestions_stay_bounded_where_everything_is_alike(photos):
-    points = picture_points(shrunk(photos[0]))
-    pairs = suggested([points] * 60)
-    assert 60 <= len(pairs) <= 2 * MOST * 60
 
 
 def test_codes_of_a_mirrored_picture_change_places(photos):

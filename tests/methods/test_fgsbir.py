@@ -8,17 +8,10 @@ import pytest
 import torch
 
 import fallow
-from fallow.images.sketches import EmptySketch, of_strokes, raster, stretched, to_five
+from fallow.images.sketch_forms import STROKES
+from fallow.images.sketches import to_five
 from fallow.methods.match import fgsbir
-from fallow.methods.match.fgsbir import (
-    FGSBIR,
-    STROKES,
-    certainty,
-    mirrored,
-    other,
-    sketch_pixels,
-    steps_of,
-)
+from fallow.methods.match.fgsbir import FGSBIR, certainty, other
 from fallow.train import Batch, Now, fit, make_settings
 from fallow.train.method import Facts
 
@@ -85,31 +78,6 @@ def at(progress, step=0):
     return Now(step, 0, progress, 10)
 
 
-def test_steps_are_simplified_until_they_fit_and_never_dropped():
-    wild = [np.random.default_rng(k).uniform(0, 90, (40, 2)) for k in range(5)]
-    for most in (2, 10, 80):
-        assert 1 <= len(steps_of(wild, most)) <= most
-    assert len(steps_of([np.array([[5.0, 5.0]])], 4)) == 1  # a dot
-
-
-def test_an_empty_sketch_is_refused():
-    with pytest.raises(EmptySketch, match="nothing is drawn"):
-        steps_of([], 10)
-
-
-def test_a_straight_line_is_drawn_though_it_has_no_height():
-    line = of_strokes([np.array([[0.0, 5.0], [9.0, 5.0]])])
-    points = stretched(line[:, :2])
-    assert raster(np.concatenate([points, line[:, 2:]], 1)).sum() > 3 * 190
-
-
-def test_whole_keeps_the_aspect_and_stretched_does_not():
-    wide = [np.array([[0.0, 0.0], [40.0, 10.0]])]
-    heights = [np.flatnonzero(sketch_pixels(wide, how, 64).any(1)).size
-               for how in ("whole", "stretched")]  # fmt: skip
-    assert heights[0] * 3 < heights[1]
-
-
 def test_stages_follow_each_other_and_begin_the_rate_again():
     method = build(draw=0.5, find=0.25, each=1, joint_rate=0.5)
     planned = lambda progress: 1 - progress  # noqa: E731
@@ -170,14 +138,6 @@ def test_certainty_has_no_gradient_and_others_are_never_oneself():
     for seed in range(9):
         torch.manual_seed(seed)
         assert (other(rows) != rows).all()
-
-
-def test_a_mirrored_sketch_goes_the_other_way():
-    flip = torch.eye(2, 3)[None].clone()
-    flip[:, 0, 0] = -1
-    five = batches()["labelled"].beside["five"][:1]
-    assert torch.equal(mirrored(mirrored(five, flip), flip), five)
-    assert (mirrored(five, flip)[..., 0] == -five[..., 0]).all()
 
 
 def test_it_learns_to_draw_what_people_draw():

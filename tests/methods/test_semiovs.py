@@ -126,10 +126,11 @@ def test_zoomed_views_with_padding():
 
 
 def iter_batches(method, streams):
-    from fallow.train.loop import _streams, launch
+    from fallow.train.process import launch
     from fallow.train.session import Plan
+    from fallow.train.streams import streams_of
 
-    plan = Plan(method, _streams(method, streams, 0, launch(), set(), print), 0, 0, 1)
+    plan = Plan(method, streams_of(method, streams, 0, launch(), set(), print), 0, 0, 1)
     yield from plan.batches(Now(0, 0, 0.0, 3))
 
 

@@ -10,7 +10,7 @@ import pytest
 import report_sample
 from report_sample import Outline
 
-from fallow.report import explore, explore_page
+from fallow.report import explore, explore_copies, explore_map, explore_page
 from fallow.report import page as pages
 from fallow.report.explore import PICTURES
 
@@ -175,7 +175,7 @@ def test_elements_grow_with_what_is_listed_and_not_with_the_images(monkeypatch) 
 
         return element
 
-    for module in (pages, explore):
+    for module in (pages, explore, explore_copies, explore_map):
         monkeypatch.setattr(module, "element", counted(module.element))
     counts = []
     for images in (1200, 4800):

@@ -8,7 +8,7 @@ import fallow
 from fallow.images.samples import shapes
 from fallow.methods import find
 from fallow.train import fit, make_settings
-from fallow.train.loop import launch
+from fallow.train.process import launch
 
 
 def main(slug: str, out: str, extra: dict) -> None:

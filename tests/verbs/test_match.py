@@ -165,7 +165,7 @@ def test_a_sketch_of_another_aspect_keeps_it(photos):
     images = fallow.open(photos / "photos")
     assert len(images) == 12
     wide = [np.array([[0.0, 0.0], [90.0, 10.0]])]
-    from fallow.methods.match.fgsbir import sketch_pixels
+    from fallow.images.sketch_forms import sketch_pixels
 
     drawn = np.argwhere(sketch_pixels(wide, "whole", 64))
     assert np.ptp(drawn[:, 1]) > 5 * np.ptp(drawn[:, 0])

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from fallow.encoders import hub, hub_timm, towers
+from fallow.encoders import hub, hub_timm, tower_shapes, towers
 from fallow.encoders import lite as lites
 from fallow.encoders import local as mixing
 from fallow.encoders import resnet as resnets
@@ -59,7 +59,7 @@ def build(name: str, options: dict[str, Any], size: int | None) -> tuple[nn.Modu
         check_options(options, [], name)
         return lites.Lite(name), lites.allowed(name, size)
     if name in towers.NETWORKS:
-        check_options(options, towers.OPTIONS, name)
+        check_options(options, tower_shapes.OPTIONS, name)
         return towers.NETWORKS[name](size or 224, **options), size or 224
     base, said = _parse(name)
     make: Callable[..., nn.Module]

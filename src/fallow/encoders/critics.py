@@ -53,6 +53,29 @@ class MapCritic(nn.Module):
         return self.layers(maps)[:, 0]  # type: ignore[no-any-return]
 
 
+class PairCritic(nn.Module):
+    """Whether a sketch of a photo is a person's: both go in together, one score comes out.
+
+    >>> PairCritic(4)(torch.zeros(2, 3, 32, 32), torch.zeros(2, 32, 32)).shape
+    torch.Size([2])
+    """
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        inputs = 4
+        for step in range(4):
+            layers += [nn.Conv2d(inputs, width << step, 4, 2, 1), nn.LeakyReLU(0.2)]
+            inputs = width << step
+        self.layers = nn.Sequential(*layers)
+        self.score = nn.Linear(inputs, 1)
+
+    def forward(self, photo: Tensor, sketch: Tensor) -> Tensor:
+        """Photos (B 3 S S) and sketches in pixels (B S S, 1 on 0) -> B."""
+        together = torch.cat([photo, sketch[:, None].to(photo.dtype)], 1)
+        return self.score(self.layers(together).mean((2, 3)))[:, 0]
+
+
 # --- patches, with a head that sees earlier samples ---
 
 

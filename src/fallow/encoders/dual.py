@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fallow import __version__
-from fallow.encoders import hub, tokeniser, towers
+from fallow.encoders import hub, tokeniser
 from fallow.encoders.base import Encoder, Preprocessing
+from fallow.encoders.hub_files import folder_of
 from fallow.encoders.saving import load as load_encoder
 from fallow.encoders.saving import save as save_encoder
 from fallow.encoders.tokeniser import Tokeniser
-from fallow.encoders.towers import ImageTower, TextShape, TextTower
+from fallow.encoders.tower_shapes import ImageShape, Pool, TextShape, options_of, shapes
+from fallow.encoders.towers import ImageTower, TextTower
 from fallow.files import atomic_write, fingerprint
 from fallow.problems import Problem, SettingProblem
 
@@ -98,7 +100,7 @@ def new_words(
     layers: int = 4,
     heads: int = 4,
     context: int = 77,
-    pool: towers.Pool = "first end",
+    pool: Pool = "first end",
     causal: bool = True,
     scale: float = 1 / 0.07,
     bias: float | None = None,
@@ -280,9 +282,9 @@ _FILES = ("*.json", "*.txt", "model*.safetensors")
 
 def from_hub(name: str) -> DualEncoder:
     """A CLIP or SigLIP model of the hub, or of a folder that looks like the hub's."""
-    folder = hub.folder_of(name, "model*.safetensors*", _FILES)
+    folder = folder_of(name, "model*.safetensors*", _FILES)
     config = _json(folder / "config.json")
-    image_shape, text_shape = towers.shapes(config)
+    image_shape, text_shape = shapes(config)
     state = _weights(folder, name)
     tower, text = ImageTower(image_shape), TextTower(text_shape)
     marks = config.get("text_config") or {}
@@ -304,7 +306,7 @@ def from_hub(name: str) -> DualEncoder:
         tower,
         name=image_shape.kind,
         preprocessing=_preprocessing(folder, image_shape),
-        options=towers.options_of(image_shape),
+        options=options_of(image_shape),
         provenance={"weights": f"hf:{name}"},
     )
     return DualEncoder(found.eval(), words.eval(), name=f"hf:{name}")
@@ -347,7 +349,7 @@ def _weights(folder: Path, name: str) -> dict[str, Tensor]:
     return {key: value.float() for key, value in state.items() if value.is_floating_point()}
 
 
-def _preprocessing(folder: Path, shape: towers.ImageShape) -> Preprocessing:
+def _preprocessing(folder: Path, shape: ImageShape) -> Preprocessing:
     clip = shape.kind == "clip"
     usual: dict[str, Any] = {
         "size": {"shortest_edge": shape.size} if clip else shape.size,

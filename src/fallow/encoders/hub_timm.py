@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from fallow.encoders.base import Encoder, Preprocessing
-from fallow.encoders.hub import first_line, from_cache_or_hub
+from fallow.encoders.hub_files import first_line, from_cache_or_hub
 from fallow.problems import MissingPackage, Problem, SettingProblem
 
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from fallow.encoders.towers import quick_gelu
+from fallow.encoders.tower_shapes import quick_gelu
 from fallow.encoders.vit import LAYOUTS, Block, ViT
 from fallow.problems import SettingProblem
 

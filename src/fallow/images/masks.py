@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from fallow.files import fingerprint
+from fallow.images.addresses import recognised
 from fallow.images.classes import IGNORE, Classes, found_classes, named_classes
 from fallow.images.collection import Images, read_bytes
 from fallow.images.decode import Unreadable, decode_mask
@@ -142,11 +143,9 @@ def _files(images: Images, masks: Any) -> tuple[Images, dict[int, Reading], list
 
 def _listed(images: Images, masks: Any) -> tuple[Images, Store, list[str]]:
     """The files of a folder (or archive) of masks, and the pictures that do not lie in it."""
-    from fallow.images.sources import _list
-
     address = os.fspath(masks)
     try:
-        listing = _list(address)
+        listing = recognised(address)
     except OSError as error:
         raise SourceProblem(f"cannot read masks from {address}: {error.strerror}") from error
     if not listing.names:

@@ -11,18 +11,12 @@ import pyarrow as pa
 
 from fallow.files import fingerprint
 from fallow.images import tables
+from fallow.images.addresses import again, listed
+from fallow.images.brought import folder_columns, masks_named, own_labels
 from fallow.images.collection import Images, Problems, with_columns
+from fallow.images.listing import nothing_in, refuse_duplicates
+from fallow.images.measured import measured
 from fallow.images.places import place
-from fallow.images.sources import (
-    again,
-    folder_columns,
-    inventory,
-    listed,
-    mask_names,
-    nothing_in,
-    own_labels,
-    refuse_duplicates,
-)
 from fallow.images.stores import FileProblem, Store
 from fallow.problems import SourceProblem
 
@@ -65,7 +59,7 @@ class Named:
     def look(self) -> Images:
         """The pictures with their sizes and hashes: every file is read once."""
         pairs = list(zip(self.names, self.ids, strict=True))
-        table, problems = inventory(self.store, pairs)
+        table, problems = measured(self.store, pairs)
         notes: list[str] = []
         if self.columns:
             row = {key: place for place, key in enumerate(self.ids)}
@@ -91,7 +85,7 @@ def named(source: str | os.PathLike[str], labels: Any = None) -> Named:
     address = os.fspath(source)
     listing = listed(address)
     own = own_labels(listing) if labels is None and listing.columns is None else None
-    masks = mask_names(listing, own, labels, None)
+    masks = masks_named(own, labels)
     rows = [row for row, name in enumerate(listing.names) if name not in masks]
     if not rows:
         raise SourceProblem(nothing_in(listing, address))

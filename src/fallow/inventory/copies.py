@@ -1,8 +1,7 @@
 """Which pictures are copies of one another, and what was done to them.
 
-Pairs are suggested by points whose codes agree, and by whoever knows neighbours; each is laid over
-the other and judged by its pixels. A copy shows all of a picture, or is all shown in it, with no
-part that moved: two photos of one scene do not pass, however alike.
+Each suggested pair is laid over the other and judged by its pixels. A copy shows all of a picture,
+or is all shown in it, with no part that moved: two photos of one scene do not pass, however alike.
 """
 
 from __future__ import annotations
@@ -13,17 +12,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from fallow.inventory.alignment import Compared, compared
 from fallow.inventory.changes import described, original
 from fallow.inventory.keypoints import Keypoints, keypoints, luma, small
-from fallow.inventory.matching import aligned, bits
+from fallow.inventory.matching import aligned
+from fallow.inventory.suggestions import alike_pairs, suggested
 
-NEAR = 24  # bits of 128 in which two codes that suggest a pair may differ
-AHEAD = 6  # codes each is compared with, in every order they are sorted in
-NEEDED = 4  # points of a picture that must suggest the same other one
-MOST = 6  # other pictures looked at for each
 AGREEING = 7  # points that must agree on one map before pixels are compared: writing leaves few
 # At half the size: agreement under a map as it is given, and once it is refined. Planted copies
 # of seven sets have 0.74 and more at first, most other pairs less than 0.5.
@@ -33,7 +28,6 @@ PROMISING = (0.6, 0.75)
 HELD_ENOUGH = 32.0
 MOVED = 0.004  # mass of what is in one picture only from which something has moved
 ASIDE = 0.04  # of the longer side that a corner may lie beside a corner
-ALIKE = 22  # bits of 64 in which the hashes of neighbours laid over as they are may differ
 RUN = 16  # pairs a thread takes at once: each is a millisecond or less
 HELD = 512  # small pictures in memory at once
 
@@ -235,8 +229,7 @@ def compared_pairs(
     jobs: dict[tuple[int, int], list[bool]] = {}
     for first, second, mirrored, _ in suggested(points).tolist():
         jobs.setdefault((first, second), []).append(bool(mirrored))
-    # what shares no points and has another hash is no copy, however alike an encoder finds it
-    alike = {pair for pair in _neighbouring(near) if looks is None or _apart(looks, *pair) <= ALIKE}
+    alike = alike_pairs(near, looks)
     for pair in alike:
         jobs.setdefault(pair, [False])
     ordered = sorted(jobs.items())
@@ -283,21 +276,6 @@ def in_place(back: np.ndarray, shape: tuple[int, ...], other: tuple[int, ...]) -
     return bool(np.abs(off).max() <= ASIDE * max(shape))
 
 
-def _apart(looks: np.ndarray, first: int, second: int) -> int:
-    return int(looks[first] ^ looks[second]).bit_count()
-
-
-def _neighbouring(near: np.ndarray | None) -> set[tuple[int, int]]:
-    if near is None:
-        return set()
-    return {
-        (min(row, int(other)), max(row, int(other)))
-        for row, others in enumerate(near)
-        for other in others
-        if other >= 0 and row != other
-    }
-
-
 def grouped(copies: Sequence[tuple[int, int]], worth: np.ndarray) -> list[tuple[list[int], int]]:
     """Groups around the picture worth keeping, of (copy, original): rows, and the kept one.
 
@@ -324,107 +302,3 @@ def grouped(copies: Sequence[tuple[int, int]], worth: np.ndarray) -> list[tuple[
         taken.update(items)
         groups.append((items, keep))
     return sorted(groups)
-
-
-def suggested(points: Sequence[Keypoints]) -> np.ndarray:
-    """Pairs of pictures that share several points.  P 4: row, other row, mirrored, shared.
-
-    The codes are sorted eight times, each time from another bit on; codes that differ little stand
-    close to one another in one of the orders. Time grows as a sort does, whatever looks alike.
-    """
-    if len(points) < 2:
-        return np.zeros((0, 4), np.int64)
-    sizes = np.array([len(each.levels) for each in points])
-    codes = np.concatenate([each.codes for each in points])
-    owner = np.repeat(np.arange(len(points), dtype=np.int32), sizes)
-    number = (np.arange(len(codes)) - np.repeat(np.cumsum(sizes) - sizes, sizes)).astype(np.int32)
-    slots = 1 << min(26, 10 + int(np.ceil(np.log2(len(points)))))
-    masks = np.zeros(slots, np.uint32)
-    emitted = []
-    for table in range(8):
-        column, turn = table % 2, np.uint64(16 * (table // 2))
-        key = np.concatenate([codes[:, column], codes[:, 1 - column]])
-        key = (key << turn) | (key >> ((np.uint64(64) - turn) % np.uint64(64)))
-        order = np.argsort(key).astype(np.int32)
-        emitted.append(_neighbours(order, codes, owner, number, masks, AHEAD, NEAR, NEEDED))
-    found = np.unique(np.concatenate(emitted))
-    pairs = np.stack([found >> 33, (found >> 1) & 0xFFFFFFFF, found & 1], axis=1)
-    shared = _shared(pairs, masks)
-    pairs = np.column_stack([pairs, shared])
-    return pairs[_first(pairs, len(points), MOST)]
-
-
-@njit(cache=True, nogil=True)
-def _slot(row: int, other: int, mirrored: int, slots: int) -> int:
-    value = (np.uint64(row) << np.uint64(33)) | (np.uint64(other) << np.uint64(1))
-    value = (value | np.uint64(mirrored)) * np.uint64(0x9E3779B97F4A7C15)
-    return int((value >> np.uint64(32)) & np.uint64(slots - 1))
-
-
-@njit(cache=True, nogil=True)
-def _neighbours(
-    order: np.ndarray,
-    codes: np.ndarray,
-    owner: np.ndarray,
-    number: np.ndarray,
-    masks: np.ndarray,
-    ahead: int,
-    near: int,
-    needed: int,
-) -> np.ndarray:
-    count = len(codes)
-    found = np.empty(1024, np.int64)
-    size = 0
-    for place in range(len(order)):
-        left = order[place]
-        first = left - count if left >= count else left
-        low, high = codes[first, 0], codes[first, 1]
-        for step in range(1, ahead + 1):
-            if place + step >= len(order):
-                break
-            right = order[place + step]
-            if left >= count and right >= count:
-                continue
-            second = right - count if right >= count else right
-            mirrored = (left >= count) != (right >= count)
-            other = 1 if mirrored else 0
-            if bits(low ^ codes[second, other]) + bits(high ^ codes[second, 1 - other]) > near:
-                continue
-            if owner[first] == owner[second]:
-                continue
-            a, b = (first, second) if owner[first] < owner[second] else (second, first)
-            slot = _slot(owner[a], owner[b], int(mirrored), len(masks))
-            before = masks[slot]
-            after = before | (np.uint32(1) << np.uint32(number[a] & 31))
-            if after != before:
-                masks[slot] = after
-                if bits(np.uint64(after)) >= needed:
-                    if size == len(found):
-                        found = np.concatenate((found, np.empty(size, np.int64)))
-                    found[size] = (
-                        (np.int64(owner[a]) << 33) | (np.int64(owner[b]) << 1) | int(mirrored)
-                    )
-                    size += 1
-    return found[:size]
-
-
-@njit(cache=True, nogil=True)
-def _shared(pairs: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    result = np.empty(len(pairs), np.int64)
-    for place in range(len(pairs)):
-        slot = _slot(pairs[place, 0], pairs[place, 1], pairs[place, 2], len(masks))
-        result[place] = bits(np.uint64(masks[slot]))
-    return result
-
-
-def _first(pairs: np.ndarray, count: int, most: int) -> np.ndarray:
-    """Places of the pairs that are among the `most` with the most shared points of either row."""
-    ranked = np.argsort(-pairs[:, 3], kind="stable")
-    left = np.zeros(len(pairs), bool)
-    for side in (0, 1):
-        rows = pairs[ranked, side]
-        order = np.argsort(rows, kind="stable")
-        sizes = np.bincount(rows, minlength=count)
-        place = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        left[ranked[order[place < most]]] = True
-    return np.flatnonzero(left)

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from fallow.colours import palette
 from fallow.images import Images
+from fallow.images.sketch_forms import sketch_pixels
 from fallow.images.sketches import SIDE
-from fallow.methods.match.fgsbir import sketch_pixels
 from fallow.methods.shared.assembling import Join, picture
 from fallow.methods.shared.joining import Assembly
 from fallow.methods.shared.sketching import Found

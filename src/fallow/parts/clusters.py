@@ -19,7 +19,7 @@ def vectors(method: Method, images: Images) -> np.ndarray:
 
     Reads the pack the run has already made, so nothing is decoded again.
     """
-    from fallow.train.loop import source_side
+    from fallow.train.streams import source_side
 
     recipe = method.recipe()
     assert isinstance(recipe, Recipe)

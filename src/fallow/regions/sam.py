@@ -238,7 +238,7 @@ def mend(mask: np.ndarray, smallest: int) -> np.ndarray:
 
 def load(name: str) -> Any:
     """A SAM model of the hub, of the local cache, or of a folder."""
-    from fallow.encoders.hub import pretrained
+    from fallow.encoders.hub_files import pretrained
 
     model = pretrained(name, "SamModel", "sam")
     if not hasattr(model, "get_image_embeddings"):

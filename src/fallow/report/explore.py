@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from fallow.colours import palette
 from fallow.report.atlas import Atlas, build_atlas
+from fallow.report.explore_copies import Draw, copies_sections
+from fallow.report.explore_copies import listed as listed_among_copies
 from fallow.report.explore_groups import Pieces, groups_section
 from fallow.report.explore_groups import listed as listed_in_groups
 from fallow.report.explore_labels import labels_section, shown_rows
-from fallow.report.explore_map import colourings, map_data
+from fallow.report.explore_map import colourings, map_data, map_section
 from fallow.report.explore_sure import sure_section
 from fallow.report.page import (
     Html,
@@ -31,7 +33,6 @@ from fallow.report.page import (
 
 LISTED = 48  # pictures a list shows at once
 SHOWN = 180  # and with its folded part; the rest is only copied
-SETS = 60  # sets of duplicates drawn; all of them are copied
 LARGE, MEDIUM, SMALL = 128, 96, 64  # sides of listed pictures, of others, of others among many
 MANY = 3000  # images from which the map makes do with small pictures
 PICTURES = 9000  # pictures embedded at most: keeps 20,000 images well below 25 MB
@@ -61,11 +62,9 @@ def explore_page(findings: Mapping[str, Any]) -> str:
         scripts=["explore.js"] if items else [],
     )
     page.lead(*report.lead())
-    report.map_section(page)
+    map_section(page, items, len(report.atlas.tiles), report.colourings)
     report.groups(page)
-    report.exact(page)
-    report.changed(page)
-    report.alike(page)
+    copies_sections(page, found, Draw(report.tile, report.size, report.copy))
     report.outliers(page)
     report.quality(page)
     suspects = [one["item"] for one in found.get("suspects", [])]
@@ -91,15 +90,6 @@ def _subtitle(found: Mapping[str, Any]) -> str:
     if found.get("created"):
         parts.append(str(found["created"]))
     return " · ".join(parts)
-
-
-class Beside(NamedTuple):
-    """Pictures shown side by side."""
-
-    rows: Sequence[int]
-    keep: int | None  # the one marked
-    title: str
-    said: Mapping[int, str]  # below some of them
 
 
 class _Report:
@@ -174,63 +164,6 @@ class _Report:
             element("div", element("p", note), class_="notice", role="note") if note else None,
         ]
 
-    def map_section(self, page: Page) -> None:
-        if not self.items:
-            page.section("Map", empty="No image could be read, so there is no map.")
-            return
-        options = [
-            element("option", colouring["title"], value=number)
-            for number, colouring in enumerate(self.colourings)
-        ]
-        without = len(self.items) - len(self.atlas.tiles)
-        hint = (
-            "Drag to move. Click the map, then scroll or pinch to zoom; close up the images "
-            "themselves appear. Keys: arrows, + and −, 0 for everything, Enter for the image "
-            "nearest the middle."
-        )
-        if without:
-            hint += (
-                f" To keep this file small, {without:,} of {len(self.items):,} images "
-                "are shown as dots only."
-            )
-        bar = element(
-            "div",
-            element(
-                "label",
-                "Find",
-                element(
-                    "input", type="search", id="find", placeholder="part of a file name",
-                    autocomplete="off", spellcheck="false",
-                ),
-                class_="find",
-            ),
-            element("output", id="matches", aria_live="polite"),
-            element("button", "Copy matching paths", type="button", id="copy-matches", hidden=True),
-            element("span", class_="space"),
-            element("label", "Colour by", element("select", *options, id="colour")),
-            element("button", "+", type="button", id="closer", aria_label="Zoom in"),
-            element("button", "−", type="button", id="farther", aria_label="Zoom out"),
-            element("button", "Show all", type="button", id="whole"),
-            class_="bar",
-        )  # fmt: skip
-        canvas = element(
-            "canvas",
-            id="map-canvas",
-            tabindex=0,
-            role="application",
-            aria_label=f"Map of {len(self.items):,} images; images that look alike are close. "
-            "The lists below hold the same findings as text.",
-        )
-        page.section(
-            "Map",
-            bar,
-            element("div", canvas, element("div", id="hover", hidden=True), class_="field"),
-            element("div", id="legend"),
-            element("p", hint, class_="hint"),
-            element("aside", id="detail", aria_label="Image details", tabindex=-1, hidden=True),
-            intro="Each dot is an image; images that look alike lie close together.",
-        )
-
     def groups(self, page: Page) -> None:
         members: dict[int, list[int]] = {}
         for i, item in enumerate(self.items):
@@ -245,73 +178,6 @@ class _Report:
         if group not in self.group_names:
             return "var(--quiet)"
         return self.colours[self.group_names.index(group) % len(self.colours)]
-
-    def exact(self, page: Page) -> None:
-        sets = self.found.get("exact_duplicates", [])
-        spare = [index for same in sets for index in same[1:]]
-        page.section(
-            "Exact duplicates",
-            self.sets([Beside(same, same[0], f"{len(same)} identical files", {}) for same in sets])
-            if sets
-            else None,
-            count=len(sets),
-            intro=f"Byte for byte the same. {len(spare):,} files could go without losing anything.",
-            tools=self.copy(spare, "Copy paths of the spare copies"),
-            empty="No two files are identical.",
-        )
-
-    def changed(self, page: Page) -> None:
-        sets = self.found.get("changed_copies", [])
-        spare = [row for group in sets for row in group["items"] if row != group["keep"]]
-        page.section(
-            "Changed copies",
-            self.sets([_kept_first(group) for group in sets]) if sets else None,
-            count=len(sets),
-            intro="The same picture, changed: below each copy is what was done to the one to keep. "
-            "Pictures were laid over each other to see that nothing in them moved. Nothing was "
-            "changed; which one to keep is a proposal.",
-            tools=self.copy(spare, "Copy paths of the other copies"),
-            empty="No file is a changed copy of another.",
-        )
-
-    def alike(self, page: Page) -> None:
-        sets = self.found.get("much_alike", [])
-        listed = [row for group in sets for row in group["items"]]
-        page.section(
-            "Much alike",
-            self.sets([Beside(group["items"], None, _images(group), {}) for group in sets])
-            if sets
-            else None,
-            count=len(sets),
-            intro="No copies: something moved, or too little can be seen to tell. Frames of one "
-            "scene, or one thing taken twice. All are on the list of images to keep.",
-            tools=self.copy(listed),
-            empty="No two images that are no copies look nearly the same.",
-        )
-
-    def sets(self, sets: Sequence[Beside]) -> Html:
-        """Pictures side by side, below each what is said of it."""
-        cards = []
-        for same, keep, text, said in sets[:SETS]:
-            row = [
-                self.tile(index, said.get(index) or None, self.size(index), keep=index == keep)
-                for index in same[:8]
-            ]
-            more = f"; {len(same) - 8:,} more not shown" if len(same) > 8 else ""
-            cards.append(
-                element(
-                    "div", element("p", text + more), element("div", *row, class_="row"),
-                    class_="set",
-                )
-            )  # fmt: skip
-        rest = len(sets) - SETS
-        note = f"{rest:,} more sets are only in the copied list." if rest > 0 else None
-        return join(
-            [
-                element("div", *cards, class_="sets"),
-                element("p", note, class_="note") if note else None,
-            ]
-        )
 
     def outliers(self, page: Page) -> None:
         ranked = self.found.get("outliers", [])
@@ -381,10 +247,7 @@ def _cells(
         return {}
     listed: dict[int, None] = {}
     listed |= dict.fromkeys(listed_in_groups(found.get("groups", [])))
-    for same in found.get("exact_duplicates", [])[:SETS]:
-        listed |= dict.fromkeys(same[:8])
-    for group in [*found.get("changed_copies", [])[:SETS], *found.get("much_alike", [])[:SETS]]:
-        listed |= dict.fromkeys([group["keep"], *group["items"][:8]])
+    listed |= dict.fromkeys(listed_among_copies(found))
     listed |= dict.fromkeys(found.get("outliers", [])[:SHOWN])
     for indices in found.get("quality", {}).values():
         listed |= dict.fromkeys(indices[:SHOWN])
@@ -398,17 +261,6 @@ def _cells(
     side = SMALL if len(items) > MANY else MEDIUM
     # neighbours on the map share a sheet, so that a close view decodes few of them
     return {LARGE: list(listed), side: others}
-
-
-def _kept_first(group: Mapping[str, Any]) -> Beside:
-    """A group of copies, the one to keep first."""
-    items, keep = group["items"], group["keep"]
-    said = dict(zip(items, group["changes"], strict=True))
-    return Beside([keep, *(row for row in items if row != keep)], keep, _images(group), said)
-
-
-def _images(group: Mapping[str, Any]) -> str:
-    return f"{len(group['items'])} images"
 
 
 def _last(path: str) -> str:

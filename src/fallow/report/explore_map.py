@@ -1,4 +1,4 @@
-"""The map of `explore`: places, colourings and details, as its script reads them."""
+"""The map of `explore`: its section, and the places, colourings and details its script reads."""
 
 from __future__ import annotations
 
@@ -9,9 +9,73 @@ import numpy as np
 
 from fallow.colours import ramp
 from fallow.report.atlas import Atlas
-from fallow.report.page import words
+from fallow.report.page import Page, element, words
 
 RAMPED = ("sharpness", "brightness", "outlier")
+
+
+def map_section(
+    page: Page,
+    items: Sequence[Mapping[str, Any]],
+    drawn: int,
+    colourings: Sequence[Mapping[str, Any]],
+) -> None:
+    """The map's place on the page, which its script fills; `drawn` images have a picture."""
+    if not items:
+        page.section("Map", empty="No image could be read, so there is no map.")
+        return
+    options = [
+        element("option", colouring["title"], value=number)
+        for number, colouring in enumerate(colourings)
+    ]
+    without = len(items) - drawn
+    hint = (
+        "Drag to move. Click the map, then scroll or pinch to zoom; close up the images "
+        "themselves appear. Keys: arrows, + and −, 0 for everything, Enter for the image "
+        "nearest the middle."
+    )
+    if without:
+        hint += (
+            f" To keep this file small, {without:,} of {len(items):,} images "
+            "are shown as dots only."
+        )
+    bar = element(
+        "div",
+        element(
+            "label",
+            "Find",
+            element(
+                "input", type="search", id="find", placeholder="part of a file name",
+                autocomplete="off", spellcheck="false",
+            ),
+            class_="find",
+        ),
+        element("output", id="matches", aria_live="polite"),
+        element("button", "Copy matching paths", type="button", id="copy-matches", hidden=True),
+        element("span", class_="space"),
+        element("label", "Colour by", element("select", *options, id="colour")),
+        element("button", "+", type="button", id="closer", aria_label="Zoom in"),
+        element("button", "−", type="button", id="farther", aria_label="Zoom out"),
+        element("button", "Show all", type="button", id="whole"),
+        class_="bar",
+    )  # fmt: skip
+    canvas = element(
+        "canvas",
+        id="map-canvas",
+        tabindex=0,
+        role="application",
+        aria_label=f"Map of {len(items):,} images; images that look alike are close. "
+        "The lists below hold the same findings as text.",
+    )
+    page.section(
+        "Map",
+        bar,
+        element("div", canvas, element("div", id="hover", hidden=True), class_="field"),
+        element("div", id="legend"),
+        element("p", hint, class_="hint"),
+        element("aside", id="detail", aria_label="Image details", tabindex=-1, hidden=True),
+        intro="Each dot is an image; images that look alike lie close together.",
+    )
 
 
 def colourings(

@@ -16,7 +16,8 @@ from fallow.train.method import (
 )
 
 if TYPE_CHECKING:
-    from fallow.train.loop import Interrupted, Run, fit, launch
+    from fallow.train.loop import Interrupted, Run, fit
+    from fallow.train.process import launch
 
 __all__ = [
     "Batch",
@@ -37,7 +38,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # the loop brings lightning; losses and measures need only the parts
     if name in __all__:
-        from fallow.train import loop
+        from fallow.train import loop, process
 
-        return getattr(loop, name)
+        return getattr(process if name == "launch" else loop, name)
     raise AttributeError(f"module 'fallow.train' has no attribute {name!r}")

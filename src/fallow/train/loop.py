@@ -4,41 +4,34 @@ from __future__ import annotations
 
 import copy
 import json
-import logging
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 
 from fallow import distributed
 from fallow.files import owned, write_json
-from fallow.images.captions import Texts, captions, captions_fingerprint, holds_texts
-from fallow.images.masks import masked_fingerprint, packed_masks
 from fallow.problems import Problem
 from fallow.train.batchnorm import share_batch_norm
 from fallow.train.checkpoint import Journal
-from fallow.train.loader import Stream, VolumeStream, ahead
-from fallow.train.method import Facts, Method, Now, Settings
+from fallow.train.loader import ahead
+from fallow.train.method import Method, Now, Settings
+from fallow.train.process import launch, progress_line, repeatable, stop_on_signal
 from fallow.train.session import Plan, Session, arranged, choose, optimiser_of
-from fallow.train.sharded import divided, refuse_undividable, strategy, whole_state
+from fallow.train.sharded import divided, refuse_undividable, whole_state
 from fallow.train.shown import save_views
-from fallow.train.streaming import Unpacked, fits
+from fallow.train.streams import all_texts, facts_of, known_by, streams_of
 from fallow.train.tune import Choice, apply_layout
-from fallow.train.words import TextStream
 
 if TYPE_CHECKING:
     from fallow.encoders import Encoder
     from fallow.images import Images
-    from fallow.views import Recipe
 
 
 @dataclass
@@ -63,121 +56,6 @@ class Run:
 
 class Interrupted(KeyboardInterrupt):
     """Training was stopped from outside after its state was saved."""
-
-
-def source_side(recipe: Recipe) -> int:
-    """Short side at which images are packed for a recipe: room to crop, no more."""
-    if recipe.side is not None:
-        return recipe.side
-    size = max(view.size for view in recipe.views)
-    return 2 * size if size <= 64 else round(size * 8 / 7)
-
-
-def launch(
-    devices: int | str = "auto", accelerator: str = "auto", *, sharded: bool = False
-) -> Fabric:
-    """Fabric for this process; under torchrun, one of its ranks, with a share of the weights."""
-    world = int(os.environ.get("WORLD_SIZE", 1))
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", world))
-    many = world > 1
-    # it recommends a switch for all of a program; auto tries the precisions itself
-    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
-    if not many and not torch.cuda.is_available() and devices == "auto":
-        devices = 1
-    fabric = Fabric(
-        accelerator=accelerator,
-        devices=local if many else devices,
-        num_nodes=max(1, world // local),
-        strategy="auto" if not many else strategy(world) if sharded else "ddp",
-    )
-    fabric.launch()
-    return fabric
-
-
-@contextmanager
-def _repeatable(device: torch.device) -> Iterator[None]:
-    """On a GPU, let the same steps give the same bits; a processor does so anyway."""
-    if device.type != "cuda":
-        yield
-        return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when torch first multiplies
-    before = torch.get_deterministic_debug_mode()
-    memory: Any = torch.utils.deterministic
-    fill = memory.fill_uninitialized_memory
-    attention = torch.backends.cuda.mem_efficient_sdp_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    memory.fill_uninitialized_memory = False  # nothing here reads such memory
-    torch.backends.cuda.enable_mem_efficient_sdp(False)  # its gradients are not the same twice
-    try:
-        yield
-    finally:
-        torch.set_deterministic_debug_mode(before)
-        memory.fill_uninitialized_memory = fill
-        torch.backends.cuda.enable_mem_efficient_sdp(attention)
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[Callable[[], int | None]]:
-    """Turn SIGINT and SIGTERM into a question the loop can ask between steps."""
-    seen: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: None
-        return
-    wanted = (signal.SIGINT, signal.SIGTERM)
-    before = {which: signal.signal(which, lambda s, _: seen.append(s)) for which in wanted}
-    try:
-        yield lambda: seen[0] if seen else None
-    finally:
-        for which, handler in before.items():
-            signal.signal(which, handler)
-
-
-def _streams(
-    method: Method,
-    images: Mapping[str, Images],
-    seed: int,
-    fabric: Fabric,
-    unpacked: set[str],
-    say: Callable[[str], None],
-) -> dict[str, Stream | VolumeStream | TextStream]:
-    """A packed stream for each recipe; the first rank decodes, the others map what it wrote.
-
-    What no disk has room for is named in `unpacked`, and decoded whenever it is wanted.
-    """
-    recipe = method.recipe()
-    recipes = recipe if isinstance(recipe, Mapping) else dict.fromkeys(images, recipe)
-    missing = sorted(set(recipes) - set(images))
-    if missing:
-        raise Problem(f"this method also needs images called {', '.join(missing)}")
-    streams: dict[str, Stream | VolumeStream | TextStream] = {}
-    for name, published in recipes.items():
-        source: Any = images[name]
-        if getattr(source, "dimensions", 2) == 3:  # volumes are in memory, and cut where they are
-            streams[name] = VolumeStream(source, published, seed)  # type: ignore[arg-type]
-            continue
-        if isinstance(source, Texts):
-            streams[name] = TextStream(source, published, seed)  # type: ignore[arg-type]
-            continue
-        # the pixels the encoder will meet later are normalised its way
-        mean, std = method.encoder.mean, method.encoder.std
-        one = replace(published, mean=mean, std=std)  # type: ignore[arg-type]
-        side = source_side(one)
-        if name in unpacked or not distributed.from_first(fits(images[name], side)):
-            unpacked.add(name)
-            say(f"{images[name].name} does not fit the disk: it is decoded anew in every epoch")
-            pack: Any = Unpacked(images[name], side)
-        else:
-            with fabric.rank_zero_first():
-                pack = images[name].pack(side=side)
-        if "label" in images[name].columns:
-            labels = images[name].labels[0]
-        else:
-            labels = np.full(len(images[name]), -1, np.int64)
-        masked = method.wants_masks and "mask" in images[name].columns
-        masks = packed_masks(images[name], pack) if masked else None
-        beside = method.beside(name, images[name], pack, seed)
-        streams[name] = Stream(pack, one, labels, seed, masks, beside)
-    return streams
 
 
 def fit(
@@ -242,22 +120,22 @@ def _fit(
 
     settings = _fitting(settings, leader, world, say)
     torch.manual_seed(seed)
-    facts = _facts(leader, tuple(named))
+    facts = facts_of(leader, tuple(named))
     if kind.reads:
-        facts = replace(facts, texts=_texts(named, kind.reads))
+        facts = replace(facts, texts=all_texts(named, kind.reads))
     method = kind(encoder, settings, facts).to(fabric.device)
     if world > 1:
         share_batch_norm(method)
     identity = {
         "method": kind.__name__,
         "encoder": encoder.name,
-        "images": {name: _fingerprint(method, one) for name, one in named.items()},
+        "images": {name: known_by(method, one) for name, one in named.items()},
         "seed": seed,
         "settings": settings.model_dump(),
     }
     saved = _open_folder(folder, identity, fabric) if folder else {}
     unpacked = set(saved.get("unpacked", ()))
-    streams = _streams(method, named, seed, fabric, unpacked, say)
+    streams = streams_of(method, named, seed, fabric, unpacked, say)
     plan = Plan(method, streams, seed, rank, world)
     method.meet(named, {name: stream.pack for name, stream in plan.streams.items()})  # type: ignore[misc]
     if plan.count < settings.batch:
@@ -269,7 +147,7 @@ def _fit(
     if "choice" in saved:
         choice = Choice(**saved["choice"])
     else:
-        with _repeatable(fabric.device):
+        with repeatable(fabric.device):
             choice = choose(method, plan, fabric, say)
         saved |= {"choice": choice.state(), "about": dict(about or {}), "world": world}
         saved["unpacked"] = sorted(unpacked)
@@ -298,8 +176,9 @@ def _fit(
     journal = Journal(folder if rank == 0 else None, session.step)
     timing = {"waiting": 0.0, "model": 0.0, "total": 0.0}
     if not saved.get("finished"):
-        bar = _bar(settings, plan.total_steps) if progress_bar and rank == 0 else nullcontext()
-        with _repeatable(fabric.device), _stop_on_signal() as stopped, bar as show:
+        shown = progress_bar and rank == 0
+        bar = progress_line(settings, plan.total_steps) if shown else nullcontext()
+        with repeatable(fabric.device), stop_on_signal() as stopped, bar as show:
             _train(session, plan, leader, journal, timing, stopped, each_epoch, say, show)
         session.save()
         if whole is not method:
@@ -392,36 +271,6 @@ def _train(
     timing["model"] = session.model_seconds
 
 
-def _fingerprint(method: Method, images: Any) -> str:
-    """What a stream is known by: its images, and their masks where these are learnt from."""
-    pictures = hasattr(images, "table")  # volumes speak for themselves
-    if pictures and method.wants_masks and "mask" in images.columns:
-        return masked_fingerprint(images)
-    if pictures and method.reads:
-        return captions_fingerprint(images, method.reads)
-    return images.fingerprint
-
-
-def _facts(images: Images, streams: tuple[str, ...]) -> Facts:
-    side = int(np.median(np.minimum(images.column("width"), images.column("height"))))
-    names = tuple(images.labels[1]) if "label" in images.columns else ()
-    dimensions = getattr(images, "dimensions", 2)
-    return Facts(len(images), side, len(names), names, dimensions, streams)
-
-
-def _texts(named: Mapping[str, Any], columns: Sequence[str]) -> tuple[str, ...]:
-    """All texts of all streams, each once, in order."""
-    found: dict[str, None] = {}
-    for images in named.values():
-        if isinstance(images, Texts):
-            found |= dict.fromkeys(images.texts)
-            continue
-        for column in columns:
-            if column in images.columns and holds_texts(images, column):
-                found |= dict.fromkeys(t for some in captions(images, column) for t in some)
-    return tuple(found)
-
-
 def _fitting(
     settings: Settings, images: Images, world: int, say: Callable[[str], None]
 ) -> Settings:
@@ -467,34 +316,3 @@ def _open_folder(folder: Path, identity: dict[str, Any], fabric: Fabric) -> dict
 
 def _ranks(ranks: int) -> str:
     return f"{ranks} rank{'s' if ranks > 1 else ''}"
-
-
-@contextmanager
-def _bar(settings: Settings, total_steps: int) -> Iterator[Callable[..., None]]:
-    """A progress line with images/s and time left."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    start = time.perf_counter()
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f} %"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, transient=True) as progress:
-        task = progress.add_task("starting", total=1.0)
-        seen = 0
-
-        def show(step: int, elapsed: float, loss: float, batch: int) -> None:
-            nonlocal seen
-            seen += batch
-            spent = time.perf_counter() - start
-            if settings.minutes is not None:
-                share = min(1.0, elapsed / (60 * settings.minutes))
-            else:
-                share = step / max(1, total_steps)
-            left = elapsed * (1 - share) / max(share, 1e-6)
-            text = f"loss {loss:.3f}  {seen / spent:.0f} images/s  {left / 60:.1f} min left"
-            progress.update(task, completed=share, description=text)
-
-        yield show

@@ -53,7 +53,7 @@ class Discoverer(Method):
 
     def known(self, images: Images) -> np.ndarray:
         """Labels by row of the pack, -1 where there is none."""
-        from fallow.train.loop import source_side
+        from fallow.train.streams import source_side
 
         return images.labels[0][images.pack(side=source_side(self.recipe())).rows]
 

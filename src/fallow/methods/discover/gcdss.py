@@ -4,7 +4,8 @@ Classes are fragmented in feature space, so labels spread from region to region 
 class centres (NeRG): forward, known classes reach whatever has labelled regions around it
 (`propagate`); in reverse, what the labels have not reached doubts its neighbours' labels
 (`doubt`). What is left is new, and only that is clustered (`found_groups`). A segmenter then learns
-the maps these regions make up (train/selftraining.py): the authors describe that part only.
+the maps these regions make up (methods/shared/selftraining.py): the authors describe that part
+only.
 """
 
 from __future__ import annotations

@@ -7,38 +7,30 @@ well its drawings are found.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from fallow.encoders.critics import PairCritic
 from fallow.encoders.drawer import VGG, SketchGenerator, drawn_by_chance, likeliest
-from fallow.images.sketches import (
-    HIGH,
-    LOW,
-    SIDE,
-    in_frame,
-    of_strokes,
-    placed,
-    rasters,
-    simplified,
-    stretched,
-    strokes_of,
-    to_delta,
-    to_five,
+from fallow.images.sketch_forms import (
+    FRAMES,
+    STROKES,
+    read_cell,
+    sketch_pixels,
+    spread_of,
+    steps_of,
 )
-from fallow.losses.drawing import (
-    divergence,
-    drawn_steps,
-    drawn_to_the_end,
-    log_likelihood,
-)
+from fallow.images.sketches import placed, rasters, to_five
+from fallow.losses.drawing import divergence, drawn_steps, drawn_to_the_end, log_likelihood
 from fallow.losses.triplet import distances_like_teacher, like_teacher, terms, triplet
+from fallow.parts.sketches import black_on_white, flipped, mirrored, scaled
 from fallow.parts.teacher import in_mode, twin
 from fallow.train.method import Batch, Beside, Loss, Method, Now, Optimiser
 from fallow.train.method import Settings as BaseSettings
@@ -47,11 +39,6 @@ from fallow.views import Recipe, View
 if TYPE_CHECKING:
     from fallow.encoders import Encoder
     from fallow.images import Images, Pack
-
-STROKES = "strokes"  # column of Images: lists of strokes, each a list of points
-FRAMES = {"whole": in_frame, "stretched": stretched}
-TOLERANCE = 3.0  # of 256 pixels: how far a simplified stroke may lie from what was drawn
-COARSEST = 8.0  # before a sketch of too many points loses strokes
 
 
 def divergence_weight(step: int) -> float:
@@ -70,29 +57,6 @@ def drawing_rate(step: int) -> float:
     (0.0001, 1e-05)
     """
     return 9e-5 * 0.9999**step + 1e-5  # type: ignore[no-any-return]
-
-
-class Judge(nn.Module):
-    """Whether a sketch of a photo is a person's: both go in together, one score comes out.
-
-    >>> Judge(4)(torch.zeros(2, 3, 32, 32), torch.zeros(2, 32, 32)).shape
-    torch.Size([2])
-    """
-
-    def __init__(self, width: int = 32) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        inputs = 4
-        for step in range(4):
-            layers += [nn.Conv2d(inputs, width << step, 4, 2, 1), nn.LeakyReLU(0.2)]
-            inputs = width << step
-        self.layers = nn.Sequential(*layers)
-        self.score = nn.Linear(inputs, 1)
-
-    def forward(self, photo: Tensor, sketch: Tensor) -> Tensor:
-        """Photos (B 3 S S) and sketches in pixels (B S S, 1 on 0) -> B."""
-        together = torch.cat([photo, sketch[:, None].to(photo.dtype)], 1)
-        return self.score(self.layers(together).mean((2, 3)))[:, 0]
 
 
 class FGSBIR(Method):
@@ -180,7 +144,7 @@ class FGSBIR(Method):
     def build(self, encoder: Encoder) -> None:
         s = self.settings
         self.generator = SketchGenerator(s.layers, s.code, s.memory, s.mixtures, s.attention)
-        self.judge = Judge()
+        self.judge = PairCritic()
         self.teacher = twin(encoder)
         self.register_buffer("unit", torch.ones(()))
         self.register_buffer("taught", torch.zeros((), dtype=torch.bool))
@@ -203,6 +167,7 @@ class FGSBIR(Method):
             return None
         s, cells = self.settings, images.table.column(STROKES)
         drawn = [read_cell(cells[row].as_py()) for row in pack.rows.tolist()]
+        # the published code drops longer sketches; here they are made simpler
         self._known = [steps_of(one, s.points) for one in drawn]
         fives = np.stack([to_five(one, s.points) for one in self._known]).astype(np.float32)
         pixels = np.stack([sketch_pixels(one, s.frame, s.size) for one in drawn])
@@ -398,94 +363,3 @@ def other(rows: Tensor) -> Tensor:
     if len(rows) < 2:
         return rows
     return rows.roll(int(torch.randint(1, len(rows), ())), 0)
-
-
-def scaled(five: Tensor, unit: Tensor) -> Tensor:
-    """Steps (... 5) in units of their usual size."""
-    return torch.cat([five[..., :2] / unit, five[..., 2:]], -1)
-
-
-def mirrored(five: Tensor, geometry: Tensor) -> Tensor:
-    """Sketches (B T 5) turned left to right where their photo's view (B 2 3) is.
-
-    >>> steps, flip = torch.ones(1, 1, 5), torch.tensor([[[-1.0, 0, 0], [0, 1, 0]]])
-    >>> mirrored(steps, flip)[0, 0, :2].tolist()
-    [-1.0, 1.0]
-    """
-    sign = torch.where(geometry[:, 0, 0] < 0, -1.0, 1.0).to(five)
-    across = five[..., :1] * sign[:, None, None]
-    return torch.cat([across, five[..., 1:]], -1)
-
-
-def flipped(pictures: Tensor, geometry: Tensor) -> Tensor:
-    """Pictures (B ... W) turned left to right where their photo's view (B 2 3) is."""
-    around = (geometry[:, 0, 0] < 0).view(-1, *[1] * (pictures.ndim - 1))
-    return torch.where(around, pictures.flip(-1), pictures)
-
-
-def black_on_white(sketch: Tensor, encoder: Encoder) -> Tensor:
-    """Sketches in pixels (B S S, 1 on 0) as an encoder's input."""
-    mean, std = (
-        torch.tensor(v, device=sketch.device).view(1, 3, 1, 1) for v in (encoder.mean, encoder.std)
-    )
-    return (1 - sketch[:, None].float() - mean) / std
-
-
-def read_cell(cell: Sequence[Sequence[Sequence[float]]]) -> list[np.ndarray]:
-    """The strokes of a cell of the column."""
-    return [np.asarray(one, float).reshape(-1, 2) for one in cell]
-
-
-def steps_of(strokes: Sequence[np.ndarray], most: int) -> np.ndarray:
-    """Strokes as at most so many steps of a picture of 256 pixels.
-
-    The published code drops longer sketches; here they lose detail until they fit, first bends,
-    then their shortest strokes.  n 3
-
-    >>> circle = np.stack([np.cos(np.linspace(0, 6, 90)), np.sin(np.linspace(0, 6, 90))], 1)
-    >>> len(steps_of([circle], 8)) <= 8
-    True
-    """
-    parts, tolerance = framed(strokes), TOLERANCE
-    while True:
-        thin = of_strokes([simplified(part, tolerance) for part in parts])
-        if len(thin) - 1 <= most:
-            break
-        if tolerance < COARSEST or len(parts) == 1:
-            tolerance *= 1.3
-        else:
-            lengths = [np.linalg.norm(np.diff(part, axis=0), axis=1).sum() for part in parts]
-            del parts[int(np.argmin(lengths))]
-    if len(thin) < 2:  # a single dot: a step of nothing is still a step
-        thin = np.concatenate([thin * [1, 1, 0], thin])
-    return to_delta(thin)
-
-
-def framed(strokes: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Strokes in a picture of 256 pixels, as large as they fit."""
-    whole = of_strokes(strokes)
-    points = in_frame(whole[:, :2], 0, SIDE - 1).astype(float)
-    return strokes_of(np.concatenate([points, whole[:, 2:]], 1))
-
-
-def spread_of(sketches: Sequence[np.ndarray]) -> float:
-    """The deviation of all steps in both directions: their unit.
-
-    >>> spread_of([np.array([[1.0, -1.0, 0.0]])])
-    1.0
-    """
-    deviation = float(np.concatenate([one[:, :2].ravel() for one in sketches]).std())
-    return deviation if deviation > 0 else 1.0
-
-
-def sketch_pixels(strokes: Sequence[np.ndarray], frame: str, side: int) -> np.ndarray:
-    """A person's sketch in pixels, with all its detail.  S S
-
-    >>> sketch_pixels([np.array([[0, 0], [4, 2]])], "whole", 32).shape
-    (32, 32)
-    """
-    fine = of_strokes([simplified(part, TOLERANCE) for part in framed(strokes)])
-    scale = side / SIDE
-    points = FRAMES[frame](fine[:, :2], LOW * scale, HIGH * scale)
-    placed_ones = strokes_of(np.concatenate([points, fine[:, 2:].astype(np.int64)], 1))
-    return rasters([placed_ones], side)[0]

@@ -23,9 +23,9 @@ from fallow.images.pairs import Paired, places_in
 from fallow.losses.pseudo import class_thresholds, relative_labels
 from fallow.methods.shared.beginning import Beginning
 from fallow.problems import SettingProblem, SourceProblem
-from fallow.train.loop import source_side
 from fallow.train.method import Batch, Beside, Method
 from fallow.train.method import Settings as BaseSettings
+from fallow.train.streams import source_side
 from fallow.views import Recipe
 from fallow.views.masks import render_masks
 from fallow.views.recipe import View

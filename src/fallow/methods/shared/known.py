@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from fallow.images import Images, opened, tables
-from fallow.images.sources import SUFFIXES
+from fallow.images.listing import SUFFIXES
 from fallow.images.where import where as holds
 from fallow.problems import SettingProblem, SourceProblem, did_you_mean
 

@@ -12,7 +12,7 @@ import torch
 from fallow.methods.protect.uc import UC, Protector
 from fallow.problems import SourceProblem
 from fallow.train import fit, make_settings
-from fallow.train.loop import source_side
+from fallow.train.streams import source_side
 
 if TYPE_CHECKING:
     from fallow.encoders import Encoder

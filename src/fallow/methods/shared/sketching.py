@@ -18,8 +18,10 @@ from fallow.images import Images
 from fallow.images.collection import read_bytes
 from fallow.images.decode import Unreadable
 from fallow.images.sketch_files import ENDINGS, read_sketch, strokes_in
+from fallow.images.sketch_forms import STROKES, read_cell, sketch_pixels
 from fallow.measure.ranking import accuracy_at, tied_ranks
-from fallow.methods.match.fgsbir import FGSBIR, STROKES, black_on_white, read_cell, sketch_pixels
+from fallow.methods.match.fgsbir import FGSBIR
+from fallow.parts.sketches import black_on_white
 from fallow.problems import SourceProblem
 from fallow.regions.keep import kept, stage, weights
 
