@@ -168,22 +168,33 @@ def _tail(share):
 
 
 @njit(**_options)
-def _normal(bits, knots):
-    """A normal number from 32 random bits: the law's inverse, straight between knots."""
+def _share(bits):
+    """Which cell of the law the upper 12 of 32 random bits name, and where in it the rest lie."""
     cell = np.int32(bits >> np.uint64(20))  # signed: machines turn those into floats faster
-    part = np.float32(np.int32(bits & np.uint64(0xFFFFF))) * np.float32(1 / (1 << 20))
-    if cell == 0:
-        return -_tail((part + 1e-7) / _CELLS)
-    if cell == _CELLS - 1:
-        return _tail((1 - part) / _CELLS)
-    return knots[cell] + part * (knots[cell + 1] - knots[cell])
+    return cell, np.float32(np.int32(bits & np.uint64(0xFFFFF))) * np.float32(1 / (1 << 20))
 
 
 @njit(**_options)
-def _pair(state, knots):
-    """Two normal numbers from 64 random bits."""
-    bits = _mix(state)
-    return _normal(bits >> np.uint64(32), knots), _normal(bits & np.uint64(0xFFFFFFFF), knots)
+def _normal_row(state, knots, bits, out):
+    """Normal numbers for a row: the law's inverse, straight between knots, from 32 bits each.
+
+    `bits` (one to two places of `out`) is scratch. Three plain passes take a quarter of the time
+    of one with branches: the two ends of the law, once in 2048 places, are put right at last.
+    """
+    for k in range(len(bits)):
+        bits[k] = _mix(state + np.uint64(2 * k) * _STEP)
+    for k in range(len(bits)):
+        cell, part = _share(bits[k] >> np.uint64(32))
+        out[2 * k] = knots[cell] + part * (knots[cell + 1] - knots[cell])
+        cell, part = _share(bits[k] & np.uint64(0xFFFFFFFF))
+        out[2 * k + 1] = knots[cell] + part * (knots[cell + 1] - knots[cell])
+    for k in range(len(bits)):
+        for half in range(2):
+            cell, part = _share((bits[k] >> np.uint64(32 * (1 - half))) & np.uint64(0xFFFFFFFF))
+            if cell == 0:
+                out[2 * k + half] = -_tail((part + 1e-7) / _CELLS)
+            elif cell == _CELLS - 1:
+                out[2 * k + half] = _tail((1 - part) / _CELLS)
 
 
 @njit(**_options)
@@ -194,13 +205,11 @@ def _row_state(seed, y):
 @njit(**_options)
 def _normals(seed, first, knots, out):
     height, width = out.shape
+    bits = np.empty((width + 1) // 2, np.uint64)
+    normals = np.empty(2 * len(bits), np.float32)
     for y in range(height):
-        state = _row_state(seed, first + y)
-        for x in range(0, width, 2):
-            one, other = _pair(state + np.uint64(x) * _STEP, knots)
-            out[y, x] = one
-            if x + 1 < width:
-                out[y, x + 1] = other
+        _normal_row(_row_state(seed, first + y), knots, bits, normals)
+        out[y] = normals[:width]
 
 
 @njit(**_options)
@@ -210,12 +219,11 @@ def _counted(
     height, width = mosaic.shape
     zero, one = np.float32(0), np.float32(1)
     shaded = shading.shape[1] > 1
-    normals = np.zeros(width + 1, np.float32)
+    bits = np.empty((width + 1) // 2, np.uint64)
+    normals = np.empty(2 * len(bits), np.float32)
     for y in range(height):
         if noisy:
-            state = _row_state(seed, y)
-            for x in range(0, width, 2):
-                normals[x], normals[x + 1] = _pair(state + np.uint64(x) * _STEP, knots)
+            _normal_row(_row_state(seed, y), knots, bits, normals)
         cell_y = y % pattern.shape[0]
         for x in range(width):
             cell_x = x % pattern.shape[1]
