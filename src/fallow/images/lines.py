@@ -9,7 +9,16 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True)
-def _line(plane: np.ndarray, x0: int, y0: int, x1: int, y1: int, first: int, reach: int) -> None:
+def _line(
+    plane: np.ndarray,
+    flat: np.ndarray,  # the same plane, pixel after pixel
+    x0: int,
+    y0: int,
+    x1: int,
+    y1: int,
+    first: int,
+    reach: int,
+) -> None:
     """Bresenham's line, both ends included; its pixels before `first` or outside are left out.
 
     With a reach of 1 the pixels above, below and beside each of the line's are drawn as well.
@@ -21,6 +30,16 @@ def _line(plane: np.ndarray, x0: int, y0: int, x1: int, y1: int, first: int, rea
     steep = down >= across
     if steep:
         across, down = down, across
+    least = max(first, reach)
+    if (
+        least <= min(x0, x1, y0, y1)
+        and max(x0, x1) < width - reach
+        and max(y0, y1) < height - reach
+    ):
+        ahead, turn = (below * width, right) if steep else (right, below * width)
+        beside = (1 if steep else width) if reach else 0
+        _inside(flat, y0 * width + x0, across, down, ahead, turn, beside)
+        return
     error = 2 * down - across
     aside = 0
     for step in range(across + 1):
@@ -42,6 +61,31 @@ def _line(plane: np.ndarray, x0: int, y0: int, x1: int, y1: int, first: int, rea
 
 
 @njit(cache=True, nogil=True)
+def _inside(
+    flat: np.ndarray, place: int, across: int, down: int, ahead: int, turn: int, beside: int
+) -> None:
+    """A line that touches no border: places are steps along the plane, and nothing is asked.
+
+    Of a wide line each pixel draws those to its sides; what lies ahead and behind is the next
+    pixel's, or at the ends drawn here.
+    """
+    error = 2 * down - across
+    if beside:
+        flat[np.uint64(place - ahead)] = 1
+    for _ in range(across + 1):
+        flat[np.uint64(place - beside)] = flat[np.uint64(place)] = 1
+        flat[np.uint64(place + beside)] = 1
+        last = place
+        if error >= 0:
+            place += turn
+            error -= 2 * across
+        place += ahead
+        error += 2 * down
+    if beside:
+        flat[np.uint64(last + ahead)] = 1
+
+
+@njit(cache=True, nogil=True)
 def _polylines(
     planes: np.ndarray,
     points: np.ndarray,
@@ -50,18 +94,29 @@ def _polylines(
     first: int,
     reach: int,
 ) -> None:
+    """Draw on planes that hold anything; each is wiped right before its own, while it is at hand.
+
+    `owners` (one for each polyline) must not fall.
+    """
+    wiped = 0
     for k in range(len(starts) - 1):
         begin, end = starts[k], starts[k + 1]
+        while wiped <= owners[k]:
+            planes[wiped] = 0
+            wiped += 1
         plane = planes[owners[k]]
+        flat = plane.reshape(-1)
         for i in range(begin, end):
             j = i - 1 if i > begin else i
-            _line(plane, points[j, 0], points[j, 1], points[i, 0], points[i, 1], first, reach)
+            x0, y0, x1, y1 = points[j, 0], points[j, 1], points[i, 0], points[i, 1]
+            _line(plane, flat, x0, y0, x1, y1, first, reach)
+    planes[wiped:] = 0
 
 
 def drawn(
     strokes: Sequence[np.ndarray],
     size: tuple[int, int],
-    owners: Sequence[int] | None = None,
+    owners: Sequence[int] | np.ndarray | None = None,
     count: int = 1,
     *,
     first: int = 0,
@@ -77,12 +132,13 @@ def drawn(
     >>> drawn([np.array([[1, 1]])], (3, 4), reach=1)[0].tolist()
     [[0, 1, 0, 0], [1, 1, 1, 0], [0, 1, 0, 0]]
     """
-    planes = np.zeros((count, *size), np.uint8)
-    lengths = [len(one) for one in strokes]
-    if not sum(lengths):
-        return planes
-    points = np.concatenate([np.asarray(one, np.int64).reshape(-1, 2) for one in strokes])
-    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    whose = np.zeros(len(lengths), np.int64) if owners is None else np.asarray(owners, np.int64)
-    _polylines(planes, points, starts, whose, first, reach)
+    whose = np.zeros(len(strokes), np.int64) if owners is None else np.asarray(owners, np.int64)
+    order = np.argsort(whose, kind="stable")
+    some = [strokes[k] for k in order.tolist()]
+    starts = np.cumsum([0, *map(len, some)])
+    points = np.zeros((0, 2), np.int64)
+    if starts[-1]:
+        points = np.concatenate([one for one in some if len(one)]).astype(np.int64, copy=False)
+    planes = np.empty((count, *size), np.uint8)
+    _polylines(planes, points, starts, whose[order], first, reach)
     return planes

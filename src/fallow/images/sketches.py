@@ -178,7 +178,7 @@ def raster(absolute: np.ndarray, side: int = SIDE) -> np.ndarray:
 def rasters(sketches: Sequence[Sequence[np.ndarray]], side: int = SIDE) -> np.ndarray:
     """Many sketches, each a list of strokes in whole pixels, drawn at once.  N S S uint8"""
     flat = [stroke for one in sketches for stroke in one]
-    owners = [k for k, one in enumerate(sketches) for _ in one]
+    owners = np.repeat(np.arange(len(sketches)), [len(one) for one in sketches])
     return drawn(flat, (side, side), owners, len(sketches), first=1, reach=1)
 
 
