@@ -30,6 +30,7 @@ from fallow.raw.unprocess import plain_sensor, unprocessed
 WARMER = np.array([[1.05, 0.05, -0.02], [0.02, 0.95, 0.02], [0.0, 0.05, 0.78]])
 ROWS: Mapping[str, dict[str, Any]] = {
     "all parts": {},
+    "from random weights": {"begin": 0},
     "summed losses": {"pull": "plain"},
     "no colour critic": {"colour": 0.0},
     "no critics": {"texture": 0.0, "colour": 0.0},
@@ -38,6 +39,7 @@ COMPARED = (
     ("critics give more of the look than content alone", "all parts", "no critics"),
     ("the critic of colours helps", "all parts", "no colour critic"),
     ("losses of equal pull serve better than their sum", "all parts", "summed losses"),
+    ("beginning as a plain rendering helps", "all parts", "from random weights"),
     ("learning beats the plain rendering", "all parts", "plain rendering"),
     ("pairs teach more than unrelated photos", "pairs", "all parts"),
 )
@@ -50,7 +52,8 @@ class Plan:
 
     frames: int = 28
     asked: int = 10
-    steps: int = 250
+    begin: int = 250
+    steps: int = 500  # these among them
     batch: int = 4
     side: int = 64
     features: str = "resnet8/16"
@@ -122,7 +125,7 @@ def look(pixels: np.ndarray) -> np.ndarray:
 
 def options(told: Mapping[str, Any], plan: Plan) -> Options:
     shared = {"features": plan.features, "batch": plan.batch, "side": plan.side,
-              "colour_side": plan.side, "hidden": 64, "rate": 2e-3}  # fmt: skip
+              "colour_side": plan.side, "hidden": 64, "begin": plan.begin}  # fmt: skip
     return Options(**{**shared, **told})
 
 
@@ -132,9 +135,9 @@ def taught(trainee: LightISP, wanted: list[np.ndarray], plan: Plan) -> None:
     for _ in range(plan.steps):
         x, truth, _ = trainee.crops()
         loss = (trainee.network(x) - truth).abs().mean()
-        trainee.optimiser.zero_grad()
+        trainee.beginner.zero_grad()
         loss.backward()
-        trainee.optimiser.step()
+        trainee.beginner.step()
 
 
 def rendered(raw: Raw, gains: Any) -> np.ndarray:

@@ -44,12 +44,12 @@ class Plan:
 
     archive: str = "tiny_imagenet50"
     method: str = "moco"
-    encoder: str = "resnet8/32"
+    encoder: str = "resnet8/16"
     images: int = 3000
     size: int = 32
     batch: int = 128
     epochs: float = 40
-    seeds: int = 5
+    seeds: int = 3
 
 
 def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:

@@ -25,6 +25,7 @@ QUICK = {
     "hidden": 16,
     "features": "resnet8/8",
     "every": 1,
+    "begin": 0,
 }
 
 
@@ -55,6 +56,19 @@ def test_a_short_run_moves_towards_content(raws):
     train(trainee, steps=40)
     after = np.mean([trainee.step()["content"] for _ in range(3)])
     assert after < 0.8 * before
+
+
+def test_it_begins_as_a_plain_rendering(raws):
+    trainee = made(raws, begin=60, batch=4)
+    critics = [one.clone() for one in trainee.views["colour"].critic.parameters()]
+    first = trainee.step()
+    assert set(first) == {"plain"}
+    train(trainee, steps=60)
+    x, anchors, _ = trainee.crops()
+    assert float((trainee.network(x).detach() - anchors).abs().mean()) < 0.6 * first["plain"]
+    now = trainee.views["colour"].critic.parameters()
+    assert all(torch.equal(a, b) for a, b in zip(critics, now, strict=True))
+    assert "critic colour" in trainee.step()
 
 
 def test_critics_really_train(raws):

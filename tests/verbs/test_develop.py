@@ -17,7 +17,10 @@ from fallow.raw.sixteen import read_picture, srgb_profile
 from fallow.verbs.develop import develop
 
 pytest.importorskip("rawpy")
-ISP = {"side": 64, "batch": 2, "colour_side": 32, "hidden": 16, "features": "resnet8/8", "steps": 3}
+ISP = {
+    "side": 64, "batch": 2, "colour_side": 32, "hidden": 16, "features": "resnet8/8", "begin": 1,
+    "steps": 3,
+}  # fmt: skip
 TRANSLATOR = {
     "levels": (4, 8), "blocks": 1, "heads": 2, "hidden": 8, "side": 32, "critic_width": 4,
     "pretrain": 1, "pretrain_batch": 1, "steps": 2,

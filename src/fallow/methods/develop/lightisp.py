@@ -48,6 +48,10 @@ class Options(CameraSettings):
     batch: int = Field(8, ge=1, description="crops a step")
     side: int = Field(128, ge=32, multiple_of=4, description="of a crop in pixels of the mosaic")
     colour_side: int = Field(96, ge=32, description="of what the critic of colours sees")
+    begin: int = Field(
+        400, ge=0, description="steps before all of learning the plain rendering; 0: none"
+    )
+    begin_rate: float = Field(2e-3, gt=0, description="learning rate of those")
     rate: float = Field(5e-4, gt=0, description="learning rate of the network")
     critic_rate: float = Field(1e-4, gt=0, description="learning rate of the critics")
     every: int = Field(2, ge=1, description="steps of the network for one of the critics")
@@ -209,7 +213,7 @@ class LightISP:
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         "paper": {
             "batch": 32, "side": 256, "colour_side": 224, "critic_rate": 1e-5, "every": 10,
-            "hidden": 1024, "gains": GAINS, "stretch": 1.0, "steps": 500_000,
+            "hidden": 1024, "gains": GAINS, "stretch": 1.0, "begin": 20_000, "steps": 500_000,
         },
     }  # fmt: skip
 
@@ -242,6 +246,7 @@ class LightISP:
             self.network: Any = network(s.network).to(self.device)
             self.features = Features(s.features, seed).to(self.device)
             self.views = self._views()
+        self.beginner = torch.optim.Adam(self.network.parameters(), s.begin_rate)
         self.optimiser = torch.optim.Adam(self.network.parameters(), s.rate, (0.5, 0.9))
         self.critic_optimisers = {
             name: torch.optim.Adam(view.critic.parameters(), s.critic_rate, (0.5, 0.9))
@@ -310,6 +315,8 @@ class LightISP:
         """One step of the network; every few of them one of every critic, on the same pictures."""
         x, anchors, real = self.crops()
         fake = self.network(x)
+        if self.done < self.settings.begin:
+            return self.begun(fake, anchors)
         losses = network_losses(fake, real, anchors, self.views, self.content)
         weights = self.weights()
         balanced_step(self.network, self.optimiser, losses, PULLS[self.settings.pull], weights)
@@ -324,6 +331,15 @@ class LightISP:
         self.forget()
         return values
 
+    def begun(self, made: Tensor, anchors: Tensor) -> dict[str, float]:
+        """A step towards the plain rendering: from random weights no look would be found."""
+        loss = (made - anchors).abs().mean()
+        self.beginner.zero_grad()
+        loss.backward()
+        self.beginner.step()
+        self.done += 1
+        return {"plain": float(loss.detach())}
+
     def forget(self) -> None:
         """Let go of what was seen of a step's pictures."""
         for look in self.looks:
@@ -332,6 +348,7 @@ class LightISP:
     def state(self) -> dict[str, Any]:
         return {
             "network": self.network.state_dict(),
+            "beginner": self.beginner.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "critics": {name: view.critic.state_dict() for name, view in self.views.items()},
             "critic optimisers": {n: o.state_dict() for n, o in self.critic_optimisers.items()},
@@ -341,6 +358,7 @@ class LightISP:
 
     def restore(self, state: dict[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
+        self.beginner.load_state_dict(state["beginner"])
         self.optimiser.load_state_dict(state["optimiser"])
         for name, view in self.views.items():
             view.critic.load_state_dict(state["critics"][name])
