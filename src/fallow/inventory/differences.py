@@ -113,11 +113,11 @@ def differences(
 
 @njit(cache=True, nogil=True, fastmath=True)
 def _tables(first: np.ndarray, second: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Running sums of 1, a, b, aa, bb, ab over the masked pixels.  6 H+1 W+1."""
+    """Running sums of 1, a, b, aa, bb over the masked pixels.  5 H+1 W+1."""
     height, width = first.shape
-    sums = np.zeros((6, height + 1, width + 1))
+    sums = np.zeros((5, height + 1, width + 1))
     for y in range(height):
-        n, a, b, aa, bb, ab = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        n, a, b, aa, bb = 0.0, 0.0, 0.0, 0.0, 0.0
         for x in range(width):
             if mask[y, x]:
                 one, two = float(first[y, x]), float(second[y, x])
@@ -126,13 +126,11 @@ def _tables(first: np.ndarray, second: np.ndarray, mask: np.ndarray) -> np.ndarr
                 b += two
                 aa += one * one
                 bb += two * two
-                ab += one * two
             sums[0, y + 1, x + 1] = sums[0, y, x + 1] + n
             sums[1, y + 1, x + 1] = sums[1, y, x + 1] + a
             sums[2, y + 1, x + 1] = sums[2, y, x + 1] + b
             sums[3, y + 1, x + 1] = sums[3, y, x + 1] + aa
             sums[4, y + 1, x + 1] = sums[4, y, x + 1] + bb
-            sums[5, y + 1, x + 1] = sums[5, y, x + 1] + ab
     return sums
 
 
