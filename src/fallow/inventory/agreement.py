@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 from fallow.inventory.keypoints import smooth
+from fallow.inventory.moments import added
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -26,17 +27,12 @@ def agreement(
         for column in range(columns):
             top, bottom = row * height // rows, (row + 1) * height // rows
             left, right = column * width // columns, (column + 1) * width // columns
-            number, sa, sb, saa, sbb, sab = 0, 0.0, 0.0, 0.0, 0.0, 0.0
+            sums = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
             for y in range(top, bottom):
                 for x in range(left, right):
                     if seen[y, x]:
-                        a, b = float(target[y, x]), float(other[y, x])
-                        number += 1
-                        sa += a
-                        sb += b
-                        saa += a * a
-                        sbb += b * b
-                        sab += a * b
+                        sums = added(sums, float(target[y, x]), float(other[y, x]))
+            number, sa, sb, saa, sbb, sab = sums
             if number < side * side // 2:
                 continue
             sa /= number

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from fallow.inventory.moments import added
+
 
 @njit(cache=True, nogil=True, fastmath=True)
 def differences(
@@ -117,20 +119,15 @@ def _tables(first: np.ndarray, second: np.ndarray, mask: np.ndarray) -> np.ndarr
     height, width = first.shape
     sums = np.zeros((5, height + 1, width + 1))
     for y in range(height):
-        n, a, b, aa, bb = 0.0, 0.0, 0.0, 0.0, 0.0
+        row = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
         for x in range(width):
             if mask[y, x]:
-                one, two = float(first[y, x]), float(second[y, x])
-                n += 1
-                a += one
-                b += two
-                aa += one * one
-                bb += two * two
-            sums[0, y + 1, x + 1] = sums[0, y, x + 1] + n
-            sums[1, y + 1, x + 1] = sums[1, y, x + 1] + a
-            sums[2, y + 1, x + 1] = sums[2, y, x + 1] + b
-            sums[3, y + 1, x + 1] = sums[3, y, x + 1] + aa
-            sums[4, y + 1, x + 1] = sums[4, y, x + 1] + bb
+                row = added(row, float(first[y, x]), float(second[y, x]))
+            sums[0, y + 1, x + 1] = sums[0, y, x + 1] + row[0]
+            sums[1, y + 1, x + 1] = sums[1, y, x + 1] + row[1]
+            sums[2, y + 1, x + 1] = sums[2, y, x + 1] + row[2]
+            sums[3, y + 1, x + 1] = sums[3, y, x + 1] + row[3]
+            sums[4, y + 1, x + 1] = sums[4, y, x + 1] + row[4]
     return sums
 
 
