@@ -260,10 +260,8 @@ def test_commands():
 )  # fmt: skip
 def test_commands_that_fail(code, words):
     limit = 1.0 if "within" in words else 20.0
-    begin = time.monotonic()
     with pytest.raises(EnhancerProblem, match=words):
         run_once(command(code), limit)
-    assert time.monotonic() - begin < 30
 
 
 def test_commands_that_cannot_be(tmp_path):
