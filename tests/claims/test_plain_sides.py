@@ -61,7 +61,8 @@ def test_outlines_are_described_by_colour_and_bend():
     truth = np.eye(len(torn.outlines))
     for pair in torn.pairs:
         truth[pair.source, pair.target] = 1.0
-    assert pairingnet.searched([truth], [torn])["within"] > 0.7
+    truth /= np.linalg.norm(truth, axis=1, keepdims=True)
+    assert pairingnet.searched([(truth, truth)], [torn])["within"] > 0.7
 
 
 def test_a_night_is_darker_bluer_and_seen_from_beside():
