@@ -162,6 +162,7 @@ def test_no_picture_at_all_is_said(page: Any, studio: Any, tmp_path: Path) -> No
 
 def test_labels_by_keyboard_undone_and_exported(page: Any, studio: Any, tmp_path: Path) -> None:
     shown(page, studio)
+    assert page.locator(".labelling output").inner_text() == "this picture"
     before, version = labels(page, tmp_path), studio.desk.version
     paths = studio.desk.table.column("path").to_pylist()
     page.locator(".grid").focus()

@@ -293,7 +293,7 @@ TITLES = {
     "copies:exact": ("Exact duplicates", "Byte for byte the same file."),
     "copies:changed": ("Changed copies", "The same picture, changed; what was done is said."),
     "copies:alike": ("Much alike", "No copies: something moved, or too little can be seen."),
-    "suspects": ("Suspected wrong labels", "The label given, and the one its likes argue for."),
+    "suspects": ("Suspected wrong labels", "The label given, and what pictures like it say."),
     "spotted": ("Anomalies", "From the oddest picture on; move the threshold."),
     "next": ("To label next", "Pictures that say most about those without a label."),
     "groups": ("Groups to name", "A name labels all members at once."),

@@ -83,6 +83,7 @@ export async function show(root, words) {
     pictures = grid({ rows, side, name: "Pictures", captions, onopen: open, onselect: (some, here) => { labelling.selected(some, here); if (!side_panel.element.hidden) side_panel.follow(here); } });
     pictures.side = side;
     field.replaceChildren(pictures.element);
+    labelling.selected([], pictures.here());
   }
 
   async function captions(some) {

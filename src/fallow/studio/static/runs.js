@@ -45,7 +45,7 @@ export async function show(root, words) {
 
   function row(run) {
     const made = {
-      name: h("span", { class: "run-name" }), chip: h("span", { class: "chip" }), facts: h("span", { class: "run-facts" }),
+      name: h("span", { class: "run-name" }), chip: h("span", { class: "run-state" }), facts: h("span", { class: "run-facts" }),
       bar: h("progress", { max: 1, "aria-label": "Progress" }),
     };
     made.button = h("button", { type: "button", class: "run", onclick: () => choose(run.id) },
