@@ -19,6 +19,7 @@ from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 SIZE = {"width": 1280, "height": 820}
+PATIENCE = 120_000  # milliseconds; the first form imports every verb
 FALLOW = [sys.executable, "-m", "fallow"]
 CELLS = [(0.21, 0.11), (0.73, 0.12), (0.60, 0.36), (0.56, 0.48), (0.81, 0.52), (0.36, 0.76)]
 
@@ -84,20 +85,23 @@ def photographed(browser: Any, run: Path, pages: Mapping[str, tuple[str, Press]]
     """Open the studio on a run, and take a picture of some of its pages."""
     words = [*FALLOW, "studio", str(run), "--no-browser"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as studio:
-        assert studio.stdout is not None
-        address = studio.stdout.readline().split()[-1]
-        page = browser.new_page(viewport=SIZE)
-        page.goto(address)
-        for name, (where, press) in pages.items():
-            page.goto(f"{address.split('?')[0]}#/{where}")
-            page.wait_for_selector(f'html[data-shown="{where.split("?")[0]}"]')
-            press(page)
-            page.wait_for_timeout(2500)
-            seen = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-            seen.quantize(256).save(HERE / f"studio-{name}.png", optimize=True)
-            print(f"docs/studio-{name}.png")
-        page.close()
-        studio.terminate()
+        try:
+            assert studio.stdout is not None
+            address = studio.stdout.readline().split()[-1]
+            page = browser.new_page(viewport=SIZE)
+            page.set_default_timeout(PATIENCE)
+            page.goto(address)
+            for name, (where, press) in pages.items():
+                page.goto(f"{address.split('?')[0]}#/{where}")
+                page.wait_for_selector(f'html[data-shown="{where.split("?")[0]}"]')
+                press(page)
+                page.wait_for_timeout(2500)
+                seen = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+                seen.quantize(256).save(HERE / f"studio-{name}.png", optimize=True)
+                print(f"docs/studio-{name}.png", flush=True)
+            page.close()
+        finally:
+            studio.terminate()
 
 
 def made(folder: str) -> tuple[Path, Path]:
