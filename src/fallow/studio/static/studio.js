@@ -58,6 +58,7 @@ async function start() {
   page.replaceChildren(busy("Opening"));
   desk = await get("/api/desk");
   document.getElementById("name").textContent = desk.name;
+  if (desk.missing) nav.parentElement.append(h("p", { class: "missing", role: "note", text: "The pictures of this run are not where they were: open it with --pictures FOLDER to see and draw on them." }));
   nav.replaceChildren(...desk.pages.map(name => h("a", { href: `#/${name}`, text: TITLES[name] ?? name, dataset: { page: name } })));
   keys({ "?": ["this list", help], ...Object.fromEntries(desk.pages.slice(0, 9).map((name, k) => [
     `alt+${k + 1}`, [k ? "" : `the first page; 2 to ${desk.pages.length} the next ones`, () => { location.hash = `#/${name}`; }]])) });

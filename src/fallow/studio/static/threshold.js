@@ -27,7 +27,7 @@ export async function threshold(stage, page) {
   const { svg, cut } = histogram(scores, odd, low - step, high);
   stage.append(
     h("div", { class: "thresholds" },
-      h("div", { class: "slider" }, svg, score, h("div", { class: "together" }, counted, about.known ? h("span", { class: "note key" }, h("i"), "known odd") : null, h("span", { class: "space" }),
+      h("div", { class: "slider" }, svg, score, h("div", { class: "together" }, counted, about.known ? h("i", { class: "key", "aria-hidden": "true" }) : null, h("span", { class: "space" }),
         h("button", { type: "button", class: "quiet", text: "Computed threshold", onclick: () => { score.value = about.threshold; judge(); } }))),
       h("div", { class: "second" },
         h("label", { class: "note", for: "heat", text: "Show heat from" }), heat,
