@@ -23,6 +23,11 @@ PATIENCE = 120_000  # milliseconds; the first form imports every verb
 FALLOW = [sys.executable, "-m", "fallow"]
 CELLS = [(0.21, 0.11), (0.73, 0.12), (0.60, 0.36), (0.56, 0.48), (0.81, 0.52), (0.36, 0.76)]
 
+MOVE = """(node, share) => {
+  node.value = +node.min + share * (node.max - node.min);
+  node.dispatchEvent(new Event("input"));
+}"""
+
 Press = Callable[[Any], None]
 
 
@@ -63,7 +68,16 @@ def drawing(page: Any) -> None:
 
 
 def anomalies(page: Any) -> None:
+    """The threshold among the scores, and heat shown from its middle on."""
     page.wait_for_selector(".page-findings[data-heat]")
+    for slider, share in (("#threshold", 0.38), ("#heat", 0.4)):
+        page.locator(slider).evaluate(MOVE, share)
+
+
+def form(page: Any) -> None:
+    """With a mistake, which is said beside its field."""
+    for name, text in (("source", "photos"), ("method", "swav"), ("minutes", "soon")):
+        page.locator(f"#field-{name}").fill(text)
 
 
 def as_it_opens(page: Any) -> None:
@@ -76,7 +90,7 @@ OF_EXPLORE: dict[str, tuple[str, Press]] = {
     "findings": ("findings", findings),
     "drawing": ("findings?draw=0", drawing),
     "papers": ("papers", as_it_opens),
-    "runs-form": ("runs?new=learn", as_it_opens),
+    "runs-form": ("runs?new=learn", form),
 }
 OF_SPOT: dict[str, tuple[str, Press]] = {"anomalies": ("findings?part=spotted", anomalies)}
 
