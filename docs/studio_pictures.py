@@ -1,4 +1,8 @@
-"""Photograph the studio's pages for the documentation: python docs/studio_pictures.py"""
+"""Photograph the studio's pages for the documentation: python docs/studio_pictures.py
+
+The demo is made, explored and spotted for it, unless folders of such runs are given:
+python docs/studio_pictures.py EXPLORED SPOTTED
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +19,20 @@ from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 SIZE = {"width": 1280, "height": 820}
+PATIENCE = 120_000  # milliseconds; the first form imports every verb
+FALLOW = [sys.executable, "-m", "fallow"]
+CELLS = [(0.21, 0.11), (0.73, 0.12), (0.60, 0.36), (0.56, 0.48), (0.81, 0.52), (0.36, 0.76)]
+
+MOVE = """(node, share) => {
+  node.value = +node.min + share * (node.max - node.min);
+  node.dispatchEvent(new Event("input"));
+}"""
+
+Press = Callable[[Any], None]
 
 
 def collection(page: Any) -> None:
-    page.get_by_role("button", name="near_duplicate").first.click()
+    page.get_by_role("button", name="near duplicate").first.click()
     tiles = page.locator(".grid [role=gridcell], .grid .cell")
     tiles.nth(3).click()
     page.keyboard.press("Enter")  # what is known of it
@@ -41,46 +55,90 @@ def findings(page: Any) -> None:
     page.get_by_text("Suspected wrong labels").first.click()
 
 
+def drawing(page: Any) -> None:
+    """A dab of a wider brush on some cells of the first picture, which is square."""
+    page.wait_for_selector(".page-findings[data-easel]")
+    page.keyboard.press("]")
+    page.keyboard.press("]")
+    box = page.locator(".easel canvas").bounding_box()
+    side = min(box["width"], box["height"]) - 32
+    left, top = box["x"] + (box["width"] - side) / 2, box["y"] + (box["height"] - side) / 2
+    for x, y in CELLS:
+        page.mouse.click(left + x * side, top + y * side)
+
+
+def anomalies(page: Any) -> None:
+    """The threshold among the scores, and heat shown from its middle on."""
+    page.wait_for_selector(".page-findings[data-heat]")
+    for slider, share in (("#threshold", 0.38), ("#heat", 0.4)):
+        page.locator(slider).evaluate(MOVE, share)
+
+
+def form(page: Any) -> None:
+    """With a mistake, which is said beside its field."""
+    for name, text in (("source", "photos"), ("method", "swav"), ("minutes", "soon")):
+        page.locator(f"#field-{name}").fill(text)
+
+
 def as_it_opens(page: Any) -> None:
     """Nothing is pressed first."""
 
 
-PAGES: dict[str, Callable[[Any], None]] = {
-    "collection": collection,
-    "map": map_,
-    "findings": findings,
-    "papers": as_it_opens,
+OF_EXPLORE: dict[str, tuple[str, Press]] = {
+    "collection": ("collection", collection),
+    "map": ("map", map_),
+    "findings": ("findings", findings),
+    "drawing": ("findings?draw=0", drawing),
+    "papers": ("papers", as_it_opens),
+    "runs-form": ("runs?new=learn", form),
 }
+OF_SPOT: dict[str, tuple[str, Press]] = {"anomalies": ("findings?part=spotted", anomalies)}
+
+
+def photographed(browser: Any, run: Path, pages: Mapping[str, tuple[str, Press]]) -> None:
+    """Open the studio on a run, and take a picture of some of its pages."""
+    words = [*FALLOW, "studio", str(run), "--no-browser"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as studio:
+        try:
+            assert studio.stdout is not None
+            address = studio.stdout.readline().split()[-1]
+            page = browser.new_page(viewport=SIZE)
+            page.set_default_timeout(PATIENCE)
+            page.goto(address)
+            for name, (where, press) in pages.items():
+                page.goto(f"{address.split('?')[0]}#/{where}")
+                page.wait_for_selector(f'html[data-shown="{where.split("?")[0]}"]')
+                press(page)
+                page.wait_for_timeout(2500)
+                seen = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+                seen.quantize(256).save(HERE / f"studio-{name}.png", optimize=True)
+                print(f"docs/studio-{name}.png", flush=True)
+            page.close()
+        finally:
+            studio.terminate()
+
+
+def made(folder: str) -> tuple[Path, Path]:
+    """The demo explored, and its parts spotted."""
+    subprocess.run([*FALLOW, "demo", f"{folder}/demo"], check=True)
+    quick = ["--encoder", "tiny", "--set", "size=128", "--out", f"{folder}/spotted"]
+    subprocess.run([*FALLOW, "spot", f"{folder}/demo/pictures/parts", *quick], check=True)
+    return Path(f"{folder}/demo/explore"), Path(f"{folder}/spotted")
 
 
 def main() -> None:
-    """Explore the drawn collection, open the studio on it, and take a picture of each page."""
+    """Take a picture of every page."""
     from playwright.sync_api import sync_playwright
 
-    with tempfile.TemporaryDirectory() as folder:
-        fallow = [sys.executable, "-m", "fallow"]
-        subprocess.run([*fallow, "demo", f"{folder}/demo"], check=True)
-        run = next(path.parent for path in Path(folder).rglob("images.lance"))
-        words = [*fallow, "studio", str(run), "--no-browser"]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as studio:
-            assert studio.stdout is not None
-            address = studio.stdout.readline().split()[-1]
-            with sync_playwright() as started:
-                browser = started.chromium.launch(
-                    executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-                )
-                page = browser.new_page(viewport=SIZE)
-                page.goto(address)
-                for name, press in PAGES.items():
-                    page.goto(f"{address.split('?')[0]}#/{name}")
-                    page.wait_for_selector(f'html[data-shown="{name}"]')
-                    press(page)
-                    page.wait_for_timeout(2500)
-                    seen = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-                    seen.quantize(256).save(HERE / f"studio-{name}.png", optimize=True)
-                    print(f"docs/studio-{name}.png")
-                browser.close()
-            studio.terminate()
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as started:
+        given = sys.argv[1:3]
+        explored, spotted = (Path(given[0]), Path(given[1])) if len(given) == 2 else made(folder)
+        browser = started.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        photographed(browser, explored, OF_EXPLORE)
+        photographed(browser, spotted, OF_SPOT)
+        browser.close()
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def says(page: Any, selector: str, text: str) -> None:
 def labels(page: Any, tmp_path: Path) -> dict[str, str]:
     """What the button exports."""
     with page.expect_download() as waiting:
-        page.get_by_role("link", name="Export CSV").click()
+        page.get_by_role("link", name="Export labels").click()
     waiting.value.save_as(tmp_path / "labels.csv")
     with open(tmp_path / "labels.csv", encoding="utf-8", newline="") as file:
         return {row["path"]: row["label"] for row in csv.DictReader(file)}
@@ -100,6 +100,31 @@ def test_an_address_brings_its_filter(page: Any, studio: Any) -> None:
     first.filter(has_text=order[0].split("/")[-1]).wait_for()
 
 
+def test_a_wrong_address_says_so_where_pictures_would_be(page: Any, studio: Any) -> None:
+    page.goto(f"http://127.0.0.1:{studio.port}/#/collection?where=widht+%3E+10")
+    page.reload()
+    says(page, ".field-of-pictures [role=alert]", "did you mean width?")
+    page.get_by_role("button", name="Show all").click()
+    state(page, "48 pictures")
+    page.errors[:] = [each for each in page.errors if "400" not in each]
+
+
+def test_enter_presses_the_button_in_focus(page: Any, studio: Any) -> None:
+    shown(page, studio)
+    page.get_by_role("button", name=re.compile("^ring")).first.focus()
+    page.keyboard.press("Enter")  # not the picture at hand
+    state(page, "6 of 48 pictures")
+    assert page.locator(".one").is_hidden()
+
+
+def test_groups_are_called_as_on_the_map(page: Any, studio: Any) -> None:
+    shown(page, studio)
+    held = [one for one in studio.desk.table.column("group").to_pylist() if one is not None]
+    chips = page.locator('[data-column="group"] .chip')
+    names = {"none" if one < 0 else str(one + 1) for one in held}
+    assert {chips.nth(k).inner_text().split()[0] for k in range(chips.count())} <= names
+
+
 def test_a_dropped_picture_finds_its_like(page: Any, studio: Any, tmp_path: Path) -> None:
     from playwright.sync_api import expect
 
@@ -137,6 +162,7 @@ def test_no_picture_at_all_is_said(page: Any, studio: Any, tmp_path: Path) -> No
 
 def test_labels_by_keyboard_undone_and_exported(page: Any, studio: Any, tmp_path: Path) -> None:
     shown(page, studio)
+    assert page.locator(".labelling output").inner_text() == "this picture"
     before, version = labels(page, tmp_path), studio.desk.version
     paths = studio.desk.table.column("path").to_pylist()
     page.locator(".grid").focus()
@@ -200,5 +226,5 @@ def test_a_hundred_thousand_scroll_as_a_hundred_do(visit: Any) -> None:
         assert page.locator(".cell").count() < 120
     assert page.locator("#cell-99999").get_attribute("aria-setsize") == "100000"
     page.keyboard.press("Control+a")
-    page.locator(".labelling output").filter(has_text="100,000 chosen").wait_for()
+    page.locator(".labelling output").filter(has_text="100,000 pictures").wait_for()
     next(running, None)

@@ -82,6 +82,26 @@ def test_a_brush_corrects_the_mask(easel: Any, studio: Any) -> None:
     assert drawn.version(0, "mask_version") == 2
 
 
+def test_keys_work_while_the_brush_has_the_focus(easel: Any) -> None:
+    save, mask = easel.get_by_role("button", name="Save"), easel.locator(".kit [type=range]")
+    drag(easel, (2.5, 2.5), (4.5, 2.5))
+    expect(save).to_be_enabled()
+    mask.focus()
+    easel.keyboard.press("Control+z")
+    expect(save).to_be_disabled()  # nothing is left to save
+    easel.keyboard.press("Control+y")
+    expect(save).to_be_enabled()
+    easel.keyboard.press("Control+z")
+
+
+def test_the_next_picture_follows(easel: Any) -> None:
+    easel.keyboard.press("n")
+    easel.wait_for_selector('.page-findings[data-easel="1"]', timeout=WAIT)
+    expect(easel.get_by_role("button", name="The next picture (N)")).to_be_disabled()
+    easel.get_by_role("button", name="The picture before (P)").click()
+    easel.wait_for_selector('.page-findings[data-easel="0"]', timeout=WAIT)
+
+
 def test_masks_are_painted_by_keys(easel: Any, studio: Any) -> None:
     drawn = Drawn(studio.desk)
     before = drawn.mask(0)

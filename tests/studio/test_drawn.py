@@ -17,6 +17,7 @@ from fallow.outcomes.tables import save_json, save_parquet
 from fallow.problems import Problem
 from fallow.studio.desk import Desk
 from fallow.studio.drawn import MASK, POINTS, Drawn, Point, colours
+from fallow.studio.found import to_label
 
 
 def segmented(folder: Path) -> tuple[Path, Path]:
@@ -91,6 +92,66 @@ def test_what_was_collected_is_what_the_next_run_reads(drawn: Drawn, tmp_path: P
     assert (known.labelled.mask(0) == 1).all()
 
 
+@pytest.mark.parametrize(("value", "unjudged"), [(255, 254), (1, 255), (0x40A060, 255)])
+def test_masks_of_any_values_are_corrected_and_read_by_the_next_run(
+    tmp_path: Path, value: int, unjudged: int
+) -> None:
+    """Black and white masks above all: 255 is a class there, and not what nobody judges."""
+    pictures, run = segmented(tmp_path)
+    classes = [
+        {"name": "ground", "value": 0, "colour": "#000000"},
+        {"name": "cell", "value": value, "colour": "#40a060"},
+    ]
+    save_json(run / "run.json", {"classes": classes})
+    written = np.zeros((6, 8), np.uint8)
+    written[2:4, 2:5] = value if value < 256 else 1  # of colours, codes are written
+    for name in ("a", "sub/b"):
+        save_codes(run / "masks" / f"{name}.png", written)
+    drawn = Drawn(Desk.opened(run, pictures))
+    codes = drawn.mask(0)
+    assert np.unique(codes).tolist() == [0, 1]
+    codes[0, 0], codes[5, 7] = 1, 255
+    drawn.save_mask(0, codes)
+    np.testing.assert_array_equal(drawn.mask(0), codes)
+    folder, *_ = drawn.collect()
+    known = read_masks(opened(pictures), folder / "masks", folder / "classes.yaml")
+    np.testing.assert_array_equal(known.labelled.mask(0), codes)
+    assert known.classes.names == ("ground", "cell")
+    assert known.classes.ignore == (unjudged,)
+
+
+def test_the_next_run_learns_from_what_was_given_too(tmp_path: Path) -> None:
+    pictures, run = segmented(tmp_path)
+    columns = {"id": ["a.png", "sub/b.png"], "mask": ["masks/a.png", "masks/sub/b.png"],
+               "disagreement": [0.2, 0.1], "given": [False, True]}  # fmt: skip
+    save_parquet(run / "table.parquet", pa.table(columns))
+    drawn = Drawn(Desk.opened(run, pictures))
+    with pytest.raises(Problem, match="nothing was drawn yet"):
+        drawn.collect()
+    drawn.save_mask(0, np.ones((6, 8), np.uint8))
+    folder, masks, points = drawn.collect()
+    assert (masks, points) == (2, 0)
+    known = read_masks(opened(pictures), folder / "masks", folder / "classes.yaml")
+    assert known.labelled.column("id").tolist() == ["a.png", "sub/b.png"]
+    assert known.labelled.mask(0).sum() == 48
+    assert known.labelled.mask(1).sum() == 6
+
+
+@pytest.mark.parametrize("classes", [[{"name": "oak"}], ["oak"], {"oak": 3}, 7])
+def test_classes_of_other_verbs_are_not_drawn(tmp_path: Path, classes: object) -> None:
+    pictures, run = segmented(tmp_path)
+    save_json(run / "run.json", {"classes": classes})  # as discover says what it found
+    drawn = Drawn(Desk.opened(run, pictures))
+    assert not drawn.labels
+    assert drawn.classes.names == ("background", "object")
+
+
+def test_what_is_drawn_needs_no_label_next(drawn: Drawn) -> None:
+    assert [one.row for one in to_label({}, drawn.desk.table)] == [0, 1]
+    drawn.save_mask(0, np.ones((6, 8), np.uint8))
+    assert [one.row for one in to_label({}, drawn.desk.table)] == [1]
+
+
 def test_masks_that_do_not_fit_are_refused(drawn: Drawn) -> None:
     with pytest.raises(Problem, match=r"the mask is \(3, 3\), the picture \(6, 8\)"):
         drawn.save_mask(0, np.zeros((3, 3), np.uint8))
@@ -120,7 +181,7 @@ def test_pictures_without_a_run_are_drawn_on_from_nothing(tmp_path: Path) -> Non
 def test_key_points_of_a_run_are_corrected(tmp_path: Path) -> None:
     pictures, run = segmented(tmp_path)
     columns = {"id": ["a.png", "sub/b.png"], "given": [False, False],
-               "head x": [1.0, 0.0], "head y": [2.0, 0.0], "head confidence": [0.9, 0.5],
+               "head x": [1.0, 3.0], "head y": [2.0, -67.0], "head confidence": [0.9, 0.5],
                "tail x": [6.5, 4.0], "tail y": [3.0, 4.0],
                "tail confidence": [0.2, 0.5]}  # fmt: skip
     save_parquet(run / "table.parquet", pa.table(columns))
@@ -131,6 +192,10 @@ def test_key_points_of_a_run_are_corrected(tmp_path: Path) -> None:
     assert [(one.name, one.x, one.sure) for one in drawn.points(0)] == [
         ("head", 1.0, 0.9), ("tail", 6.5, 0.2)]  # fmt: skip
     assert drawn.limbs == [[0, 1]]
+    beside, tail = drawn.points(1)  # beside the picture is not seen, and can be saved
+    assert (beside.x, beside.y, tail.x) == (None, None, 4.0)
+    drawn.save_points(1, [beside, tail])
+    drawn.desk.undo()
     moved = [Point(name="head", x=3, y=3), Point(name="tail")]
     assert drawn.save_points(0, moved) == 1
     assert drawn.points(0) == moved

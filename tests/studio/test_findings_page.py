@@ -116,7 +116,7 @@ def test_doubtful_labels_are_accepted_or_confirmed(part: Any, studio: Any) -> No
     page.keyboard.press("k")
     decided(page, version + 2)
     assert cells(studio, "label_seen")[second] == "yes"
-    assert page.locator(".sections [data-part=suspects] .count").inner_text() == "0"
+    assert page.locator(".sections [data-part=suspects] .count").inner_text() == "done"
 
 
 def test_a_name_labels_a_group(part: Any, studio: Any) -> None:
@@ -131,6 +131,17 @@ def test_a_name_labels_a_group(part: Any, studio: Any) -> None:
         "tile" if of == number and label is None else label
         for of, label in zip(group, before, strict=True)
     ]
+
+
+def test_a_picture_is_seen_large(part: Any, studio: Any) -> None:
+    page = part("copies:exact")
+    page.get_by_role("button", name="See picture 2 large").first.click()
+    page.wait_for_selector("dialog .whole[src]", timeout=WAIT)
+    name = cells(studio, "path")[2].split("/")[-1]
+    assert page.locator("dialog h2").inner_text() == name
+    page.get_by_role("link", name="Show on the map").click()
+    page.wait_for_selector("html[data-shown=map]", timeout=WAIT)
+    assert page.locator("dialog").count() == 0
 
 
 def test_pictures_to_label_next_are_labelled(part: Any, studio: Any) -> None:

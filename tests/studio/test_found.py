@@ -145,7 +145,7 @@ def test_segment_says_itself_which_mask_is_wanted_next() -> None:
 
 def test_pose_says_whose_points_are_wanted_next() -> None:
     table = pa.table({"doubt": [4.0, 2.5], "given": [False, True]})
-    assert [one.said for one in found.to_label({}, table)] == ["moves by 4.0 %"]
+    assert [one.said for one in found.to_label({}, table)] == ["points move by 4.0 %"]
 
 
 def test_discover_names_what_could_go_either_way() -> None:
@@ -156,6 +156,6 @@ def test_discover_names_what_could_go_either_way() -> None:
 
 
 def test_strays_and_poor_pictures_come_with_their_measure() -> None:
-    assert [one.said for one in found.outliers(FOUND, TABLE)] == ["strangeness 0.97"]
-    assert [one.said for one in found.poor(FOUND, TABLE, "blurry")] == ["focus 0.0123"]
+    assert [one.said for one in found.outliers(FOUND, TABLE)] == ["0.97 strange"]
+    assert [one.said for one in found.poor(FOUND, TABLE, "blurry")] == ["0.0123 focus"]
     assert found.poor(FOUND, TABLE, "dark") == []

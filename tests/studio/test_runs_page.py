@@ -45,7 +45,7 @@ def test_a_run_is_started_stopped_and_resumed(open_page, studio, tmp_path):
     assert (run.state, run.words[0]) == ("stopped", studio.desk.images.source)
     assert (about["settings"]["batch"], about["settings"]["epochs"]) == (16, 100000)
     page.click("[data-act=remove]")
-    page.click("dialog button:has-text('Take it off')")
+    page.click("dialog button:has-text('Remove it')")
     page.wait_for_selector("text=Nothing has run here yet")
     assert (tmp_path / "run" / "checkpoint.pt").is_file()
 

@@ -54,6 +54,16 @@ def test_what_is_not_known_to_be_allowed_is_left_out_and_what_was_not_checked_is
     assert (tmp_path / "out" / "NOTICE").is_file()
 
 
+def test_a_broken_file_is_named_among_the_unreadable_ones(pool, tmp_path):
+    whole = (pool / "0.jpg").read_bytes()
+    (pool / "broken.jpg").write_bytes(whole[: len(whole) // 2])
+    fallow.curate(pool, out=tmp_path / "out")
+    assert decisions(tmp_path / "out")["broken.jpg"]["stage"] == "readable"
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Every file could be read" not in page
+    assert "broken.jpg" in page[page.rindex("Unreadable files") :]
+
+
 def test_people_are_found_and_a_later_run_asks_only_about_what_is_new(pool, tmp_path):
     pytest.importorskip("cv2")
     out = tmp_path / "out"

@@ -176,6 +176,7 @@ def findings_of(run: Run, known: Masked, slug: str, written: list[Written]) -> d
             }
             for code, name in enumerate(classes.names)
         ],
+        "ignore": list(classes.ignore),
         "items": [
             {
                 "path": one.id,

@@ -114,7 +114,8 @@ class _Seen:
 
 def _group(seen: _Seen, one: Mapping[str, Any]) -> Html:
     new, count, given = one.get("new"), int(one.get("images", 0)), int(one.get("labelled", 0))
-    lines = [f"{count:,} images" if new else f"{given:,} labelled, {count - given:,} sorted here"]
+    images = "image" if count == 1 else "images"
+    lines = [f"{count:,} {images}" if new else f"{given:,} labelled, {count - given:,} sorted here"]
     if one.get("confidence") is not None:
         lines.append(f"{one['confidence']:.0%} sure on average")
     button = element("button", "Copy the command that names it", type="button",

@@ -142,9 +142,10 @@ def gallery(
         return None
     tiles = []
     for place, what, path, said in shown:
-        note = element("span", f"{file_name(path)}, {said}", class_="note", title=path)
+        name = element("span", file_name(path), class_="name", title=path)
+        note = element("span", said, class_="note")
         tiles.append(
-            element("div", atlas.picture(place, f"{what}{path}", side), note, class_="tile")
+            element("div", atlas.picture(place, f"{what}{path}", side), name, note, class_="tile")
         )
     rest = f"{count - len(tiles):,} more are in the folder {where}."
     more = element("p", rest, class_="hint") if len(tiles) < count else None

@@ -28,6 +28,7 @@ class About(BaseModel):
     run: bool
     vectors: bool
     version: int
+    missing: bool  # a run whose pictures are not found
 
 
 class Said(BaseModel):
@@ -71,6 +72,7 @@ def build(desk: Desk, token: str, port: int, host: str = "127.0.0.1") -> Guard:
             run=desk.run is not None,
             vectors=desk.vectors is not None,
             version=desk.version,
+            missing=desk.images is None and len(desk) > 0,
         )
 
     # the reports' look, which the studio's own style sheet builds on

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -47,19 +48,26 @@ class Drawn:
     @property
     def classes(self) -> Classes:
         """Of the run, or those a person named, or one object on a ground."""
-        listed = self.facts.get("classes")
-        if isinstance(listed, list) and listed and "value" in listed[0]:
+        if listed := self.listed:
             hues = [tuple(int(one["colour"][k : k + 2], 16) for k in (1, 3, 5)) for one in listed]
             names, values = ([one[what] for one in listed] for what in ("name", "value"))
-            return Classes(tuple(names), tuple(values), tuple(hues), (IGNORE,))  # type: ignore[arg-type]
+            ignore = self.facts.get("ignore") or [_unused(values)]
+            return Classes(tuple(names), tuple(values), tuple(hues), tuple(ignore))  # type: ignore[arg-type]
         named = self.folder / "classes.yaml"
         if named.is_file():
             return named_classes(named)
         return named_classes(["background", "object"])
 
+    @cached_property
+    def listed(self) -> list[dict[str, Any]]:
+        """The classes a run of segment writes; those of discover are no masks' classes."""
+        listed = self.facts.get("classes")
+        masks = isinstance(listed, list) and listed and isinstance(listed[0], dict)
+        return listed if masks and "value" in listed[0] else []  # type: ignore[return-value,index]
+
     def name_classes(self, names: list[str]) -> None:
         """Say which classes are drawn, where no run says so."""
-        if "classes" in self.facts:
+        if self.listed:
             raise SettingProblem("the run's masks say what classes there are")
         told = [" ".join(name.split())[:80] for name in names]
         if len(set(told)) < 2 or not all(told) or len(told) > 64 or "ignore" in told:
@@ -172,10 +180,14 @@ class Drawn:
             for name in (f"{point} x", f"{point} y", f"{point} confidence")
             if name in self.desk.base.column_names
         }
-        return [
-            Point(name=n, x=cells[f"{n} x"], y=cells[f"{n} y"], sure=cells.get(f"{n} confidence"))
-            for n in self._named
-        ]
+        height, width = self._size(row) if cells else (0, 0)
+        points = []
+        for name in self._named:
+            x, y, sure = (cells.get(f"{name} {what}") for what in ("x", "y", "confidence"))
+            if x is None or y is None or not (-1 <= x <= width and -1 <= y <= height):
+                x = y = None  # an unsure network looks beside the picture, too
+            points.append(Point(name=name, x=x, y=y, sure=sure))
+        return points
 
     @cached_property
     def _named(self) -> list[str]:
@@ -194,7 +206,7 @@ class Drawn:
     @property
     def labels(self) -> bool:
         """Whether a mask or key points are what a picture of this run is labelled by."""
-        return "classes" in self.facts or bool(self._named)
+        return bool(self.listed or self._named)
 
     def save_points(self, row: int, points: list[Point]) -> int:
         """Key points as a new version; returns its number."""
@@ -217,8 +229,11 @@ class Drawn:
     # for the next run
 
     def collect(self) -> tuple[Path, int, int]:
-        """All that counts now in one folder, as the next run wants it: masks, classes, points."""
-        masks, points = self.rows(MASK), self.rows(POINTS)
+        """All that counts now in one folder, as the next run wants it: masks, classes, points.
+
+        Those the run was given are among them: the next run learns from more, not from others.
+        """
+        masks, points = self._kept(MASK), self._kept(POINTS)
         if not masks and not points:
             raise SettingProblem("nothing was drawn yet")
         classes, target = self.classes, self.folder / "masks"
@@ -229,12 +244,23 @@ class Drawn:
             path = target / f"{self.name(row)}.png"
             save_codes(path, classes.written(self.mask(row)), classes.palette())
         if masks:
-            named = dict(zip(classes.names, classes.values, strict=True))
+            coloured = max(classes.values) > 255  # then files hold codes
+            values = range(len(classes)) if coloured else classes.values
+            named: dict[str, Any] = dict(zip(classes.names, values, strict=True))
+            named["ignore"] = [IGNORE] if coloured else [*classes.ignore]
             with atomic_write(self.folder / "classes.yaml") as file:
-                file.write(yaml.safe_dump({**named, "ignore": [IGNORE]}, sort_keys=False).encode())
+                file.write(yaml.safe_dump(named, sort_keys=False).encode())
         if points:
             write_json(self.folder / "points.json", self._coco(points))
         return self.folder, len(masks), len(points)
+
+    def _kept(self, column: str) -> list[int]:
+        """Rows for which something was drawn, and those the run was given."""
+        drawn, table = set(self.rows(column)), self.desk.base
+        there = "mask" in table.column_names if column == MASK else bool(self._named)
+        if drawn and there and "given" in table.column_names:
+            drawn |= {row for row, given in enumerate(table.column("given").to_pylist()) if given}
+        return sorted(drawn)
 
     def _coco(self, rows: list[int]) -> dict[str, Any]:
         """Key points as COCO writes them, which `pose` reads."""
@@ -260,6 +286,15 @@ def colours(classes: Classes) -> list[str]:
     known = ["#{:02x}{:02x}{:02x}".format(*one) for one in classes.colours]
     spare = palette(len(known) + 1)
     return [c if c != "#000000" or k == 0 else spare[k] for k, c in enumerate(known)]
+
+
+def _unused(values: Sequence[int]) -> int:
+    """A byte that stands for no class: 255, unless masks are black and white.
+
+    >>> _unused([0, 1]), _unused([0, 255])
+    (255, 254)
+    """
+    return next(value for value in range(IGNORE, -1, -1) if value not in values)
 
 
 def _facts(path: Path) -> dict[str, Any]:

@@ -237,7 +237,7 @@ def router(desk: Desk) -> APIRouter:
     def classes() -> Classes:
         """The classes that masks are drawn in, and what was drawn so far."""
         known = drawn.classes
-        return Classes(names=list(known.names), colours=colours(known), fixed="classes" in facts,
+        return Classes(names=list(known.names), colours=colours(known), fixed=bool(drawn.listed),
                        masks=drawn.rows(MASK), points=drawn.rows(POINTS),
                        limbs=drawn.limbs)  # fmt: skip
 
@@ -288,14 +288,12 @@ def router(desk: Desk) -> APIRouter:
 
 
 NOTHING = "Nothing was found yet: run explore on these pictures, and open what it leaves."
-DRAW = (
-    "Drawn and corrected on the picture; every version is a new file, and none of yours is touched."
-)
+DRAW = "Open a picture to draw on it. Every version is a new file; none of yours is touched."
 TITLES = {
     "copies:exact": ("Exact duplicates", "Byte for byte the same file."),
     "copies:changed": ("Changed copies", "The same picture, changed; what was done is said."),
     "copies:alike": ("Much alike", "No copies: something moved, or too little can be seen."),
-    "suspects": ("Suspected wrong labels", "The label given, and what the pictures say."),
+    "suspects": ("Suspected wrong labels", "The label given, and what pictures like it say."),
     "spotted": ("Anomalies", "From the oddest picture on; move the threshold."),
     "next": ("To label next", "Pictures that say most about those without a label."),
     "groups": ("Groups to name", "A name labels all members at once."),
@@ -313,6 +311,8 @@ def listed(desk: Desk, findings: dict[str, Any], facts: dict[str, Any]) -> list[
         title, said = TITLES[key] if key in TITLES else found.POOR[key.removeprefix("poor:")][:2]
         decides = hasattr(items[0], "decided")
         left = sum(not one.decided for one in items) if decides else len(items)
+        if key == "spotted":  # of all pictures those that stand out
+            left = int(facts.get("flagged", 0))
         sections.append(
             Section(key=key, title=title, count=len(items), open=left, decides=decides, said=said)
         )

@@ -296,13 +296,14 @@ def to_label(found: Findings, table: pa.Table, count: int = 60) -> list[Noted]:
     [3, 1, 4]
     """
     labelled, gone = said(table, "label"), said(table, EXCLUDED)
-    for name, words in (("disagreement", "{:.1%} in doubt"), ("doubt", "moves by {:.1f} %")):
+    for name, words in (("disagreement", "{:.1%} in doubt"), ("doubt", "points move by {:.1f} %")):
         if name in table.column_names:  # of segment and of pose, whose rows come in that order
             doubt, given = column(table, name), column(table, "given")
+            drawn = said(table, "mask_version" if name == "disagreement" else "points_version")
             return [
                 Noted(row=row, said=words.format(doubt[row]))
                 for row in range(table.num_rows)
-                if not given[row] and not gone[row]
+                if not (given[row] or gone[row] or drawn[row])
             ][:count]
     if found.get("either"):  # of discover
         at = {row: k for k, row in enumerate(column(table, "row"))}
@@ -338,7 +339,7 @@ def outliers(found: Findings, table: pa.Table) -> list[Noted]:
     """Pictures unlike all others, the strangest first."""
     rows = found.get("outliers", [])
     return [
-        Noted(row=row, said="" if strange is None else f"strangeness {strange:.2f}")
+        Noted(row=row, said="" if strange is None else f"{strange:.2f} strange")
         for row, strange in zip(rows, column(table, "outlier", rows), strict=True)
     ]
 
@@ -350,6 +351,6 @@ def poor(found: Findings, table: pa.Table, kind: str) -> list[Noted]:
         return [Noted(row=r, said=s) for r, s in zip(rows, _sizes(table, rows), strict=True)]
     values = column(table, measure, rows)
     return [
-        Noted(row=row, said="" if value is None else f"{measure} {value:.3g}")
+        Noted(row=row, said="" if value is None else f"{value:.3g} {measure}")
         for row, value in zip(rows, values, strict=True)
     ]

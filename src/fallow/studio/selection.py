@@ -87,7 +87,8 @@ def _described(name: str, values: pa.ChunkedArray) -> dict[str, Any]:
             low, high = float(numbers.min()), float(numbers.max())
             about |= {"low": low, "high": high, "histogram": counts.tolist()}
             about["whole"] = pa.types.is_integer(values.type)
-        if len(numbers) and about["whole"] and len(np.unique(numbers[:5000])) <= COMMON:
+        few = len(numbers) and about["whole"] and len(np.unique(numbers[:5000])) <= COMMON
+        if few or name.endswith("group"):  # groups are names that happen to be numbers
             about |= _common(values)
     elif about["kind"] in ("text", "truth"):
         about |= _common(values)

@@ -170,6 +170,15 @@ def _notes(done: Curated, problems: Any, refused: dict[str, str]) -> list[str]:
     return notes
 
 
+def _unread(images: Any, done: Curated) -> list[tuple[str, str]]:
+    """Files that could not be read: those the collection left out, and those the stage did."""
+    left = {one.path: one.reason for one in images.problems}
+    for row in done.rows:
+        if row.stage == "readable" and row.reason == "corrupt":
+            left.setdefault(row.path, str(row.facts.get("detail", row.reason)))
+    return list(left.items())
+
+
 def _findings(images: Any, done: Curated, policy: Settings) -> dict[str, Any]:
     table = images.table.to_pylist()
     rows = {one["path"]: row for row, one in enumerate(table)}
@@ -190,6 +199,6 @@ def _findings(images: Any, done: Curated, policy: Settings) -> dict[str, Any]:
             if row.path in rows
         ],
         "pictures": thumbnails(images),
-        "problems": [{"path": one.path, "reason": one.reason} for one in images.problems],
+        "problems": [{"path": path, "reason": why} for path, why in _unread(images, done)],
         "settings": policy.model_dump(),
     }

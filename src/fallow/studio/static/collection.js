@@ -1,6 +1,6 @@
 // The pictures: filtered, sorted, searched, looked at and labelled.
 import { grid } from "./grid.js";
-import { address, bytes, empty, failed, get, h, keys, post, toast } from "./parts.js";
+import { address, bytes, empty, failed, get, h, keys, named, picture, post, problem } from "./parts.js";
 import { detail } from "./detail.js";
 import { filters } from "./filters.js";
 import { labels } from "./labels.js";
@@ -51,7 +51,11 @@ export async function show(root, words) {
     const mine = ++turn, asked = { ...chosen.asked(), sort: sort.value };
     history.replaceState(null, "", address("#/collection", asked));
     let next;
-    try { next = new Uint32Array(await bytes("/api/collection/order", asked)); } catch (error) { return chosen.problem(error.message); }
+    try { next = new Uint32Array(await bytes("/api/collection/order", asked)); } catch (error) {
+      chosen.problem(error.message);
+      if (!pictures) field.replaceChildren(problem(error.message, h("button", { type: "button", text: "Show all", onclick: () => chosen.clear() })));
+      return;
+    }
     if (mine !== turn) return;
     chosen.problem("");
     if (found && !sort.value) { // by likeness, among those that the filters leave
@@ -76,9 +80,10 @@ export async function show(root, words) {
         : empty("There are no pictures here.");
       return field.replaceChildren(none);
     }
-    pictures = grid({ rows, side, name: "Pictures", captions, onopen: open, onselect: (some, here) => { labelling.selected(some); if (!side_panel.element.hidden) side_panel.follow(here); } });
+    pictures = grid({ rows, side, name: "Pictures", captions, onopen: open, onselect: (some, here) => { labelling.selected(some, here); if (!side_panel.element.hidden) side_panel.follow(here); } });
     pictures.side = side;
     field.replaceChildren(pictures.element);
+    labelling.selected([], pictures.here());
   }
 
   async function captions(some) {
@@ -86,7 +91,7 @@ export async function show(root, words) {
     const { rows: cells } = await get("/api/collection/rows", { rows: some.join(","), columns: wanted.join(",") });
     return new Map(cells.map(cell => {
       const near = found?.at.get(cell.row);
-      const name = (cell.path ?? `row ${cell.row}`).split("/").at(-1);
+      const name = named(cell, cell.row);
       return [cell.row, [cell.label ?? "", near === undefined ? name : `${near.toFixed(2)} · ${name}`]];
     }));
   }
@@ -140,8 +145,8 @@ export async function show(root, words) {
   async function likeRow(row) {
     try {
       await ready("pictures");
-      const answer = await get(`/api/collection/near/${row}`, { count: 200 });
-      await nearest({ rows: [row, ...answer.rows], likeness: [1, ...answer.likeness] }, [h("p", { text: `The ${answer.rows.length} pictures most like one of them` })]);
+      const [answer, { rows: [cells] }] = await Promise.all([get(`/api/collection/near/${row}`, { count: 200 }), get("/api/collection/rows", { rows: row })]);
+      await nearest({ rows: [row, ...answer.rows], likeness: [1, ...answer.likeness] }, [picture(row, 96), h("p", { text: `${answer.rows.length} pictures most like ${named(cells, row)}` })]);
     } catch (error) { failed(error); }
   }
   async function byWords(text) {

@@ -1,9 +1,5 @@
 // One picture: large, with what is known of it and what is like it.
-import { failed, get, h, picture } from "./parts.js";
-
-const PLAIN = ["label", "path", "width", "height", "group", "flags", "suggested", "confidence"];
-const HIDDEN = ["row", "id", "hash", "looks", "x", "y"];
-const said = value => Array.isArray(value) ? value.join(", ") : typeof value === "number" && !Number.isInteger(value) ? String(+value.toPrecision(4)) : String(value);
+import { elsewhere, facts, failed, get, h, named, picture } from "./parts.js";
 
 // detail({open, alike, close}) -> {element, show(row), follow(row), again(), hide()}
 export function detail({ open, alike, close }) {
@@ -17,24 +13,23 @@ export function detail({ open, alike, close }) {
     let cell;
     try { cell = (await get("/api/collection/rows", { rows: row })).rows[0]; } catch (error) { return failed(error); }
     if (shown !== row) return;
-    const order = [...PLAIN.filter(name => name in cell), ...Object.keys(cell).filter(name => !PLAIN.includes(name))];
-    const facts = order.filter(name => !HIDDEN.includes(name) && cell[name] !== null && cell[name] !== "" && !(Array.isArray(cell[name]) && !cell[name].length));
-    const name = cell.path ?? `row ${row}`;
+    const name = cell.path ?? `picture ${row}`;
     const image = h("img", { class: "whole", src: `/api/collection/picture/${row}`, alt: name });
     image.addEventListener("error", () => image.replaceWith(h("p", { class: "note", text: "This picture cannot be shown." })));
     const near = h("div", { class: "near" });
     element.replaceChildren(
-      h("div", { class: "head" }, h("h2", { text: name.split("/").at(-1), title: name }),
+      h("div", { class: "head" }, h("h2", { text: named(cell, row), title: name }),
         h("button", { type: "button", class: "quiet", "aria-label": "Close the picture", text: "✕", onclick: hide })),
       image,
-      h("div", { class: "head" }, h("h3", { text: "Most like it" }), h("button", { type: "button", class: "quiet", text: "Show all", onclick: () => alike(row) })), near,
-      h("dl", { class: "facts" }, ...facts.map(key => h("div", {}, h("dt", { text: key.replaceAll("_", " ") }), h("dd", { text: said(cell[key]) })))));
+      h("div", { class: "ways" }, elsewhere(cell, row)),
+      h("div", { class: "head" }, h("h3", { text: "Most like it" }), h("button", { type: "button", class: "quiet", text: "Show more", onclick: () => alike(row) })), near,
+      facts(cell));
     try {
       const { rows, likeness } = await get(`/api/collection/near/${row}`, { count: 10 });
       if (shown !== row) return;
       near.replaceChildren(...rows.map((other, k) => h("button", { type: "button", class: "neighbour", title: `likeness ${likeness[k].toFixed(2)}`, "aria-label": `picture ${other}, likeness ${likeness[k].toFixed(2)}`, onclick: () => open(other) }, picture(other, 96))));
     } catch {
-      if (shown === row) near.replaceChildren(h("p", { class: "note", text: "Show all compares the pictures first." }));
+      if (shown === row) near.replaceChildren(h("p", { class: "note", text: "Show more compares the pictures first." }));
     }
   }
 

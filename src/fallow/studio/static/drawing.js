@@ -1,6 +1,6 @@
 // All pictures to draw on, or one of them on the easel.
 import { grid } from "./grid.js";
-import { bytes, failed, get, h, post, runs, toast } from "./parts.js";
+import { bytes, failed, get, h, named, post, runs, toast } from "./parts.js";
 import { Easel } from "./easel.js";
 
 export async function drawing(stage, page, row) {
@@ -15,7 +15,10 @@ export async function drawing(stage, page, row) {
   const first = [...rows].sort((a, b) => drawn.has(b) - drawn.has(a));
   const pictures = grid({
     rows: first, side: 160, name: "Pictures to draw on",
-    captions: async some => new Map(some.map(one => [one, [drawn.has(one) ? "drawn" : "", ""]])),
+    captions: async some => {
+      const { rows: cells } = await get("/api/collection/rows", { rows: some.join(",") });
+      return new Map(cells.map(cell => [cell.row, [drawn.has(cell.row) ? "drawn" : "", named(cell, cell.row)]]));
+    },
     onopen: one => { location.hash = `#/findings?draw=${one}`; },
   });
   pictures.element.addEventListener("click", event => { // one click is enough: there is nothing to choose
@@ -32,11 +35,11 @@ const LEARNS = { segment: "Learn masks from them", pose: "Learn key points from 
 
 function collecting(count) {
   const then = h("span", { class: "together", "aria-live": "polite" });
-  return [h("button", { type: "button", disabled: !count, text: "Write them for the next run", title: "Masks, classes and points in one folder", onclick: async () => {
+  return [h("button", { type: "button", disabled: !count, text: "Write them for the next run", title: count ? "Masks, classes and points in one folder" : "Nothing is drawn yet", onclick: async () => {
     try {
       const written = await post("/api/findings/collect");
       toast(written.said);
-      then.replaceChildren(...written.then.map(one => runs(LEARNS[one.verb], one.verb, one.given)));
+      then.replaceChildren(...written.then.map(one => runs(LEARNS[one.verb], one.verb, one.given, true)));
     } catch (error) { failed(error); }
   } }), then];
 }

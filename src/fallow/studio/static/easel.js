@@ -1,13 +1,14 @@
 // Masks painted with a brush and key points dragged, over one picture; each save is a new version.
-import { bytes, failed, get, h, keys, post, toast } from "./parts.js";
+import { bytes, failed, get, h, keys, named, post, toast } from "./parts.js";
 import { View } from "./plane.js";
+import { desk } from "./studio.js";
 
 const TINT = 95, EDGE = 255, IGNORED = [150, 150, 150], STEPS = 30; // of the mask; of its borders; unjudged places; undo
 const hexes = text => [1, 3, 5].map(at => parseInt(text.slice(at, at + 2), 16));
 
 export class Easel {
   constructor(stage, page, row) {
-    Object.assign(this, { stage, page, row, mode: "mask", brush: 9, past: [], coming: [], here: -1, changed: new Set() });
+    Object.assign(this, { stage, page, row, mode: "mask", brush: 9, past: [], coming: [], clean: 0, here: -1, changed: new Set() });
     this.view = new View(16);
     this.canvas = h("canvas", { tabindex: "0", role: "application", "aria-label": `Picture ${row}: paint its mask or move its key points` });
     this.ink = this.canvas.getContext("2d");
@@ -24,6 +25,8 @@ export class Easel {
       "+": ["zoom in", () => this.zoom(1.4)],
       "-": ["zoom out", () => this.zoom(1 / 1.4)],
       0: ["whole picture", () => { this.view.whole(); this.draw(); }],
+      n: ["the next picture", () => this.turnTo(1)],
+      p: ["the picture before", () => this.turnTo(-1)],
       Delete: ["key point: not visible", () => this.hide()],
       Escape: ["back to all pictures", () => this.close()],
       ...Object.fromEntries(Array.from({ length: 9 }, (_, k) => [String(k + 1), [`class or point ${k + 1}`, () => this.take(k)]])),
@@ -36,7 +39,7 @@ export class Easel {
     const [classes, mask, points, { rows: [cells] }] = await Promise.all([
       get("/api/findings/classes"), bytes(`/api/findings/mask/${this.row}`).catch(error => { this.without = error.message; return null; }),
       get(`/api/findings/points/${this.row}`), get("/api/collection/rows", { rows: this.row }), image.decode().catch(() => { throw new Error("This picture cannot be shown: is the file still there?"); })]);
-    Object.assign(this, { classes, image, points: points.points, joined: classes.limbs, code: Math.min(1, classes.names.length - 1) });
+    Object.assign(this, { classes, image, name: named(cells, this.row), points: points.points, joined: classes.limbs, code: Math.min(1, classes.names.length - 1) });
     [this.height, this.width] = mask ? new Uint32Array(mask, 0, 2) : [cells.height ?? image.naturalHeight, cells.width ?? image.naturalWidth];
     this.codes = mask ? new Uint8Array(mask, 8).slice() : null;
     if (!mask || this.points.length && !this.codes.some(code => code)) this.mode = "points";
@@ -58,6 +61,7 @@ export class Easel {
   }
 
   close() { location.hash = "#/findings?part=draw"; }
+  turnTo(by) { const row = this.row + by; if (row >= 0 && row < desk.pictures) location.hash = `#/findings?draw=${row}`; }
 
   // --- what is seen ---
 
@@ -169,15 +173,19 @@ export class Easel {
         h("i", { style: { background: this.classes.colours[code] } }), h("span", { text: name }), h("span", { class: "count", text: share(code) })))),
       this.classes.fixed ? null : this.naming(),
       h("label", {}, h("span", { class: "note", text: "Brush " }), h("input", { type: "range", min: 1, max: Math.max(40, Math.round(Math.min(this.width, this.height) / 2)), value: this.brush, oninput: event => this.size(+event.target.value) })),
-      h("p", { class: "note", text: "Drag paints, with Shift it paints the first class. The wheel zooms, the right button moves." })]
+      h("p", { class: "note", text: `Drag paints; with Shift it paints ${this.classes.names[0]}. The wheel zooms, the right button moves.` })]
       : [h("fieldset", {}, h("legend", { text: "Point" }), ...this.points.map((point, k) => choice("point", k === this.here, () => { this.here = k; this.draw(); this.canvas.focus(); },
         h("span", { text: point.name }), h("span", { class: "count", text: point.x === null ? "not visible" : `${Math.round(point.x)}, ${Math.round(point.y)}` })))),
       this.adding(),
       h("p", { class: "note", text: "Drag a point, or choose it and click where it belongs. Arrows move it by a pixel, Delete says it is not visible." })];
-    this.kit.replaceChildren(modes, ...tools.filter(Boolean),
-      h("div", { class: "row-of-two" }, h("button", { type: "button", class: "main", text: "Save", title: "Ctrl+S", disabled: !this.changed.size, onclick: () => this.save() }),
-        h("button", { type: "button", text: "Undo", title: "Ctrl+Z", disabled: !this.past.length, onclick: () => this.back(this.past, this.coming) })),
-      h("a", { href: "#/findings?part=draw", text: "All pictures" }), this.without ? h("p", { class: "note", text: this.without }) : "");
+    const step = (by, text, name) => h("button", { type: "button", text, title: name, "aria-label": name, disabled: this.row + by < 0 || this.row + by >= desk.pictures, onclick: () => this.turnTo(by) });
+    const ways = h("div", { class: "ways" }, h("a", { href: "#/findings?part=draw", text: "← All pictures" }), h("span", { class: "name", title: this.name, text: this.name }),
+      step(-1, "‹", "The picture before (P)"), step(1, "›", "The next picture (N)"));
+    this.kit.replaceChildren(ways, modes, ...tools.filter(Boolean),
+      h("div", { class: "keeping" }, h("button", { type: "button", class: "main", text: "Save", title: "Ctrl+S", disabled: !this.changed.size, onclick: () => this.save() }),
+        h("button", { type: "button", text: "Undo", title: "Ctrl+Z", disabled: !this.past.length, onclick: () => this.back(this.past, this.coming) }),
+        h("button", { type: "button", text: "Redo", title: "Ctrl+Y", disabled: !this.coming.length, onclick: () => this.back(this.coming, this.past) })),
+      this.without ? h("p", { class: "note", text: this.without }) : "");
   }
 
   naming() {
@@ -218,7 +226,7 @@ export class Easel {
 
   remember() {
     this.past.push(this.now());
-    if (this.past.length > STEPS) this.past.shift();
+    if (this.past.length > STEPS) { this.past.shift(); this.clean -= 1; }
     this.coming.length = 0;
     this.changed.add(this.mode);
   }
@@ -229,7 +237,8 @@ export class Easel {
     this.mode = state.codes ? "mask" : "points";
     to.push(this.now());
     Object.assign(this, state);
-    this.changed.add(this.mode);
+    if (this.past.length === this.clean) this.changed.clear(); // as it was saved
+    else this.changed.add(this.mode);
     this.paintAll();
     this.fill();
     this.draw();
@@ -341,6 +350,7 @@ export class Easel {
       if (this.changed.has("points")) said.push((await post(`/api/findings/points/${this.row}`, { points: this.points })).said);
       if (!said.length) return;
       this.changed.clear();
+      this.clean = this.past.length;
       this.fill();
       toast(said.join("; "));
       await this.page.renew();

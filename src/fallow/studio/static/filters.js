@@ -1,5 +1,5 @@
 // Filters over any column: its commonest values as chips, its range, words, or a predicate.
-import { h } from "./parts.js";
+import { h, told } from "./parts.js";
 
 const FIRST = ["label", "split", "flags", "group", "excluded", "suggested", "format", "width", "height", "sharpness", "brightness"];
 const SHOWN = 8; // values of a column before "more"
@@ -14,7 +14,7 @@ export function filters(columns, words, apply) {
   const held = new Map(); // name -> {values: Set, missing, low, high}
   const open = new Set(["label", "split", "flags", "group"]), whole = new Set();
   const find = h("input", { type: "search", placeholder: "Words in any column", "aria-label": "Find words in any column", value: words.get("find") ?? "" });
-  const where = h("textarea", { rows: 2, spellcheck: "false", placeholder: "label = 'cat' and width > 64", id: "where", "aria-describedby": "where-wrong", value: words.get("where") ?? "" });
+  const where = h("textarea", { rows: 1, spellcheck: "false", placeholder: "Where: width > 64", title: "A condition on columns, as --where takes it; Enter asks", id: "where", "aria-describedby": "where-wrong", value: words.get("where") ?? "" });
   const wrong = h("p", { class: "wrong", id: "where-wrong", role: "alert" });
   const list = h("div", { class: "columns" });
   const clearing = h("button", { type: "button", class: "quiet", text: "Clear", hidden: true, onclick: clear });
@@ -24,8 +24,8 @@ export function filters(columns, words, apply) {
   where.addEventListener("keydown", event => { if (event.key === "Enter" && !event.shiftKey) { event.preventDefault(); apply(); } });
   where.addEventListener("change", apply);
   const element = h("aside", { class: "filters", "aria-label": "Filters" },
-    h("div", { class: "head" }, h("h2", { text: "Filters" }), clearing), find, list,
-    h("label", { class: "where", for: "where" }, h("span", { text: "Where" })), where, wrong);
+    h("div", { class: "head" }, h("h2", { text: "Filters" }), clearing), find,
+    h("label", { class: "hidden-label", for: "where", text: "Where: a condition on columns" }), where, wrong, list);
 
   function predicate() {
     const parts = [];
@@ -58,7 +58,7 @@ export function filters(columns, words, apply) {
     const one = of(column.name), parts = [];
     if (column.values) {
       const some = whole.has(column.name) ? column.values : column.values.slice(0, SHOWN);
-      parts.push(h("div", { class: "chips" }, ...some.map(({ value, count }) => chip(value === "" ? "(empty)" : String(value), count, one.values.has(value), () => {
+      parts.push(h("div", { class: "chips" }, ...some.map(({ value, count }) => chip(value === "" ? "(empty)" : told(column.name, column.kind === "list" ? [value] : value), count, one.values.has(value), () => {
         if (!one.values.delete(value)) one.values.add(value);
         draw(); apply();
       })), column.missing ? chip("none", column.missing, one.missing, () => { one.missing = !one.missing; draw(); apply(); }) : null,
@@ -72,7 +72,7 @@ export function filters(columns, words, apply) {
       parts.push(bars, h("div", { class: "range" }, edge("low", "at least", column.low), h("span", { text: "to" }), edge("high", "at most", column.high)));
     } else if (column.missing && column.kind !== "other") {
       parts.push(h("div", { class: "chips" }, chip("none", column.missing, one.missing, () => { one.missing = !one.missing; draw(); apply(); })));
-    } else parts.push(h("p", { class: "note", text: column.kind === "other" ? "ask in Where" : "no values" }));
+    } else parts.push(h("p", { class: "note", text: column.kind === "other" ? "ask with Where" : "no values" }));
     return parts;
   }
 

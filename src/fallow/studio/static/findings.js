@@ -1,6 +1,7 @@
 // Findings: what was found, section by section, each picture or set with the decisions it asks for.
 import { grid } from "./grid.js";
 import { dialog, empty, failed, get, h, keys, picture, post, problem, runs, toast } from "./parts.js";
+import { glance } from "./glance.js";
 import { state } from "./studio.js";
 import { threshold } from "./threshold.js";
 import { drawing } from "./drawing.js";
@@ -15,6 +16,10 @@ const NEXT = {
   copies: ["curate", "Curate the collection"], suspects: ["learn", "Learn from the labels"], next: ["discover", "Sort all by the labels there are"],
   groups: ["discover", "Find classes beyond the labels"], spotted: ["spot", "Look for anomalies again"], outliers: ["spot", "Rank all pictures by oddity"],
 };
+
+// how many decisions of a section are left; what nobody decides on is counted where there is some
+const left = one => h("span", { class: "count", title: one.decides && one.open < one.count ? `${some(one.open, "decision")} left of ${number(one.count)}` : null,
+  text: one.open ? number(one.open) : one.decides ? "done" : "" });
 
 export async function show(root, words) {
   const page = new Findings(root);
@@ -63,28 +68,30 @@ class Findings {
   menu() {
     this.list.replaceChildren(...this.about.sections.map(one => h("a", {
       href: `#/findings?part=${encodeURIComponent(one.key)}`, "aria-current": one.key === this.part.key ? "page" : null, dataset: { part: one.key },
-    }, h("span", { text: one.title }), h("span", { class: "count", title: one.open < one.count ? `${some(one.open, "decision")} left of ${number(one.count)}` : null, text: number(one.open) }))));
+    }, h("span", { text: one.title }), left(one))));
+    this.list.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }); // on a tablet they lie in a row
     if (this.about.said) this.list.append(h("p", { class: "note", text: this.about.said }), runs("Explore them", "explore"));
-    const left = this.about.sections.filter(one => one.decides).reduce((sum, one) => sum + one.open, 0);
-    if (!this.gone) state(left ? `${some(left, "decision")} left` : "");
+    const open = this.about.sections.filter(one => one.decides).reduce((sum, one) => sum + one.open, 0);
+    if (!this.gone) state(open ? `${some(open, "decision")} left` : "");
   }
 
   async draw() {
     this.done?.();
     this.done = null;
     const { part, body } = this, kind = part.key.split(":")[0];
-    const head = h("div", { class: "head" }, h("div", {}, h("h2", { text: part.title }), h("p", { class: "intro", text: part.said })),
-      h("div", { class: "together acts" }), NEXT[kind] ? h("p", { class: "next-run" }, runs(`${NEXT[kind][1]} →`, NEXT[kind][0])) : null);
+    const tools = h("div", { class: "together acts" });
+    const head = h("div", { class: "heading" }, h("h2", { text: part.title }), NEXT[kind] && !(this.about.draws && kind === "next") ? runs(`${NEXT[kind][1]} →`, NEXT[kind][0]) : h("span"),
+      h("p", { class: "intro", text: part.said }), tools);
     const stage = h("div", { class: "stage" });
     body.replaceChildren(head, stage);
     body.scrollTop = 0;
     this.root.dataset.part = part.key;
     const drawn = { copies: this.copies, suspects: this.suspects, groups: this.groups }[kind];
     try {
-      if (drawn) await this.cards(stage, head.children[1], drawn);
+      if (drawn) await this.cards(stage, tools, drawn);
       else if (kind === "spotted") this.done = await threshold(stage, this);
       else if (kind === "draw") this.done = await drawing(stage, this, this.open);
-      else await this.pictures(stage, head.children[1]);
+      else await this.pictures(stage, tools);
     } catch (error) { stage.replaceChildren(problem(error.message)); }
     this.root.dataset.drawn = part.key;
   }
@@ -152,8 +159,8 @@ class Findings {
 
   press(which) { document.activeElement?.closest(".card")?.querySelectorAll("[data-decision]")[which]?.click(); }
 
-  tile(row, side, ...below) { // a picture that opens on the map or to be drawn on
-    return h("figure", { class: "tile-figure" }, h("a", { href: `#/map?row=${row}`, title: "Show on the map", class: "shot" }, picture(row, side, `picture ${row}`)), ...below);
+  tile(row, side, ...below) { // a picture that opens large
+    return h("figure", { class: "tile-figure" }, h("button", { type: "button", title: "See it large", "aria-label": `See picture ${row} large`, class: "shot", onclick: () => glance(row) }, picture(row, side)), ...below);
   }
 
   copies(one) {
@@ -162,7 +169,7 @@ class Findings {
     const shown = one.rows.slice(0, 12);
     const tiles = shown.map((row, k) => this.tile(row, 320,
       h("figcaption", {},
-        row === one.keep ? h("span", { class: "mark", text: "proposed to keep" }) : h("span", { class: "change", text: one.said[k] || "as alike as this" }),
+        row === one.keep ? h("span", { class: "mark", text: "proposed to keep" }) : one.said[k] ? h("span", { class: "change", text: one.said[k] }) : null,
         h("span", { class: "note name", text: one.names[k] }), h("span", { class: "note", text: one.sizes[k] }),
         h("button", { type: "button", text: "Keep this one", onclick: act([row], `kept ${one.names[k]}`) }))));
     const card = this.card(one.decided, "copies", h("div", { class: "beside" }, ...tiles),
@@ -187,7 +194,7 @@ class Findings {
     const card = this.card(one.decided, "doubt",
       h("div", { class: "doubted" }, this.tile(one.row, 320)),
       h("div", { class: "case" },
-        h("p", { class: "turn" }, h("del", { text: one.given }), " → ", h("b", { text: one.suggested }), h("span", { class: "note", text: `${percent(one.confidence)} sure that ${one.given} is wrong` })),
+        h("p", { class: "turn" }, h("del", { text: one.given }), " → ", h("b", { text: one.suggested }), h("span", { class: "note", text: `wrong with a probability of ${percent(one.confidence)}` })),
         h("div", { class: "strips" }, strip(`Looks like ${one.suggested}`, one.arguing), strip(`The nearest ${one.given}`, one.against)),
         h("div", { class: "together" },
           h("button", { type: "button", class: "main", text: `Make it ${one.suggested}`, dataset: { decision: "" }, onclick: act(true, `now ${one.suggested}`) }),
@@ -199,14 +206,15 @@ class Findings {
     const likely = Object.keys(one.labels)[0] ?? "";
     const name = h("input", { "aria-label": `Name of ${one.title}`, placeholder: likely || "such as oak", maxlength: "200", autocomplete: "off" });
     const whole = one.named ? h("input", { type: "checkbox", "aria-label": "also those that have a label" }) : null;
-    const verdict = h("p", { class: "verdict note", text: one.decided ? "all have a label" : "" });
+    const verdict = h("p", { class: "verdict note" }), free = one.size - one.named;
     const tally = Object.entries(one.labels).map(([label, count]) => `${label} ${number(count)}`).join(", ");
     const form = h("form", { class: "together", onsubmit: async event => {
       event.preventDefault();
       const label = name.value.trim() || likely;
+      if (!free && !whole.checked) { toast("All of them have a label: tick the box to change it.", true); return; }
       if (await this.decide("/api/findings/groups", { key: one.key, label, all: whole?.checked ?? false })) this.settle(card, `labelled ${label}`);
-    } }, name, h("button", { type: "submit", class: "main", text: "Label them", dataset: { decision: "" } }),
-    whole ? h("label", { class: "check" }, whole, ` also the ${number(one.named)} with a label`) : null, verdict);
+    } }, name, h("button", { type: "submit", class: free ? "main" : null, text: "Label them", dataset: { decision: "" } }),
+    whole ? h("label", { class: "check" }, whole, free ? ` also the ${number(one.named)} that have a label` : " although all have a label") : null, verdict);
     const card = this.card(one.decided, finer ? "group finer-group" : "group",
       h("div", {}, h("h3", { text: one.title }), h("p", { class: "note" }, some(one.size, "picture"), one.said ? `, ${one.said}` : ""),
         h("p", { class: "note", text: tally ? `labelled: ${tally}` : "none has a label" })),
@@ -223,7 +231,8 @@ class Findings {
     while (noted.length < this.part.count && noted.length % 200 === 0);
     const words = new Map(noted.map(one => [one.row, one.said]));
     const input = h("input", { id: "label", maxlength: "200", autocomplete: "off", placeholder: "label", "aria-label": "Label" });
-    const chosen = h("span", { class: "note", text: "choose pictures: click, Shift, Ctrl+A" });
+    const none = "Choose pictures: click, Shift, Ctrl+A";
+    const chosen = h("span", { class: "note", text: none });
     const act = (column, value, done) => async () => {
       const rows = pictures.selected();
       if (!rows.length) { toast("Choose pictures first: click one, or Ctrl+A for all.", true); return; }
@@ -238,7 +247,7 @@ class Findings {
     };
     const label = act("label", null, text => `labelled ${text}`);
     const draws = this.about.draws && this.part.key === "next"; // such a label is drawn
-    if (draws) tools.append(h("span", { class: "note", text: "open one to draw on it" }));
+    if (draws) tools.append(h("span", { class: "note", text: "Open one to draw on it" }));
     else tools.append(chosen, h("form", { class: "together", onsubmit: event => { event.preventDefault(); label(); } }, input, h("button", { type: "submit", class: "main", text: "Label" })),
       h("button", { type: "button", text: "Exclude", onclick: act("excluded", "yes", () => "excluded") }));
     const pictures = grid({
@@ -247,8 +256,8 @@ class Findings {
         const { rows: cells } = await get("/api/collection/rows", { rows: rows.join(",") });
         return new Map(cells.map(cell => [cell.row, [cell.excluded ? "excluded" : cell.label ?? "", words.get(cell.row) ?? ""]]));
       },
-      onselect: rows => { chosen.textContent = rows.length ? `${number(rows.length)} chosen` : "choose pictures: click, Shift, Ctrl+A"; },
-      onopen: row => { location.hash = draws ? `#/findings?draw=${row}` : `#/map?row=${row}`; },
+      onselect: rows => { chosen.textContent = rows.length ? `${number(rows.length)} chosen` : none; },
+      onopen: row => { if (draws) location.hash = `#/findings?draw=${row}`; else glance(row); },
     });
     stage.classList.add("whole");
     stage.append(pictures.element);

@@ -7,17 +7,17 @@ const MANY = 9;
 // `chosen()` are the rows that a label goes to; `changed(said)` redraws what is shown.
 export function labels({ columns, chosen, changed }) {
   const names = h("datalist", { id: "label-names" });
-  const field = h("input", { list: "label-names", id: "label", autocomplete: "off", maxlength: 200, placeholder: "label" });
-  const count = h("output", { class: "count", "aria-live": "polite" });
+  const field = h("input", { list: "label-names", id: "label", autocomplete: "off", maxlength: 200, placeholder: "type a label" });
+  const count = h("output", { "aria-live": "polite" });
   const quick = h("div", { class: "quick" });
   const undo = h("button", { type: "button", text: "Undo", title: "Ctrl+Z", onclick: () => back("undo") });
   const redo = h("button", { type: "button", text: "Redo", title: "Ctrl+Y", onclick: () => back("redo") });
-  const save = h("a", { class: "button", href: "/api/collection/labels.csv", download: "labels.csv", text: "Export CSV" });
+  const save = h("a", { class: "button", href: "/api/collection/labels.csv", download: "labels.csv", text: "Export labels", title: "As CSV: path and label" });
   const version = h("span", { class: "note version" });
   const form = h("form", { class: "say", onsubmit: event => { event.preventDefault(); say(field.value); } },
-    h("label", { for: "label", text: "Label" }), field, names, h("button", { type: "submit", text: "Set" }));
+    h("label", { for: "label" }, "Label ", count), field, names, h("button", { type: "submit", text: "Set" }));
   const element = h("div", { class: "labelling", role: "region", "aria-label": "Labels" },
-    count, form, quick, version, undo, redo, save);
+    form, quick, version, undo, redo, save);
   let offered = [];
 
   field.addEventListener("keydown", event => { if (event.key === "Escape") { field.value = ""; document.querySelector(".grid")?.focus(); event.stopPropagation(); } });
@@ -68,8 +68,8 @@ export function labels({ columns, chosen, changed }) {
   selected([]);
   get("/api/collection/versions").then(left).catch(failed);
 
-  function selected(rows) {
-    count.textContent = rows.length > 1 ? `${rows.length.toLocaleString("en")} chosen` : "";
+  function selected(rows, here) { // nothing is labelled unawares: it is said whom a label goes to
+    count.textContent = rows.length > 1 ? `${rows.length.toLocaleString("en")} pictures` : rows.length || here !== undefined ? "this picture" : "";
   }
 
   const digits = Object.fromEntries(Array.from({ length: MANY }, (_, k) => [

@@ -1,5 +1,5 @@
 // The map: every picture a dot, those that look alike close together; choose with a lasso, then decide.
-import { bytes, empty, failed, get, h, keys, picture, post, runs, thumbnail, toast } from "./parts.js";
+import { bytes, empty, facts, failed, get, h, keys, named, picture, post, runs, thumbnail, toast, told } from "./parts.js";
 import { state } from "./studio.js";
 import { Field } from "./field.js";
 
@@ -44,9 +44,10 @@ class MapPage {
         h("div", { class: "drags", role: "group", "aria-label": "What dragging does" }, ...this.tools),
         h("label", {}, "Colour by ", this.colour), h("label", {}, "Find ", this.find),
         h("span", { class: "space" }),
-        button("+", "Zoom in (+)", () => this.field.zoom(1.6), { "aria-label": "Zoom in" }),
-        button("−", "Zoom out (−)", () => this.field.zoom(1 / 1.6), { "aria-label": "Zoom out" }),
-        button("Show all", "Everything (0)", () => this.whole())),
+        h("div", { class: "zooms" },
+          button("+", "Zoom in (+)", () => this.field.zoom(1.6), { "aria-label": "Zoom in" }),
+          button("−", "Zoom out (−)", () => this.field.zoom(1 / 1.6), { "aria-label": "Zoom out" }),
+          button("Show all", "Everything (0)", () => this.whole()))),
       h("div", { class: "middle" }, this.frame, this.panel), this.legend, this.said, this.names);
     this.field = new Field(this.frame, {
       thumbnail: row => thumbnail(row, 96),
@@ -243,7 +244,7 @@ class MapPage {
         this.exporting("Export all as CSV", "Those that are not excluded"));
       return;
     }
-    const input = h("input", { id: "label", list: "map-labels", maxlength: "200", autocomplete: "off", placeholder: "such as oak" });
+    const input = h("input", { id: "label", list: "map-labels", maxlength: "200", autocomplete: "off", placeholder: `such as ${this.names.firstChild?.value || "oak"}` });
     const shown = this.rows().slice(0, STRIP);
     this.panel.replaceChildren(
       h("h2", { text: `${number(this.count)} chosen` }),
@@ -266,16 +267,15 @@ class MapPage {
     this.field.redraw();
     const { rows: [cells] } = await get("/api/collection/rows", { rows: row }).catch(error => { failed(error); return { rows: [null] }; });
     if (!cells || this.opened !== row) return;
-    const facts = Object.entries(cells).filter(([name, value]) => !HIDDEN.includes(name) && value !== null && value !== "" && !(Array.isArray(value) && !value.length));
     const close = h("button", { type: "button", class: "quiet", "aria-label": "Close", title: "Escape", text: "✕", onclick: () => this.shut() });
     this.panel.replaceChildren(
       h("div", { class: "head" }, h("h2", { text: named(cells, row) }), close),
       h("div", { class: "large" }, picture(row, 320, named(cells, row))),
       h("div", { class: "together" },
-        h("button", { type: "button", text: this.chosen[row] ? "Chosen" : "Choose", onclick: () => this.choose(Uint32Array.of(row), true) }),
-        h("button", { type: "button", text: "Show on map", onclick: () => this.field.show(row) }),
-        h("a", { href: `#/findings?draw=${row}`, text: "Draw on it" })),
-      h("dl", { class: "facts" }, ...facts.map(([name, value]) => h("div", {}, h("dt", { text: name.replaceAll("_", " ") }), h("dd", { text: told(name, value) })))));
+        h("button", { type: "button", text: this.chosen[row] ? "Leave out" : "Choose", onclick: () => this.choose(Uint32Array.of(row), true) }),
+        h("button", { type: "button", text: "Centre", onclick: () => this.field.show(row) }),
+        h("a", { class: "button", href: `#/findings?draw=${row}`, text: "Draw on it" })),
+      facts(cells));
     close.focus({ preventScroll: true });
   }
 
@@ -330,12 +330,6 @@ class MapPage {
     setTimeout(() => URL.revokeObjectURL(url), 10000);
   }
 }
-
-const HIDDEN = ["row", "x", "y", "id", "hash", "looks", "path"];
-const named = (cells, row) => String(cells.path ?? cells.id ?? `picture ${row}`).split(/[\\/]/).pop();
-const told = (name, value) => Array.isArray(value) ? value.join(", ").replaceAll("_", " ")
-  : typeof value !== "number" ? String(value)
-    : name.endsWith("group") && Number.isInteger(value) ? (value < 0 ? "none" : String(value + 1)) : Number.isInteger(value) ? number(value) : short(value);
 
 function bytesOf(colour) { // "#rrggbb" or "#rgb" as three bytes
   const text = colour.length === 4 ? colour.replace(/[^#]/g, "$&$&") : colour;

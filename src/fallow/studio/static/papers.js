@@ -56,8 +56,8 @@ async function list(root, words) {
   }
   function fill(cards, said) {
     if (!said.query) cards.sort((a, b) => b.date.localeCompare(a.date));
-    const number = `${cards.length} paper${cards.length === 1 ? "" : "s"}`;
-    count.textContent = said.query ? `${number}, the best first` : `${number}, the newest first`;
+    const number = `${cards.length || "no"} paper${cards.length === 1 ? "" : "s"}`;
+    count.textContent = !cards.length ? "" : said.query ? `${number}, the best first` : `${number}, the newest first`;
     state(number);
     const clear = h("button", { type: "button", text: "Show all papers", onclick: () => { location.hash = "#/papers"; } });
     results.replaceChildren(...(cards.length ? cards.map(item) : [h("li", {}, empty("No paper answers that. Ask with other words, or with fewer filters.", clear))]));
@@ -98,14 +98,14 @@ function evidence(card) {
   const held = VERDICTS.filter(verdict => card.evidence[verdict]);
   return h("p", { class: "papers-evidence" },
     h("span", { class: "papers-bar", "aria-hidden": "true" }, ...held.map(verdict => h("i", { class: verdict, style: { "flex-grow": card.evidence[verdict] } }))),
-    h("span", { text: held.map(verdict => `${card.evidence[verdict]} ${verdict}${verdict === "tie" && card.evidence.tie > 1 ? "s" : ""}`).join(" · ") }));
+    h("span", { title: "What was measured here of what it claims: shown, no difference (a tie), or contradicted", text: held.map(verdict => `${card.evidence[verdict]} ${verdict}${verdict === "tie" && card.evidence.tie > 1 ? "s" : ""}`).join(" · ") }));
 }
 
 function byDate(dates) {
   const years = Map.groupBy ? Map.groupBy(dates, date => date.slice(0, 4)) : new Map();
   return h("nav", { class: "papers-dates", "aria-label": "Papers by date" }, h("h2", { text: "By date" }),
     h("dl", {}, ...[...years].reverse().flatMap(([year, some]) => [h("dt", { text: year }),
-      h("dd", {}, ...some.map(date => h("a", { href: at({ date }), text: date.includes("-") ? MONTHS[date.slice(5) - 1].slice(0, 3) : "some time", "aria-label": dated(date) })))])));
+      h("dd", {}, ...some.map(date => h("a", { href: at({ date }), text: date.includes("-") ? MONTHS[date.slice(5) - 1].slice(0, 3) : "undated", "aria-label": dated(date) })))])));
 }
 
 function keepUp() {

@@ -55,7 +55,7 @@ export const failed = error => { if (error.name !== "AbortError") toast(error.me
 
 // what a page shows where there is nothing, with something to do about it
 export const empty = (text, ...actions) => h("div", { class: "empty-state" }, h("p", { text }), actions.length ? h("div", {}, ...actions) : null);
-export const problem = text => h("div", { class: "empty-state problem", role: "alert" }, h("p", { text }));
+export const problem = (text, ...actions) => h("div", { class: "empty-state problem", role: "alert" }, h("p", { text }), actions.length ? h("div", {}, ...actions) : null);
 export const busy = (text = "Loading") => h("div", { class: "busy", role: "status" }, h("i", { "aria-hidden": "true" }), h("p", { text }));
 
 // A modal dialog; `actions` are [name, value, main?]; resolves to the value, null when closed.
@@ -78,6 +78,7 @@ export const runs = (text, verb, given = {}, main = false) => h("a", { class: ma
 
 // Keys of the page that is shown: {"ctrl+z": [what it does, function]}; `?` lists those that say it.
 const held = [];
+const SPELT = { Escape: "Esc", " ": "Space", ArrowUp: "↑", ArrowDown: "↓", ArrowLeft: "←", ArrowRight: "→", ctrl: "Ctrl", alt: "Alt", Delete: "Del" };
 export function keys(map) {
   held.push(map);
   return () => held.splice(held.indexOf(map), 1);
@@ -87,16 +88,25 @@ const spelled = event => [
   event.shiftKey && event.key.length > 1 ? "shift" : "", event.key.length === 1 ? event.key.toLowerCase() : event.key,
 ].filter(Boolean).join("+");
 document.addEventListener("keydown", event => {
-  const typing = event.target.closest?.("input, textarea, select, dialog");
+  const typing = event.target.closest?.("textarea, select, dialog, input:not([type=radio], [type=checkbox], [type=range])");
+  const pressing = ["Enter", " "].includes(event.key) && event.target.closest?.("button, a, summary, input"); // what is in focus is meant
   const name = event.ctrlKey && event.shiftKey && event.key.length === 1 ? `ctrl+shift+${event.key.toLowerCase()}` : spelled(event);
   for (const map of held.toReversed()) {
-    if (!(name in map) || (typing && name !== "Escape")) continue;
+    if (!(name in map) || pressing || (typing && name !== "Escape")) continue;
     event.preventDefault();
     map[name][1](event);
     return;
   }
 });
-export const listed = () => Object.assign({}, ...held);
+// The page's own keys before those of every page, letters before digits: [[keys of one, what it does], …]
+export function listed() {
+  const shown = new Map();
+  for (const map of held.toReversed()) {
+    for (const [name, [what]] of Object.entries(map).sort(([a], [b]) => /^\d$/.test(a) - /^\d$/.test(b))) if (!shown.has(name)) shown.set(name, what);
+  }
+  const spelt = part => SPELT[part] ?? (part.length === 1 ? part.toUpperCase() : part);
+  return [...shown].filter(([, what]) => what).map(([name, what]) => [name === "+" ? [name] : name.split("+").map(spelt), what]);
+}
 
 // --- thumbnails, many in one answer, a bounded number of them kept ---
 
@@ -155,9 +165,37 @@ export function thumbnail(row, side = 160) {
   return new Promise(resolve => rows.get(row).push(resolve));
 }
 
+// A sentence whose `names` are set as what one types.
+export const coded = text => text.split("`").map((part, k) => k % 2 ? h("code", { text: part }) : part);
+
 // A picture of the collection as an element.
 export function picture(row, side = 160, alt = "") {
-  const image = h("img", { alt, decoding: "async", draggable: "false" });
-  thumbnail(row, side).then(url => { if (url) image.src = url; else image.replaceWith(h("span", { class: "note", text: "not readable" })); });
+  const image = h("img", { alt: "", decoding: "async", draggable: "false" }); // nothing is broken while it is on its way
+  thumbnail(row, side).then(url => { if (url) Object.assign(image, { src: url, alt }); else image.replaceWith(h("span", { class: "note", text: "not readable" })); });
   return image;
 }
+
+// --- cells of the table in words ---
+
+const HIDDEN = ["row", "x", "y", "id", "hash", "looks", "path"];
+const round = value => Math.abs(value) >= 1e4 ? Math.round(value).toLocaleString("en") : String(+value.toPrecision(4));
+
+// Groups are numbered from 0 on and called from 1 on, on every page; -1 is none.
+export const told = (name, value) => Array.isArray(value) ? value.join(", ").replaceAll("_", " ")
+  : typeof value !== "number" ? String(value)
+    : !Number.isInteger(value) ? round(value)
+      : name.endsWith("group") ? (value < 0 ? "none" : String(value + 1)) : value.toLocaleString("en");
+export const named = (cells, row) => String(cells.path ?? cells.id ?? `picture ${row}`).split(/[\\/]/).pop();
+
+// What is known of a picture, the label first.
+export function facts(cells) {
+  const known = Object.entries(cells).filter(([name, value]) => !HIDDEN.includes(name) && value !== null && value !== "" && !(Array.isArray(value) && !value.length));
+  const first = ["label", "suggested", "group", "flags"], rank = ([name]) => first.includes(name) ? first.indexOf(name) : first.length;
+  return h("dl", { class: "facts" }, ...known.sort((a, b) => rank(a) - rank(b)).map(([name, value]) =>
+    h("div", {}, h("dt", { text: name.replaceAll("_", " ") }), h("dd", { text: told(name, value) }))));
+}
+
+// Where else a picture can be seen, as links.
+export const elsewhere = (cells, row) => [
+  "x" in cells ? h("a", { class: "button", href: `#/map?row=${row}`, text: "Show on the map" }) : null,
+  h("a", { class: "button", href: `#/findings?draw=${row}`, text: "Draw on it" })];

@@ -22,8 +22,8 @@ export function copyable(name, text, note = "") {
     setTimeout(() => { button.textContent = "Copy"; }, 1600);
   });
   const element = h("div", { class: "copyable" }, h("div", { class: "copy-head" }, h("h3", { text: name }), button), box, note ? h("p", { class: "note", text: note }) : null);
-  // lines break between words, not behind the dashes of an option
-  const set = now => code.replaceChildren(...now.split(" ").flatMap((word, k) => [k ? " " : "", h("span", { text: word })]));
+  // lines break between words and behind a bracket, not behind the dashes of an option
+  const set = now => code.replaceChildren(...now.split(/(?<=[ (])/).flatMap(word => [h("span", { text: word.trimEnd() }), word.endsWith(" ") ? " " : ""]));
   set(text);
   return { element, set };
 }
@@ -133,7 +133,7 @@ export function details(root, id, beside, actions) {
       ended ? null : button(run.stopping ? "Stopping" : "Stop", actions.stop, { disabled: run.stopping, dataset: { act: "stop" } }),
       ["failed", "stopped"].includes(run.state) ? button(run.goes_on ? "Resume" : "Start again", actions.resume, { class: "main", dataset: { act: "resume" } }) : null,
       h("a", { class: "button", href: `#/runs?new=${run.verb}&from=${id}`, text: "Again, changed" }),
-      run.state === "running" ? null : button("Take off", actions.remove, { dataset: { act: "remove" } }),
+      run.state === "running" ? null : button("Remove", actions.remove, { dataset: { act: "remove" } }),
     ].filter(Boolean));
     if (at) (buttons.querySelector(`[data-act="${at}"]`) ?? buttons.querySelector("button"))?.focus();
   }

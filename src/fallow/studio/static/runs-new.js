@@ -1,5 +1,5 @@
 // A new run: choose a verb, fill its form, see what it means, start it.
-import { busy, failed, get, h, keys, post } from "./parts.js";
+import { busy, coded, failed, get, h, keys, post } from "./parts.js";
 import { copyable } from "./runs-details.js";
 
 const ENCODERS = ["tiny", "lite", "resnet18", "resnet8", "vit-tiny/4", "hf:facebook/dinov2-small", "untrained"];
@@ -43,7 +43,7 @@ async function fill(root, verb, words) {
   // --- the fields ---
 
   function field(name, label, description, input, many = "") {
-    const wrong = h("p", { class: "wrong", id: `wrong-${name}` }), help = h("p", { class: "note", id: `help-${name}`, text: description });
+    const wrong = h("p", { class: "wrong", id: `wrong-${name}` }), help = h("p", { class: "note", id: `help-${name}` }, coded(description ?? ""));
     input.id = `field-${name}`;
     input.setAttribute("aria-describedby", `help-${name} wrong-${name}`);
     const changed = () => { touched.add(name); later(); };
@@ -191,7 +191,7 @@ async function fill(root, verb, words) {
   settings();
   const [sentence, ...rest] = schema.description.split("\n\n");
   const page = h("form", { class: "run-form", onsubmit: go, novalidate: true },
-    h("div", { class: "fields" }, h("p", { class: "intro", text: sentence }), rest.length ? h("details", {}, h("summary", { text: "More about it" }), ...rest.map(text => h("p", { text }))) : null,
+    h("div", { class: "fields" }, h("p", { class: "intro" }, coded(sentence)), rest.length ? h("details", {}, h("summary", { text: "More about it" }), ...rest.map(text => h("p", {}, coded(text)))) : null,
       ...main, settingsBox, few.length ? h("details", {}, h("summary", { text: "Seldom needed" }), ...few) : null), panel, lists);
   root.replaceChildren(h("div", { class: "sheet wide" }, crumbs(verb), page));
   if (form.system && fields.has(form.system)) {

@@ -22,8 +22,8 @@ export async function show(root, words) {
   async function remove(id = chosen) {
     const run = runs.find(one => one.id === id);
     if (!run || run.state === "running") return run && toast("This run is working: stop it first.", true);
-    const sure = await dialog("Take this run off the list?", h("p", { text: "What it said here is forgotten; what it wrote into its folder stays." }),
-      [["Keep it", false], ["Take it off", true, true]]);
+    const sure = await dialog("Remove this run from the list?", h("p", { text: "What it said here is forgotten; what it wrote into its folder stays." }),
+      [["Cancel", false], ["Remove it", true, true]]);
     if (sure) act("remove", id);
   }
   async function move(by, id = chosen) {
@@ -45,7 +45,7 @@ export async function show(root, words) {
 
   function row(run) {
     const made = {
-      name: h("span", { class: "run-name" }), chip: h("span", { class: "chip" }), facts: h("span", { class: "run-facts" }),
+      name: h("span", { class: "run-name" }), chip: h("span", { class: "run-state" }), facts: h("span", { class: "run-facts" }),
       bar: h("progress", { max: 1, "aria-label": "Progress" }),
     };
     made.button = h("button", { type: "button", class: "run", onclick: () => choose(run.id) },
@@ -102,7 +102,7 @@ export async function show(root, words) {
   const off = keys({
     n: ["a new run", () => { location.hash = "#/runs?new"; }],
     ArrowDown: ["the next run", () => step(1)], ArrowUp: ["the run before", () => step(-1)],
-    s: ["stop this run", actions.stop], r: ["resume this run", actions.resume], Delete: ["take it off the list", actions.remove],
+    s: ["stop this run", actions.stop], r: ["resume this run", actions.resume], Delete: ["remove it from the list", actions.remove],
     "alt+ArrowUp": ["earlier in the queue", () => move(-1)], "alt+ArrowDown": ["later in the queue", () => move(1)],
   });
 

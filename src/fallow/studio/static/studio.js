@@ -47,8 +47,8 @@ async function show() {
 }
 
 function help() {
-  const rows = Object.entries(listed()).filter(([, [what]]) => what).flatMap(([key, [what]]) => [
-    h("dt", {}, ...key.split("+").flatMap((part, k) => [k ? " + " : "", h("kbd", { text: part === " " ? "Space" : part })])), h("dd", { text: what })]);
+  const rows = listed().flatMap(([parts, what]) => [
+    h("dt", {}, ...parts.flatMap((part, k) => [k ? " + " : "", h("kbd", { text: part })])), h("dd", { text: what })]);
   dialog("Keys of this page", h("dl", { class: "keys" }, ...rows));
 }
 
@@ -58,9 +58,10 @@ async function start() {
   page.replaceChildren(busy("Opening"));
   desk = await get("/api/desk");
   document.getElementById("name").textContent = desk.name;
+  if (desk.missing) nav.parentElement.append(h("p", { class: "missing", role: "note", text: "The pictures of this run are not where they were: open it with --pictures FOLDER to see and draw on them." }));
   nav.replaceChildren(...desk.pages.map(name => h("a", { href: `#/${name}`, text: TITLES[name] ?? name, dataset: { page: name } })));
   keys({ "?": ["this list", help], ...Object.fromEntries(desk.pages.slice(0, 9).map((name, k) => [
-    `alt+${k + 1}`, [`page ${TITLES[name] ?? name}`, () => { location.hash = `#/${name}`; }]])) });
+    `alt+${k + 1}`, [k ? "" : `the first page; 2 to ${desk.pages.length} the next ones`, () => { location.hash = `#/${name}`; }]])) });
   document.getElementById("keys").addEventListener("click", help);
   window.addEventListener("hashchange", show);
   await show();

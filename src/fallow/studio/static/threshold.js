@@ -1,4 +1,5 @@
 // Anomalies of a run of spot: a threshold over the scores, and one over the heat that is laid on pictures.
+import { glance } from "./glance.js";
 import { bytes, failed, get, h, picture, post, toast } from "./parts.js";
 
 const BARS = 60, PAGE = 36;
@@ -26,7 +27,7 @@ export async function threshold(stage, page) {
   const { svg, cut } = histogram(scores, odd, low - step, high);
   stage.append(
     h("div", { class: "thresholds" },
-      h("div", { class: "slider" }, svg, score, h("div", { class: "together" }, counted, h("span", { class: "space" }),
+      h("div", { class: "slider" }, svg, score, h("div", { class: "together" }, counted, about.known ? h("i", { class: "key", "aria-hidden": "true" }) : null, h("span", { class: "space" }),
         h("button", { type: "button", class: "quiet", text: "Computed threshold", onclick: () => { score.value = about.threshold; judge(); } }))),
       h("div", { class: "second" },
         h("label", { class: "note", for: "heat", text: "Show heat from" }), heat,
@@ -56,7 +57,7 @@ export async function threshold(stage, page) {
       const layer = h("canvas", { class: "heat", "aria-hidden": "true" });
       const said = odd[row] === 1 ? "known odd" : odd[row] === 0 ? "known good" : "";
       const node = h("article", { class: "spotted" },
-        h("a", { class: "laid", href: `#/findings?draw=${row}`, title: "Draw on it" }, picture(row, 320, `picture ${row}`), layer),
+        h("button", { type: "button", class: "laid", title: "See it large, without heat", "aria-label": `See picture ${row} large, without heat`, onclick: () => glance(row) }, picture(row, 320), layer),
         h("p", {}, h("span", { class: "number", text: String(row + 1) }), h("b", { text: scores[row].toFixed(3) }), h("span", { class: "said", text: said })));
       cards.push({ row, node, layer });
       list.append(node);
