@@ -2,7 +2,7 @@
 
 Photos are un-processed to the mosaics of a made-up sensor, and a fixed look - warmer, with more
 contrast - is laid over other photos, which are the only ones shown. On photos nobody learnt from
-the same look is known exactly: PSNR and the mean difference of colours (CIEDE2000). Beside it the
+the same look is known exactly: PSNR, SSIM and the mean difference of colours (CIEDE2000). Beside it the
 plain rendering that content is compared with, and the same network taught by pairs, the bound. The
 frozen features behind critics and content are those of a small network of chance.
 """
@@ -21,7 +21,7 @@ from benchmarks.photos import archive
 
 from claims.kept import Kept
 from claims.record import Entry, by_measure
-from fallow.measure.fidelity import psnr
+from fallow.measure.fidelity import psnr, ssim
 from fallow.methods.develop.lightisp import PATTERN, LightISP, Options, anchor
 from fallow.methods.shared.camera import train
 from fallow.raw.sensor import Raw
@@ -43,7 +43,7 @@ COMPARED = (
     ("learning beats the plain rendering", "all parts", "plain rendering"),
     ("pairs teach more than unrelated photos", "pairs", "all parts"),
 )
-MEASURES = {"psnr": "by PSNR", "colour": "by colour"}
+MEASURES = {"psnr": "by PSNR", "ssim": "by structure", "colour": "by colour"}
 
 
 @dataclass(frozen=True)
@@ -148,10 +148,12 @@ def judged(made: list[np.ndarray], test: list[tuple[Raw, np.ndarray]]) -> dict[s
     """Means over photos; colours as how little they differ."""
     from skimage.color import deltaE_ciede2000, rgb2lab
 
-    near, colours = [], []
+    near, formed, colours = [], [], []
     for one, (_, truth) in zip(made, test, strict=True):
         height, width = (min(a, b) for a, b in zip(one.shape[:2], truth.shape[:2], strict=True))
         one, truth = one[:height, :width], truth[:height, :width]
         near.append(psnr(truth, one))
+        formed.append(ssim(truth, one))
         colours.append(deltaE_ciede2000(rgb2lab(truth[::2, ::2]), rgb2lab(one[::2, ::2])).mean())
-    return {"psnr": float(np.mean(near)), "colour": -float(np.mean(colours))}
+    means = [float(np.mean(values)) for values in (near, formed, colours)]
+    return {"psnr": means[0], "ssim": means[1], "colour": -means[2]}
