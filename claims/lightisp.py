@@ -2,9 +2,9 @@
 
 Photos are un-processed to the mosaics of a made-up sensor, and a fixed look - warmer, with more
 contrast - is laid over other photos, which are the only ones shown. On photos nobody learnt from
-the same look is known exactly: PSNR, SSIM and the mean difference of colours (CIEDE2000). Beside it the
-plain rendering that content is compared with, and the same network taught by pairs, the bound. The
-frozen features behind critics and content are those of a small network of chance.
+the same look is known exactly: PSNR, SSIM and the mean difference of colours (CIEDE2000). Beside it
+the plain rendering that content is compared with, and the same network taught by pairs, the bound.
+The frozen features behind critics and content are those of a small network of chance.
 """
 
 from __future__ import annotations
