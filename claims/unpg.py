@@ -1,13 +1,15 @@
-"""UNPG: do negative pairs of the batch help to tell characters apart that were never seen?
+"""UNPG: do negative pairs of the batch help to tell apart what was never seen?
 
 Networks learn the characters of all alphabets but two, and are asked which pictures of the other
-two show the same character. Negative pairs in the loss, filtered or all, beside the margin softmax
-alone; and, as the filter is for wrong labels, once more with one label in ten exchanged.
+two show the same character; or the faces of some people, and are asked about others'. Negative
+pairs in the loss, filtered or all, beside the margin softmax alone; and, as the filter is for wrong
+labels, once more with one label in ten exchanged.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +36,16 @@ SETTINGS = {
 
 
 def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
-    plan = plan or Plan(archive="omniglot_small1", images=2000, size=32, batch=128)
+    plans = [plan] if plan else [
+        Plan(archive="omniglot_small1", images=2000, size=32, batch=128),
+        Plan(archive="faces_lfw", images=1182, size=32, batch=128),
+    ]  # fmt: skip
+    return [one for each in plans for one in one_set(data, minutes / len(plans), each)]
+
+
+def one_set(data: Path, minutes: float, plan: Plan) -> list[Entry]:
     begin = time.monotonic()
-    images = _opened(data, plan)
-    alphabets = sorted(set(images.column("alphabet").tolist()))
-    kept = np.isin(images.column("alphabet"), alphabets[-ALPHABETS:])
-    strangers = images.select(np.flatnonzero(kept).tolist())
-    seen = images.select(np.flatnonzero(~kept).tolist())
-    bank, test = seen.where("split = 'train'"), seen.where("split = 'test'")
+    bank, test, strangers = PARTS[plan.archive](_opened(data, plan))
     banks = {"": bank, ", labels exchanged": _exchanged(bank, 0)}
     sides = {
         f"{name}{labels}": Arm("unpg", {**SETTINGS, "pairs": pairs})
@@ -75,7 +79,7 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
             for ours, theirs in (("filtered", "margin alone"), ("filtered", "all")):
                 entries.append(
                     trials.compare(
-                        f"{ours} negative pairs {words}, than {theirs}{labels}",
+                        f"{plan.archive}: {ours} negative pairs {words}, than {theirs}{labels}",
                         ours + labels,
                         theirs + labels,
                         measure,
@@ -88,6 +92,27 @@ def _opened(data: Path, plan: Plan) -> Any:
     import fallow
 
     return fallow.open(archive(data, plan.archive))
+
+
+def _characters(images: Any) -> tuple[Any, Any, Any]:
+    """Those that teach, others of the same alphabets, and those of alphabets nobody saw."""
+    alphabets = sorted(set(images.column("alphabet").tolist()))
+    kept = np.isin(images.column("alphabet"), alphabets[-ALPHABETS:])
+    seen = images.select(np.flatnonzero(~kept))
+    strangers = images.select(np.flatnonzero(kept))
+    return seen.where("split = 'train'"), seen.where("split = 'test'"), strangers
+
+
+def _people(images: Any) -> tuple[Any, Any, Any]:
+    """Faces that teach, others of the same people, and those of other people."""
+    teach, others = images.where("split = 'train'").split(0.85, seed=0)
+    return teach, others, images.where("split = 'test'")
+
+
+PARTS: dict[str, Callable[[Any], tuple[Any, Any, Any]]] = {
+    "omniglot_small1": _characters,
+    "faces_lfw": _people,
+}
 
 
 def _exchanged(images: Any, seed: int) -> Any:
