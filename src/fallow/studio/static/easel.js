@@ -352,7 +352,7 @@ export class Easel {
       this.changed.clear();
       this.clean = this.past.length;
       this.fill();
-      toast(said.join("; "));
+      toast(said.join("; ").replace(/^./, letter => letter.toUpperCase()));
       await this.page.renew();
       this.page.root.dataset.saved = this.page.root.dataset.version;
     } catch (error) { failed(error); }
