@@ -2,7 +2,8 @@
 
 Complete pictures are torn by the machine, so where pieces touch is known without anybody's help.
 First the points of two outlines learn to find each other; then, with these features frozen, a
-whole piece learns to find its neighbours among all others.
+whole piece learns to find its neighbours among all others. As published, pieces lie as they lay in
+their picture; here they are seen along their outlines, so that they may lie as they like.
 """
 
 from __future__ import annotations
