@@ -52,8 +52,8 @@ class Plan:
 
     frames: int = 28
     asked: int = 10
-    begin: int = 250
-    steps: int = 500  # these among them
+    begin: int = 200
+    steps: int = 400  # these among them
     batch: int = 4
     side: int = 64
     features: str = "resnet8/16"
