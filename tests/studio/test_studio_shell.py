@@ -41,4 +41,5 @@ def test_a_run_without_its_pictures_says_so(visit: Any, start: Any, tmp_path: Pa
         page = visit(next(running))
         page.wait_for_selector("html[data-shown]")
         assert page.get_by_text("open it with --pictures").count() == count
+        page.close()  # or it asks a studio that is gone
         next(running, None)
