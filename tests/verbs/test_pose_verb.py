@@ -16,6 +16,7 @@ from fallow.annotations.points import KeyPoints, read, write
 from fallow.cli import main
 from fallow.encoders.pointer import load_pointer
 from fallow.images.film import Film, FilmWriter
+from fallow.outcomes import posed
 from fallow.problems import SettingProblem, SourceProblem
 
 QUICK = {"size": 32, "batch": 4, "width": 8, "precision": "32", "compile": "off"}
@@ -79,6 +80,25 @@ def test_every_picture_gets_its_points(folder):
     assert rows[0]["id"] in page
     network, about = load_pointer(folder / "out" / "pointer")
     assert (network.points, about["names"], about["bones"]) == (2, list(NAMES), [[0, 1]])
+
+
+def test_points_beside_the_picture_are_not_visible(folder, monkeypatch):
+    plain = posed.look
+
+    def looked(method, pictures):
+        points, heights, apart = plain(method, pictures)
+        points = points.copy()
+        points[:, 0], points[:, 1] = 5.0, -9.0
+        return points, heights, apart
+
+    monkeypatch.setattr(posed, "look", looked)
+    found = quick(folder)
+    held = read(folder / "out" / "points.json")
+    rows = found.table.select(["id", "given"]).to_pylist()
+    given = {row["id"]: row["given"] for row in rows}
+    bare = [row for row, name in enumerate(held.files) if not given[name]]
+    assert (held.values[bare, 0, 2] == 2).all()
+    assert (held.values[bare, 1, 2] == 0).all()
 
 
 def test_a_second_call_only_answers_and_follows_other_videos(folder):

@@ -136,13 +136,16 @@ def posed(
     table = pa.table(columns | point_columns(points, heights, known.held.names))
     values = np.concatenate([points, np.full((*points.shape[:2], 1), 2.0)], -1)
     scores = heights.astype(np.float64).clip(0, 1)
+    sizes = np.array([one.size for one in seen], float)  # N 2: width, height
+    beside = ((points < 0) | (points > sizes[:, None] - 1)).any(-1)  # the network sees a square
+    values[beside, 2] = scores[beside] = 0
     for row, one in enumerate(seen):
         if one.marked is not None:  # the user's own marks stay as they are
             values[row], scores[row] = one.marked, one.marked[:, 2] > 0
     held = known.held.with_(
         files=tuple(columns["id"]),
         values=values,
-        sizes=np.array([one.size for one in seen], float),
+        sizes=sizes,
         scores=scores,
     )
     found = findings_of(run, known, slug, seen, tracks)
