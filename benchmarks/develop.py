@@ -196,7 +196,7 @@ def gan(photo: np.ndarray, amount: Amount) -> list[Line]:
     """Steps of the network with a critics' step among them, beside those as published."""
     frames = [unprocessed(photo[:512, :512], plain_sensor())]
     settings = LightISP.Settings(
-        batch=2, side=128, every=2, begin=0, steps=10, colour_side=96, hidden=256
+        batch=2, side=128, every=2, begin=0, pull="equal", steps=10, colour_side=96, hidden=256
     )
     trainees = [LightISP(frames, [photo[:512, :512]], settings) for _ in range(2)]
 

@@ -41,6 +41,7 @@ COMPARED = (
     ("losses of equal pull serve better than their sum", "all parts", "summed losses"),
     ("beginning as a plain rendering helps", "all parts", "from random weights"),
     ("learning beats the plain rendering", "all parts", "plain rendering"),
+    ("learning by summed losses beats the plain rendering", "summed losses", "plain rendering"),
     ("pairs teach more than unrelated photos", "pairs", "all parts"),
 )
 MEASURES = {"psnr": "by PSNR", "ssim": "by structure", "colour": "by colour"}
@@ -125,7 +126,8 @@ def look(pixels: np.ndarray) -> np.ndarray:
 
 def options(told: Mapping[str, Any], plan: Plan) -> Options:
     shared = {"features": plan.features, "batch": plan.batch, "side": plan.side,
-              "colour_side": plan.side, "hidden": 64, "begin": plan.begin}  # fmt: skip
+              "colour_side": plan.side, "hidden": 64, "begin": plan.begin,
+              "pull": "equal"}  # fmt: skip
     return Options(**{**shared, **told})
 
 

@@ -61,7 +61,8 @@ class Options(CameraSettings):
     content: float = Field(1.0, ge=0, description="weight of keeping what is there; 0: none")
     smooth: float = Field(1.0, ge=0, description="weight of small steps between pixels; 0: none")
     pull: Literal["equal", "plain"] = Field(
-        "equal", description="equal: each loss's gradient has length 1; plain: losses are summed"
+        "plain",
+        description="plain: losses are summed; equal: each gradient has length 1, as published",
     )
     gains: tuple[float, float, float] | None = Field(
         None, description="white balance of the content's rendering; else the middle of the files'"
@@ -214,6 +215,7 @@ class LightISP:
         "paper": {
             "batch": 32, "side": 256, "colour_side": 224, "critic_rate": 1e-5, "every": 10,
             "hidden": 1024, "gains": GAINS, "stretch": 1.0, "begin": 20_000, "steps": 500_000,
+            "pull": "equal",
         },
     }  # fmt: skip
 
