@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from fallow.images import Images, Pack
 
 TEMPERATURE = 8.0  # of points: the root of their 64 features
-TOGETHER = 16  # pieces looked at in one go
+TOGETHER = 8  # pieces looked at in one go
 
 
 class PairingNet(Method):
