@@ -17,7 +17,9 @@ def one_killed(seed: int) -> Iterator[list[int]]:
     chance, killed, over = random.Random(seed), [], threading.Event()
 
     def kill() -> None:
-        while not killed and not over.wait(chance.uniform(0.02, 0.3)):
+        wait = chance.uniform(0.02, 0.3)
+        while not killed and not over.wait(wait):
+            wait = 0.005  # from then on the first that is busy: on a fast machine few are for long
             if busy := at_work():
                 killed.append(chance.choice(busy))
                 os.kill(killed[0], signal.SIGKILL)
