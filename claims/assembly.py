@@ -18,15 +18,13 @@ import numpy as np
 from benchmarks.photos import archive
 
 from claims.kept import Kept
-from claims.pairingnet import smaller
+from claims.pairingnet import smaller, taught
 from claims.record import Entry, entry
 from fallow.images.tearing import Tear, between, whole
-from fallow.methods.match.pairingnet import Matcher, PairingNet
 from fallow.methods.shared.assembling import Group, Joining, Shape, assembled, good, laid
 from fallow.methods.shared.joining import Fragments, put_together, rightly_placed
 from fallow.methods.shared.pieces import Look, Torn, torn_up
 from fallow.regions.contours import outline
-from fallow.train import fit, make_settings
 
 FOUND, BOUND, FLOOR = "as found", "with the true maps", "a piece by itself"
 
@@ -70,17 +68,8 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
 
 def shares(photos: Any, seed: int, plan: Plan) -> dict[str, float]:
     """Means over the photos that are asked."""
-    import fallow
-
     order = np.random.default_rng([seed, 97]).permutation(len(photos))
-    told = {"size": plan.side, "batch": plan.batch, "epochs": plan.epochs, "blocks": plan.blocks,
-            "learning_rate": plan.learning_rate}  # fmt: skip
-    method: Any = fit(
-        PairingNet, photos.select(np.sort(order[: plan.teach])),
-        encoder=fallow.encoder("resnet8/8", seed=seed),
-        settings=make_settings(PairingNet.Settings, told), seed=seed,
-    ).method  # fmt: skip
-    matcher = Matcher.of(method)
+    matcher = taught(photos.select(np.sort(order[: plan.teach])), {}, seed, plan)
     draw = np.random.default_rng([seed, 113])
     found: dict[str, list[float]] = {FOUND: [], BOUND: [], FLOOR: []}
     for row in order[plan.teach : plan.teach + plan.asked]:

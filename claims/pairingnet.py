@@ -111,16 +111,8 @@ def smaller(pixels: np.ndarray, side: int) -> np.ndarray:
 
 def learnt(photos: Any, row: Mapping[str, Any], seed: int, plan: Plan) -> dict[str, float]:
     """Recall of neighbours, and the share of touching pairs laid where they belong."""
-    import fallow
-
     teach, torn = parts(photos, seed, plan)
-    told = {"size": plan.side, "batch": plan.batch, "epochs": plan.epochs, "blocks": plan.blocks,
-            "learning_rate": plan.learning_rate, "pairs": 2, "layouts": 2, **row}  # fmt: skip
-    method: Any = fit(
-        PairingNet, teach, encoder=fallow.encoder("resnet8/8", seed=seed),
-        settings=make_settings(PairingNet.Settings, told), seed=seed,
-    ).method  # fmt: skip
-    matcher = Matcher.of(method)
+    matcher = taught(teach, {"pairs": 2, "layouts": 2, **row}, seed, plan)
     torn = [replace(one, outlines=[seen(piece, matcher.look) for piece in one.pieces])
             for one in torn]  # fmt: skip
     known = [matcher.know(one.outlines) for one in torn]
@@ -131,6 +123,19 @@ def learnt(photos: Any, row: Mapping[str, Any], seed: int, plan: Plan) -> dict[s
         laid.append(bool(found.fits) and lies_right(one, pair, found.fits[0].map, plan))
     codes = [(one.codes, one.met_codes) for one in known]
     return {**searched(codes, torn), "laid": float(np.mean(laid))}
+
+
+def taught(teach: Any, more: Mapping[str, Any], seed: int, plan: Any) -> Matcher:
+    """A matcher that has learnt from photos, as long and as fast as a plan says."""
+    import fallow
+
+    told = {"size": plan.side, "batch": plan.batch, "epochs": plan.epochs, "blocks": plan.blocks,
+            "learning_rate": plan.learning_rate, **more}  # fmt: skip
+    method: Any = fit(
+        PairingNet, teach, encoder=fallow.encoder("resnet8/8", seed=seed),
+        settings=make_settings(PairingNet.Settings, told), seed=seed,
+    ).method  # fmt: skip
+    return Matcher.of(method)
 
 
 def plainly(photos: Any, seed: int, plan: Plan) -> dict[str, dict[str, float]]:

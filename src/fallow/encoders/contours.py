@@ -105,7 +105,7 @@ class PointStream(nn.Module):
     ) -> None:
         super().__init__()
         self.reach = reach
-        if colours == 1:  # the line alone, and and some numbers beside it
+        if colours == 1:  # the line alone, and some numbers beside it
             layers = [*_seen(1, width, 0)]
             self.mix: nn.Module | None = nn.Linear(width + beside, width)
         else:

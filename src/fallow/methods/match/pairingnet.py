@@ -363,14 +363,20 @@ class Matcher:
             rows = order[start : start + TOGETHER].tolist()
             held = padded_outlines([outlines[row] for row in rows])
             held = {name: value.to(device) for name, value in held.items()}
-            for side, told in enumerate((held, met(held, self.settings))):
-                both = features(self.network, told, self.settings)
-                fused = self.network.fused(*both)
-                seen = self.summary(*both, held["lengths"])
+            other = met(held, self.settings)
+            found = self._looked(held)
+            for side, (fused, seen) in enumerate(
+                (found, found if other is held else self._looked(other))
+            ):
                 for k, row in enumerate(rows):
                     points[side][row] = fused[k, : len(outlines[row])].cpu()
                     codes[side][row] = seen[k].cpu().numpy()
         return Known(points[0], points[1], np.stack(codes[0]), np.stack(codes[1]))
+
+    def _looked(self, held: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Features of the points of padded outlines (B n W), and their codes (B D)."""
+        both = features(self.network, held, self.settings)
+        return self.network.fused(*both), self.summary(*both, held["lengths"])
 
     @torch.inference_mode()
     def certainty(self, known: Known, source: int, target: int) -> np.ndarray:
