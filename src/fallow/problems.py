@@ -55,4 +55,5 @@ NO_ROOM = (  # what torch, threads, C++, Arrow and Python itself say then
     "std::bad_alloc",
     "Failed to launch worker thread",
     "returned NULL without setting an exception",
+    "error return without exception set",
 )
