@@ -96,26 +96,28 @@ def one_seed(photos: Any, seed: int, plan: Plan) -> dict[str, float]:
     others = [unprocessed(photos[int(row)], two) for row in theirs]
     test = [(unprocessed(photos[int(row)], one), unprocessed(photos[int(row)], two))
             for row in asked]  # fmt: skip
+    maps = ways(ours, others, plan, seed)
+    pairs = [np.concatenate([seen(raw).reshape(4, -1)[:, ::7] for raw in side], 1)
+             for side in zip(*test, strict=True)]  # fmt: skip
+    maps["best linear map"] = linear(*pairs)
+    return {name: judged([(way(seen(x)), seen(y)) for x, y in test]) for name, way in maps.items()}
+
+
+def ways(ours: Sequence[Raw], others: Sequence[Raw], plan: Plan, seed: int) -> dict[str, Map]:
+    """From one camera to the other, learnt from unpaired frames of both."""
     options = Options(side=plan.side, pretrain=plan.pretrain, steps=plan.steps)
     trainee = Rawformer(ours, others, options, seed=seed)
     train(trainee, steps=plan.pretrain + plan.steps)
     there = trainee.translation(0)
     a, b = (np.concatenate([seen(raw).reshape(4, -1)[:, ::7] for raw in pile], 1)
             for pile in (ours, others))  # fmt: skip
-    pairs = [np.concatenate([seen(raw).reshape(4, -1)[:, ::7] for raw in side], 1)
-             for side in zip(*test, strict=True)]  # fmt: skip
-    maps: dict[str, Map] = {
+    return {
         "no translation": lambda x: x,
         "means": scaled(a, b, spreads=False),
         "means and spreads": scaled(a, b, spreads=True),
         "covariances": transported(a, b),
-        "best linear map": linear(*pairs),
+        "translator": lambda x: there.light(torch.from_numpy(x)).numpy(),
     }
-    found = {name: judged([(way(seen(x)), seen(y)) for x, y in test]) for name, way in maps.items()}
-    found["translator"] = judged(
-        [(there.light(torch.from_numpy(seen(x))).numpy(), seen(y)) for x, y in test]
-    )
-    return found
 
 
 def judged(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
