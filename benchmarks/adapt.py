@@ -16,8 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.peer import AT_ONCE, told_by
-from benchmarks.record import Line, alternate, beyond, line
-from benchmarks.views import pin
+from benchmarks.record import Line, alternate, beyond, line, pin
 
 ALONE = True  # no peer to install
 

@@ -22,8 +22,7 @@ from PIL import Image
 import fallow.images
 from benchmarks.peer import Peer, told_by
 from benchmarks.photos import files
-from benchmarks.record import Line, alternate, line, most_held
-from benchmarks.views import pin
+from benchmarks.record import Line, alternate, line, most_held, pin
 from fallow.images.metadata import metadata
 from fallow.measure.annotated import Boxes, detection_precision
 

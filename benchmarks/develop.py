@@ -20,8 +20,7 @@ import torch
 
 from benchmarks.peer import Peer, told_by
 from benchmarks.photos import sheet
-from benchmarks.record import Line, alternate, line, most_held
-from benchmarks.views import pin
+from benchmarks.record import Line, alternate, line, most_held, pin
 from fallow.methods.develop.day2night import night_of_photo
 from fallow.methods.develop.lightisp import LightISP, critic_step, network_losses
 from fallow.methods.shared.pipeline import ISP

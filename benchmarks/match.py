@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.record import Line, alternate, line, most_held
-from benchmarks.views import pin
+from benchmarks.record import Line, alternate, line, most_held, pin
 
 ALONE = True  # the other side is written below
 

@@ -22,8 +22,7 @@ from torch import Tensor
 
 from benchmarks.peer import AT_ONCE, Peer, told_by
 from benchmarks.photos import archive, squares
-from benchmarks.record import Line, alternate, beyond, cores, line, most_held
-from benchmarks.views import pin
+from benchmarks.record import Line, alternate, beyond, cores, line, most_held, pin
 
 SHARE, SLOWER, STEP, SCORED, JUDGED = 8.0, 1.2, 1.3, 10.0, 3.0
 JOIN_SECONDS, PART_SECONDS, LINEAR = 60.0, 6.0, 0.75

@@ -15,8 +15,7 @@ from PIL import Image
 
 from benchmarks.peer import Peer
 from benchmarks.photos import squares
-from benchmarks.record import Line, alternate, cores, line, most_held, rate
-from benchmarks.views import pin
+from benchmarks.record import Line, alternate, cores, line, most_held, pin, rate
 
 POINTS, SIDE, SOURCE = 17, 192, 256
 TARGETS = {"albumentations": 3.0, "original": 10.0}

@@ -19,8 +19,7 @@ import numpy as np
 
 from benchmarks.peer import Peer, told_by
 from benchmarks.photos import sheet
-from benchmarks.record import Line, alternate, line, most_held
-from benchmarks.views import pin
+from benchmarks.record import Line, alternate, line, most_held, pin
 from fallow.inventory.naturalness import FEATURES, Natural, blocks, brisque, niqe
 
 SPEED, FLAT = 3.0, 0.8

@@ -58,6 +58,20 @@ def rate(work: Callable[[int], int], seconds: float) -> float:
     return done / (time.perf_counter() - begin)
 
 
+def pin() -> int | None:
+    """Hold this process to one core and one thread, NumPy's too; which core."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(1)
+    threadpool_limits(1)  # threads that wait for each other on one core spin
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    core = max(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {core})
+    return core
+
+
 def most_held() -> float:
     """Peak megabytes of this program alone; getrusage also counts what started it."""
     status = Path("/proc/self/status").read_text()

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peer import Peer
-from benchmarks.record import Line, alternate, line, most_held
-from benchmarks.views import pin
+from benchmarks.record import Line, alternate, line, most_held, pin
 
 WIRES = {11: 1, 13: 3, 32: 1}  # values a row: how many of them are positives
 TARGETS = {"soft permutation": 3.0, "group loss": 3.0}

@@ -13,8 +13,7 @@ import numpy as np
 
 from benchmarks.peer import Peer
 from benchmarks.photos import squares
-from benchmarks.record import Line, alternate, line, most_held
-from benchmarks.views import pin
+from benchmarks.record import Line, alternate, line, most_held, pin
 from fallow.views.structure import structure_filter
 
 AREA = 50

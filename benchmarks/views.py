@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 
 from benchmarks.peer import Peer
 from benchmarks.photos import squares
-from benchmarks.record import Line, alternate, line, most_held, rate
+from benchmarks.record import Line, alternate, line, most_held, pin, rate
 
 SIZES = {32: 32, 96: 96, 224: 256}  # view -> source
 TARGETS = {  # times the rate of the peer; the first three peers share a column
@@ -83,17 +82,3 @@ def prepare(
 
     batch(0)  # compiles
     return lambda: rate(batch, amount.seconds), recipe.views[0].jitter, recipe.views[0].blur
-
-
-def pin() -> int | None:
-    """Hold this process to one core and one thread, NumPy's too; which core."""
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    torch.set_num_threads(1)
-    threadpool_limits(1)  # threads that wait for each other on one core spin
-    if not hasattr(os, "sched_setaffinity"):
-        return None
-    core = max(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {core})
-    return core
