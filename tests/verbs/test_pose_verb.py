@@ -125,6 +125,12 @@ def test_other_marks_are_another_run(folder):
         quick(folder)
 
 
+def test_unmarked_pictures_teach_where_that_is_asked_for(folder):
+    found = quick(folder, method="multiaugs", epochs=4)
+    assert found.findings["method"] == "multiaugs"
+    assert any("own" in row for row in found.run.history)
+
+
 def test_with_all_pictures_marked_it_is_supervised(folder):
     images = spots(8)
     cells = np.array(images.table.column("points").to_pylist()).reshape(8, 2, 3)
@@ -152,7 +158,7 @@ def test_pictures_posed_alike_are_suggested_once():
         ({"method": "multiaug"}, "did you mean multiaugs"),
         ({"form": "dlc"}, "there is no form 'dlc'"),
         ({"settings": {"points": 3}}, "the points say what points is"),
-        ({"settings": {"hard": "jx"}}, "there is no hard view 'jx'"),
+        ({"method": "multiaugs", "settings": {"hard": "jx"}}, "there is no hard view 'jx'"),
     ],
 )
 def test_wrong_words_are_told(folder, more, said):

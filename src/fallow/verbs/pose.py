@@ -39,8 +39,8 @@ def pose(
     ] = None,
     *,
     method: Annotated[
-        str | None, declare.Option("multiaugs, mean_teacher, supervised; chosen if left out")
-    ] = None,
+        str, declare.Option("supervised, or with the others' help mean_teacher or multiaugs")
+    ] = "supervised",
     encoder: declare.EncoderName = None,
     videos: Annotated[
         Sequence[Any] | None,
@@ -63,7 +63,8 @@ def pose(
 
     `points` marks some of the pictures: a file of COCO key points, of DeepLabCut (CSV or HDF5, or
     the folder of a project), of Label Studio or of SLEAP (as JSON). One animal, person or thing a
-    picture. The others teach, too: what is said of an easy view of them must be said of hard ones.
+    picture. With `method="multiaugs"` or `"mean_teacher"` the others teach, too: what is said of an
+    easy view of them must be said of hard ones. It takes long runs to pay.
     Points called left and right change places in a mirrored view; without such names no view is
     mirrored.
 
@@ -85,7 +86,7 @@ def pose(
     if form not in FORMS:
         raise SettingProblem(f"there is no form {form!r} of points: known are {', '.join(FORMS)}")
     known = marked(opened(source), points, where)
-    slug = (method or ("multiaugs" if len(known.bare) else "supervised")).replace("-", "_")
+    slug = method.replace("-", "_")
     kind = find("pose", slug)
     if not issubclass(kind, PoseMethod):
         raise SettingProblem(f"{slug} does not find key points")
