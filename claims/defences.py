@@ -39,6 +39,7 @@ LEARNT, BARE = "learnt", "learnt without texts"
 NOTHING = "none"  # the row without a defence
 UNDEFENDED, CLEAN, PATCHED = "no defence", "clean", "under the patch"
 OTHERS = {**{name: name for name in PLAIN}, BARE: "one learnt without texts"}
+BySet = dict[str, list[float]]  # seed by seed
 Told = dict[str, dict[str, list[dict[str, Any]]]]  # by set: patches and defences, a row each
 
 
@@ -51,7 +52,7 @@ class Plan:
     encoder: str = "lite"
     size: int = 128  # of its pictures
     words: retrieval.Plan = retrieval.Plan()  # noqa: RUF009 of the dual encoder from scratch
-    images: int = 150  # of every set, on each side
+    images: int = 300  # of every set, on each side
     area: float = 0.03
     steps: int = 100
     seeds: int = 3
@@ -73,9 +74,9 @@ def entries_of(
     name: str, seen: Sequence[Told], budget: Mapping[str, Any], plan: Plan
 ) -> list[Entry]:
     """Of one encoder: what was given back, what that costs, and the patch beside plain squares."""
-    changed = over_sets(seen, "patches", "patch", "changed")
-    clean = over_sets(seen, "defences", "defence", "clean accuracy")
-    patched = over_sets(seen, "defences", "defence", "patched accuracy")
+    changed = by_row(seen, "patches", "patch", "changed")
+    clean = by_row(seen, "defences", "defence", "clean accuracy")
+    patched = by_row(seen, "defences", "defence", "patched accuracy")
     defences = [one for one in patched if one != NOTHING]
     sides = [
         ("the patch takes answers", (CLEAN, clean[NOTHING]), (PATCHED, patched[NOTHING])),
@@ -86,27 +87,41 @@ def entries_of(
         *((f"the patch changes more answers than {words}", (LEARNT, changed[LEARNT]),
            (one, changed[one])) for one, words in OTHERS.items() if one in changed),
     ]  # fmt: skip
+    tables = {"changed": changed, CLEAN: clean, PATCHED: patched}
+    means = {
+        what: {row: over_sets(found) for row, found in rows.items()}
+        for what, rows in tables.items()
+    }
     return [
         entry(
             f"{plan.area:.0%} of the picture, {name}: {claim}", ours, theirs,
             data={"name": ", ".join(plan.sets), "images": plan.images, "learnt from": plan.bare},
             budget=dict(budget),
-            seeds=list(zip(reached, beside, strict=True)),
+            seeds=list(zip(over_sets(reached), over_sets(beside), strict=True)),
             settings=asdict(plan),
-            observed={"changed": changed, "clean": clean, "patched": patched, "by set": seen},
+            observed={**means, "by set": {ours: reached, theirs: beside}},
         )
         for claim, (ours, reached), (theirs, beside) in sides
     ]  # fmt: skip
 
 
-def over_sets(seen: Sequence[Told], table: str, name: str, measure: str) -> dict[str, list[float]]:
-    """Of each row of a table a measure, mean over the sets, seed by seed."""
-    values: dict[str, list[float]] = {}
+def by_row(seen: Sequence[Told], table: str, name: str, measure: str) -> dict[str, BySet]:
+    """A measure of each row of a table."""
+    values: dict[str, BySet] = {}
     for told in seen:
-        for rows in zip(*(one[table] for one in told.values()), strict=True):
-            found = float(np.mean([row[measure] for row in rows]))
-            values.setdefault(rows[0][name], []).append(found)
+        for data, tables in told.items():
+            for row in tables[table]:
+                values.setdefault(row[name], {}).setdefault(data, []).append(row[measure])
     return values
+
+
+def over_sets(values: BySet) -> list[float]:
+    """The mean over the sets, seed by seed.
+
+    >>> over_sets({"one": [0.5, 1.0], "other": [0.0, 0.5]})
+    [0.25, 0.75]
+    """
+    return [float(mean) for mean in np.mean(list(values.values()), axis=0)]
 
 
 def one_seed(data: Path, name: str, seed: int, plan: Plan) -> Told:

@@ -8,7 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from claims.defences import DUAL, NOTHING, UNDEFENDED
+from claims.defences import CLEAN, DUAL, NOTHING, PATCHED, UNDEFENDED
 from claims.retrieval import CHANCE, LITE, MEASURES, SCRATCH, Tower
 from PIL import Image
 
@@ -108,18 +108,18 @@ def test_every_defence_is_asked_for_what_it_gives_back_and_what_it_costs(data):
     for one in alone:
         found = one.observed
         if "gives back" in one.claim:
-            side = found["patched"]
+            side = found[PATCHED]
             assert one.seeds == list(zip(side[one.method], side[NOTHING], strict=True))
         elif "costs" in one.claim:
-            side = found["clean"]
+            side = found[CLEAN]
             assert one.seeds == list(zip(side[NOTHING], side[one.baseline], strict=True))
     tried = [one.method for one in alone if one.baseline == UNDEFENDED]
-    assert tried == [name for name in taken.observed["patched"] if name != NOTHING]
+    assert tried == [name for name in taken.observed[PATCHED] if name != NOTHING]
     assert {"JPEG 50", "60% of weights pruned", "head that has seen the patch"} < set(tried)
-    rows = taken.observed["by set"][0]["some"]
-    assert taken.seeds[0] == (
-        rows["defences"][0]["clean accuracy"], rows["defences"][0]["patched accuracy"]
-    )  # fmt: skip
+    assert taken.observed["by set"] == {
+        one: {"some": [pair[side] for pair in taken.seeds]}
+        for side, one in enumerate((taken.method, taken.baseline))
+    }
 
 
 def test_a_loss_on_clean_pictures_is_seen():
