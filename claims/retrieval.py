@@ -54,8 +54,8 @@ class Tower:
 class Plan:
     """What all rows share; the words are of the usual size."""
 
-    scratch: Tower = Tower("resnet8/16", 64, 60)
-    lite: Tower = Tower("lite", 128, 60, frozen="pictures")
+    scratch: Tower = Tower("resnet8/16", 64, 40)
+    lite: Tower = Tower("lite", 128, 40, frozen="pictures")
     batch: int = 86  # five steps an epoch
     learning_rate: float = 4e-3  # at batch 256
     seeds: int = 3
