@@ -4,12 +4,15 @@ A dual encoder learns by `align` from the training photos of flickr8k_sample, wi
 each, and is asked about the test photos. A caption that several photos share is right for all of
 them. *Chance* is exact: what an order drawn at random reaches. *From scratch* a small tower of
 pictures learns together with the words; *from lite* the pictures' tower was taught by a million
-labelled photographs and stays as it is, and only its projection and the words learn.
+labelled photographs and stays as it is, and only its projection and the words learn. That tower is
+also the larger one and looks at larger pictures, as whoever takes one will have it.
 
-What this says of the need of a pretrained tower: the first comparison says whether some hundred
-photos teach anything about photos nobody learnt from, the second what pretrained pictures add. The
-words are learnt from these captions alone in every row, so none of them is what a tower pretrained
-on pictures *with* texts would reach. That needs weights of somebody else (`hf:NAME`, or a folder).
+What this says of the need of a pretrained tower: from scratch, some hundred photos teach a little
+(the first comparison), and far too little to search by (its recalls are under `observed`). Who has
+no more captions than that needs pictures' weights that somebody else has learnt; the second
+comparison is what they are worth even without any text. No row has read more than these captions,
+so none is what a tower pretrained on pictures *with* texts would reach: that needs `hf:NAME`, or
+the folder of one.
 """
 
 from __future__ import annotations
