@@ -82,7 +82,9 @@ def one_seed(data: Path, seed: int, plan: Plan) -> dict[str, list[dict[str, Any]
     bare = fallow.open(archive(data, plan.bare)).where("split = 'train'")
     found = patches(encoder, pixels(encoder, bare.sample(plan.images, seed=seed)), seed, plan)
     return {
-        name: withstood(encoder, bench(data, name, encoder, seed, plan), places(found))["patches"]
+        name: withstood(encoder, bench(data, name, encoder, seed, plan.images), places(found))[
+            "patches"
+        ]
         for name in plan.sets
     }
 
@@ -105,19 +107,19 @@ def places(found: Mapping[str, Found]) -> dict[str, Any]:
     return {name: (one.patch, one.square) for name, one in found.items()}
 
 
-def bench(data: Path, name: str, encoder: Any, seed: int, plan: Plan) -> Bench:
-    """A set as the stranger's task: halves drawn by the seed."""
+def bench(data: Path, name: str, encoder: Any, seed: int, images: int) -> Bench:
+    """A set as the stranger's task: halves drawn by the seed, so many images of each at most."""
     import fallow
     from fallow.measure.scores import halves
 
-    images = fallow.open(archive(data, name)).labelled
-    codes, names = images.labels
+    labelled = fallow.open(archive(data, name)).labelled
+    codes, names = labelled.labels
     draw = np.random.default_rng([seed, 43])
     teach, ask = (
-        np.sort(draw.permutation(np.flatnonzero(side))[: plan.images])
-        for side in halves(images, codes, seed)
+        np.sort(draw.permutation(np.flatnonzero(side))[:images])
+        for side in halves(labelled, codes, seed)
     )
-    one, other = (pixels(encoder, images.select(rows)) for rows in (teach, ask))
+    one, other = (pixels(encoder, labelled.select(rows)) for rows in (teach, ask))
     return Bench(one, other, codes[teach], codes[ask], list(names))
 
 

@@ -122,6 +122,17 @@ def test_with_consent_learnt_patches_are_written_and_without_none(tmp_path):
     assert all(not parameter.requires_grad for parameter in encoder.parameters())
 
 
+def test_a_model_that_reads_is_attacked_through_its_texts_whatever_its_encoder_is(tmp_path):
+    images = shapes(60, seed=0, side=24)
+    texts = dict(zip(images.column("id"), images.column("label"), strict=True))
+    small = {"batch": 8, "size": 16, "text_width": 32, "text_heads": 2, "vocabulary": 600}
+    run = tmp_path / "run"
+    fallow.align(images, captions=texts, encoder="resnet8/8", epochs=1, settings=small, out=run)
+    told = {"epochs": 1, "batch": 8, "width": 8, "steps": 3}
+    found = fallow.stress(run, images, captions=texts, settings=told, i_own_this_model=True)
+    assert found.table.column("patch").to_pylist()[-2:] == ["generator", "direct"]
+
+
 def test_what_cannot_be_tested_is_one_sentence():
     encoder = fallow.encoder("resnet8/8", seed=0)
     images = shapes(40, seed=0, side=24)

@@ -23,6 +23,7 @@ from fallow.methods.shared.withstanding import (
     corruptions,
     defended,
     located,
+    look_of,
     pruned,
     withstood,
 )
@@ -81,8 +82,9 @@ def stress(
     pictures = opened(source, labels, where).labelled
     read = pictures if captions is None else with_captions(pictures, captions)
     encoder, dual = _model(model)
-    encoder.to(best_device()).eval()
-    encoder.requires_grad_(False)
+    whole = encoder if dual is None else dual
+    whole.to(best_device()).eval().requires_grad_(False)
+    look = look_of(whole)
     bench, rows = _bench(encoder, read, images, seed)
     bounds = advclip.Bounds.of(encoder.mean, encoder.std)
     patches = advclip.plain(bench.ask.shape[-1], bounds, s, seed)
@@ -90,19 +92,19 @@ def stress(
     if i_own_this_model:
         texts = None if dual is None else _texts(dual, read, rows)
         tell("learning a patch by a generator, then directly")
-        made = advclip.generated(encoder, bench.teach, bounds, s, texts, seed, tell)
+        made = advclip.generated(look, bench.teach, bounds, s, texts, seed, tell)
         history = made.history
-        direct = advclip.descended(encoder, bench.teach, bounds, s, texts, seed)
+        direct = advclip.descended(look, bench.teach, bounds, s, texts, seed)
         patches |= {"generator": made, "direct": direct}
     tell(f"asking {len(bench.ask):,} pictures with {len(patches)} patches")
     places = {name: (one.patch, one.square) for name, one in patches.items()}
-    told = withstood(encoder, bench, places)
+    told = withstood(look, bench, places)
     strongest = min(told["patches"][1:], key=lambda row: row["accuracy"])["patch"]
-    smaller = {f"{share:.0%} of weights pruned": pruned(encoder, share) for share in PRUNED}
+    smaller = {f"{share:.0%} of weights pruned": look_of(pruned(whole, share)) for share in PRUNED}
     changes = corruptions(bounds.low, bounds.high, seed)
-    told["defences"] = defended(encoder, bench, places[strongest], changes, smaller, seed)
+    told["defences"] = defended(look, bench, places[strongest], changes, smaller, seed)
     grey = (bounds.low + bounds.high) / 2
-    told["located"] = located(encoder, bench, places[strongest], grey)
+    told["located"] = located(look, bench, places[strongest], grey)
     told |= {"strongest": strongest, "history": history, "area": s.area, "model": encoder.name,
              "learnt": i_own_this_model, "asked": len(bench.ask)}  # fmt: skip
     show = encoder.preprocessing.show

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
+from fallow.encoders.dual import DualEncoder
 from fallow.measure.response import changed_share
 from fallow.measure.retrieval import mean_average_precision, recall_at_k
 from fallow.parts.patch import Square, pasted
@@ -22,6 +23,16 @@ Look = Callable[[Tensor], Tensor]
 CELLS = 8  # a side, of the parts that are covered one after the other to find a patch
 COVERED = 64  # pictures that a patch is looked for in
 TUNING = 200  # steps of the head that has seen the patch
+
+
+def look_of(model: nn.Module) -> Look:
+    """What tasks are built on: an encoder's vectors, those in the space of words if it reads.
+
+    >>> from fallow.encoders.dual import tiny
+    >>> look_of(tiny())(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 32])
+    """
+    return model.image_vectors if isinstance(model, DualEncoder) else model
 
 
 @dataclass(frozen=True)
