@@ -5,11 +5,9 @@ With both encoders that come with fallow. Findings are judged on sets whose labe
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
-import time
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -19,10 +17,9 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import adjusted_mutual_info_score
 
-from benchmarks.peer import Peer
+from benchmarks.peer import Peer, whole
 from benchmarks.photos import PHOTOS, archive, crops, extract
 from benchmarks.record import Line, alternate, line
-from fallow.problems import Problem
 
 SCRIPT = Path(__file__).resolve().parent / "peers" / "duplicates.py"
 LIMIT_MB = 2048
@@ -136,23 +133,3 @@ def growth(
             sizes[:-1], sizes[1:], rates[:-1], rates[1:], strict=True
         )
     ]
-
-
-def whole(command: list[str], cache: str) -> tuple[float, float]:
-    """Run a process to its end with an empty cache: seconds, peak memory in MB."""
-    environment = os.environ | {"FALLOW_CACHE": f"{cache}/cache", "SENTRY_OPT_OUT": "1"}
-    if command[0] != sys.executable:
-        environment.pop("PYTHONPATH", None)
-    begin = time.perf_counter()
-    with tempfile.TemporaryFile() as words:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=words, stderr=words, env=environment
-        )
-        _, status, used = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - begin
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            words.seek(0)
-            tail = words.read().decode(errors="replace")[-800:]
-            raise Problem(f"{Path(command[0]).name} ended with {process.returncode}: {tail}")
-    return seconds, used.ru_maxrss / 1024

@@ -1,10 +1,11 @@
-"""Mutual scores of patches, beside the published procedure written out in torch."""
+"""Mutual scores of patches, beside the published procedure written out in torch; whole runs."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -14,8 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
+from benchmarks.peer import whole
 from benchmarks.photos import archive
 from benchmarks.record import ROOT, Line, alternate, line, most_held
 
@@ -24,6 +27,7 @@ ALONE = True  # no peer to install
 PEER = "one image against all, torch.cdist"
 ARCHIVE = "magnetic_tile"
 SPEED, MEMORY_MB, EXACT, ROUNDED = 5.0, 1000.0, 1e-4, 0.002
+SIDE, SECONDS, LESS = 300, 30.0, 0.005  # of a whole run of 150 pictures, on two cores
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,12 @@ class Amount:
     growth: tuple[int, ...] = (50, 100, 200)
     peer_images: int = 4  # of `images`, timed for all
     pairs: int = 3
+    folders: tuple[int, ...] = (150, 400, 800)
 
 
-QUICK = Amount(images=10, length=64, width=32, growth=(6, 12, 24), peer_images=2, pairs=1)
+QUICK = Amount(
+    images=10, length=64, width=32, growth=(6, 12, 24), peer_images=2, pairs=1, folders=(12, 24, 48)
+)
 
 
 def run(data: Path, python: str | None, quick: bool) -> list[Line]:
@@ -71,7 +78,7 @@ def run(data: Path, python: str | None, quick: bool) -> list[Line]:
     used = peak(amount, fast)
     lines.append(line(f"memory beyond the features, limit over used, {shape}", "-", "",
                       [(MEMORY_MB, max(used, 1.0))], 1.0, used))  # fmt: skip
-    return [*lines, *growth(amount, fast)]
+    return [*lines, *growth(amount, fast), *runs(data, amount)]
 
 
 def errors(z: Tensor, data: Path, amount: Amount) -> list[Line]:
@@ -106,6 +113,68 @@ def growth(amount: Amount, bf16: bool) -> list[Line]:
              [(rates[large], rates[small])], None)
         for small, large in pairwise(sizes)
     ]  # fmt: skip
+
+
+def runs(data: Path, amount: Amount) -> list[Line]:
+    """Whole processes of `fallow spot` on folders of rising size: time, memory and ranking."""
+    first, *larger = amount.folders
+    with tempfile.TemporaryDirectory() as place:
+        rates, peaks, ranked = {}, {}, {}
+        for count in amount.folders:
+            truth = pieces(data, count, Path(place) / str(count))
+            seconds, peaks[count], ranked[count] = run_of(Path(place) / str(count), truth)
+            rates[count] = count / seconds
+        truth = pieces(data, first, Path(place) / "again")
+        _, _, exact = run_of(Path(place) / "again", truth, "--set", "references=none")
+    lost = max(exact - ranked[first], 1e-12)
+    work = f"whole run on {first} pictures of {SIDE} px"
+    lines = [
+        line(f"{work}, pictures/s", f"goal: {SECONDS:.0f} s for 150", "",
+             [(rates[first], 150 / SECONDS)], 1.0, peaks[first]),
+        line(f"{work}: tolerance over what is lost of image AUROC", "all pictures as references",
+             "", [(LESS, lost)], 1.0),
+    ]  # fmt: skip
+    for before, count in pairwise(larger):
+        work = f"whole run on {count} pictures"
+        peer = f"fallow, {before} pictures"
+        lines += [
+            line(f"{work}, pictures/s", peer, "", [(rates[count], rates[before])], 0.8),
+            line(f"{work}: peak of the smaller over its peak", peer, "",
+                 [(peaks[before], peaks[count])], 0.8, peaks[count]),
+        ]  # fmt: skip
+    return lines
+
+
+def pieces(data: Path, count: int, folder: Path) -> dict[str, int]:
+    """Magnetic tiles of one size as files, turned and mirrored once there are no more; odd ones."""
+    import fallow
+
+    tiles = fallow.open(archive(data, ARCHIVE)).where("split = 'test'")
+    odd = tiles.column("anomaly").astype(int)
+    folder.mkdir()
+    truth = {}
+    for number in range(count):
+        turn, row = divmod(number, len(tiles))
+        pixels = np.rot90(tiles[row], turn % 4)
+        pixels = pixels[:, ::-1] if turn > 3 else pixels
+        name = f"{number:04d}.png"
+        Image.fromarray(np.ascontiguousarray(pixels)).resize((SIDE, SIDE)).save(folder / name)
+        truth[name] = int(odd[row])
+    return truth
+
+
+def run_of(folder: Path, truth: dict[str, int], *more: str) -> tuple[float, float, float]:
+    """Seconds and peak of a process that spots the odd ones of a folder, and the image AUROC."""
+    import pyarrow.parquet as pq
+
+    from fallow.measure import auroc
+
+    out = folder.with_name(folder.name + "-out")
+    words = [sys.executable, "-m", "fallow", "spot", str(folder), "--out", str(out), *more]
+    seconds, peak = whole(words, str(folder.parent))
+    table = pq.read_table(out / "table.parquet", columns=["id", "score"]).to_pydict()
+    odd = np.array([truth[name] for name in table["id"]])
+    return seconds, peak, float(auroc(odd, np.array(table["score"])) or 0)
 
 
 def features(images: int, length: int, width: int) -> Tensor:

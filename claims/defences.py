@@ -89,15 +89,14 @@ def entries_of(
     ]  # fmt: skip
     tables = {"changed": changed, CLEAN: clean, PATCHED: patched}
     means = {
-        what: {row: over_sets(found) for row, found in rows.items()}
-        for what, rows in tables.items()
+        what: {row: averaged(found) for row, found in rows.items()} for what, rows in tables.items()
     }
     return [
         entry(
             f"{plan.area:.0%} of the picture, {name}: {claim}", ours, theirs,
             data={"name": ", ".join(plan.sets), "images": plan.images, "learnt from": plan.bare},
             budget=dict(budget),
-            seeds=list(zip(over_sets(reached), over_sets(beside), strict=True)),
+            seeds=list(zip(averaged(reached), averaged(beside), strict=True)),
             settings=asdict(plan),
             observed={**means, "by set": {ours: reached, theirs: beside}},
         )
@@ -115,10 +114,10 @@ def by_row(seen: Sequence[Told], table: str, name: str, measure: str) -> dict[st
     return values
 
 
-def over_sets(values: BySet) -> list[float]:
+def averaged(values: BySet) -> list[float]:
     """The mean over the sets, seed by seed.
 
-    >>> over_sets({"one": [0.5, 1.0], "other": [0.0, 0.5]})
+    >>> averaged({"one": [0.5, 1.0], "other": [0.0, 0.5]})
     [0.25, 0.75]
     """
     return [float(mean) for mean in np.mean(list(values.values()), axis=0)]

@@ -33,7 +33,7 @@ from fallow.vectors.space import leading, unit
 
 ENCODERS = ("lite", "tiny")
 PICTURES = 300
-SEEDS = (1,)
+SEEDS = (1, 2, 3)
 ROOM = 4  # prototypes for each known class
 DIRECTIONS = 256  # of vectors, the main ones: what lies beyond changes no judgement
 TRIES = 50  # numbers of classes that GCD's search may look at; it ends by itself before

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Mapping
 from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from types import ModuleType, NoneType
+from typing import TYPE_CHECKING, Any, get_args
 
 from fallow.problems import SettingProblem, did_you_mean
 
@@ -89,16 +89,26 @@ def settle(
 
     >>> settle("learn", "simclr", {"temperature": 0.2}, batch=64, minutes=None)
     {'temperature': 0.2, 'batch': 64}
+    >>> settle("spot", "musc", {"references": "none"})
+    {'references': None}
     """
     from fallow.train.method import make_settings
 
     kind, presets = settings_of(verb, slug)
     if preset is not None and preset not in presets:
         raise SettingProblem(f"{slug} has no preset {preset!r}: {did_you_mean(preset, presets)}")
-    given = {**(presets[preset] if preset else {}), **(settings or {})}
+    said = {name: _said(kind, name, value) for name, value in (settings or {}).items()}
+    given = {**(presets[preset] if preset else {}), **said}
     given |= {name: value for name, value in named.items() if value is not None}
     make_settings(kind, given)
     return given
+
+
+def _said(kind: Any, name: str, value: Any) -> Any:
+    """A value as the setting means it: the word none, where there can be none."""
+    field = kind.model_fields.get(name)
+    can_be_none = field is not None and NoneType in get_args(field.annotation)
+    return None if value == "none" and can_be_none else value
 
 
 def budget(

@@ -22,7 +22,6 @@ from fallow.parts.patch import Square, pasted
 Look = Callable[[Tensor], Tensor]
 CELLS = 8  # a side, of the parts that are covered one after the other to find a patch
 COVERED = 64  # pictures that a patch is looked for in
-TUNING = 200  # steps of the head that has seen the patch
 
 
 def look_of(model: nn.Module) -> Look:
