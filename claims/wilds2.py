@@ -25,7 +25,7 @@ from claims.kept import Kept
 from claims.record import Entry, entry
 
 OTHERS = ("coral", "dann", "afn", "pseudo", "fixmatch", "noisy_student", "swav")
-SHARED = {"batch": 60, "precision": "32", "learning_rate": 0.1, "flip": 0.0}
+SHARED = {"batch": 60, "precision": "32", "flip": 0.0}
 BOUND = "labels of the new place"
 MEASURES = {"acc_avg": "on average", "acc_wg": "in the worst group"}
 PART = 24  # pixels a side, of frames with a short side of SIDE
@@ -42,13 +42,14 @@ class Plan:
     labelled: int = 600
     bare: int = 600
     encoder: str = "resnet8/8"
+    learning_rate: float = 1.0  # at which labels alone are learnt in this time, on another seed
     epochs: float = 20
     seeds: int = 3
     others: tuple[str, ...] = OTHERS
 
 
 def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
-    plans = [plan] if plan else [Plan(), Plan("natural", PART)]
+    plans = [plan] if plan else [Plan(), Plan("natural", PART, encoder="tiny", learning_rate=0.3)]
     return [one for each in plans for one in one_shift(data, minutes / len(plans), each)]
 
 
@@ -85,6 +86,10 @@ def one_shift(data: Path, minutes: float, plan: Plan) -> list[Entry]:
     ]  # fmt: skip
 
 
+def shared(plan: Plan) -> dict[str, Any]:
+    return {**SHARED, "size": plan.size, "epochs": plan.epochs, "learning_rate": plan.learning_rate}
+
+
 def trained(
     name: str, streams: Mapping[str, Any], asked: Any, seed: int, plan: Plan,
     out: str | None = None, **more: Any,
@@ -100,9 +105,7 @@ def trained(
         kind,
         dict(streams),
         encoder=fallow.encoder(plan.encoder, seed=seed, size=plan.size),
-        settings=make_settings(
-            kind.Settings, {**SHARED, "size": plan.size, "epochs": plan.epochs, **more}
-        ),
+        settings=make_settings(kind.Settings, {**shared(plan), **more}),
         out=out,
         seed=seed,
     )
