@@ -20,7 +20,7 @@ from fallow.studio.queue import Queue, Run
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory):
     opened = Desk.opened(shapes(6, side=24))
-    opened.verbs = Verbs(verbs.names(), verbs.declaration, verbs.summary)
+    opened.verbs = Verbs(verbs.names(), verbs.declaration, verbs.summary, verbs.by_purpose())
     opened.place = tmp_path_factory.mktemp("desk")
     return opened
 
