@@ -242,6 +242,7 @@ def findings_of(
         )
     return {
         "source": known.labelled.name,
+        "address": known.labelled.source,  # the studio opens the pictures there
         "created": datetime.datetime.now().isoformat(" ", "minutes"),
         "method": slug,
         "headlines": [

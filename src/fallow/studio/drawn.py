@@ -114,10 +114,15 @@ class Drawn:
 
     def mask(self, row: int) -> np.ndarray:
         """Class codes of a picture, 255 where nobody is to judge.  H W uint8"""
+        known = self.known_mask(row)
+        return np.zeros(self._size(row), np.uint8) if known is None else known
+
+    def known_mask(self, row: int) -> np.ndarray | None:
+        """The same, where somebody drew a mask or the run found one."""
         version = self.version(row, MASK)
         path = self._path(row, MASK, version) if version else self._found(row)
         if path is None:
-            return np.zeros(self._size(row), np.uint8)
+            return None
         try:
             values = decode_mask(path.read_bytes())
         except (OSError, Unreadable) as error:

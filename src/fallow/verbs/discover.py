@@ -173,6 +173,7 @@ def _facts(
 ) -> dict[str, Any]:
     return {
         "source": images.name,
+        "address": getattr(images, "source", ""),  # the studio opens the pictures there
         "fingerprint": images.fingerprint,
         "created": datetime.datetime.now().isoformat(" ", "minutes"),
         "method": method,
