@@ -139,6 +139,13 @@ def test_two_runs_are_compared(two, open_page):
     assert page.locator(".chart path").count() == 4  # loss and spread, of both
     told = page.locator("section[aria-label='Settings that differ'] td").all_inner_texts()
     assert told == ["0.1", "0.2"]
+    assert page.locator(".chart text.unit >> nth=0").text_content() == "step"
+    assert page.locator(".chart figcaption .of-1").first.inner_text() == "-1.8"
+    assert (
+        page.locator("section[aria-label='Collapse watch']")
+        .inner_text()
+        .endswith("which this run did not reach.")
+    )
     label = page.get_attribute(".chart svg >> nth=0", "aria-label")
     assert label == "Loss, one: from 3.9 to 1.1; two: from 3.8 to -1.8 at step 29"
     page.click("a:has-text('Again, changed')")
