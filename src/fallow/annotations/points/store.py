@@ -51,7 +51,7 @@ def within(places: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     >>> within(np.array([[0.0, 0.0], [-9.0, 2.0], [7.4, 5.0]]), np.array([8, 6])).tolist()
     [True, False, True]
     """
-    return ((places >= -0.5) & (places <= sizes - 0.5)).all(-1)
+    return np.all((places >= -0.5) & (places <= sizes - 0.5), axis=-1)
 
 
 def mirrored(names: Sequence[str]) -> tuple[int, ...]:
