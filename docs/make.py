@@ -54,6 +54,7 @@ def main(root: Path = ROOT) -> None:
         links[own] = f"[{slug}](methods/{slug}.md)"
         pages[f"methods/{slug}.md"] = page(slug, module, entries_of(slug, claims))
     pages["settings.md"] = settings_reference(links)
+    pages["tutorials/index.md"] = tutorials()
     if "tiny" in claims:
         found = root / "recipes" / "results" / "tiny_distilled.json"
         tried = json.loads(found.read_text()) if found.is_file() else None
@@ -81,6 +82,26 @@ def settings_reference(links: dict[str, str]) -> str:
     from reference import reference
 
     return reference(NOTE, grid, links)
+
+
+def tutorials() -> str:
+    """The list of tutorials, by what people come for; each says itself who it is for."""
+    from fallow import verbs
+
+    parts = [
+        NOTE + "# Tutorials",
+        "One for each verb, on pictures that fallow draws itself. Every block on these pages is "
+        "run by a test, so\nwhat they say works. The settings in them are small to be quick; leave "
+        "them out.",
+    ]
+    for title, names in verbs.by_purpose().items():
+        texts = [(ROOT / "docs" / "tutorials" / f"{name}.md").read_text() for name in names]
+        lines = [
+            f"- [{name}]({name}.md): {' '.join(text.split(chr(10) * 2)[1].split())}"
+            for name, text in zip(names, texts, strict=True)
+        ]
+        parts += [f"## {title}", "\n".join(lines)]
+    return "\n\n".join(parts) + "\n"
 
 
 def results(folder: Path) -> dict[str, list[dict[str, Any]]]:

@@ -1,7 +1,7 @@
 """Photograph the studio's pages for the documentation: python docs/studio_pictures.py
 
 The demo is made, explored and spotted for it, unless folders of such runs are given:
-python docs/studio_pictures.py EXPLORED SPOTTED
+python docs/studio_pictures.py EXPLORED SPOTTED. Names behind them make only those pictures.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ MOVE = """(node, share) => {
   node.value = +node.min + share * (node.max - node.min);
   node.dispatchEvent(new Event("input"));
 }"""
+
+LEARNT = "method=simclr&encoder=resnet8%2F8&minutes=1&where=path+like+'shapes%25'"
 
 Press = Callable[[Any], None]
 
@@ -80,6 +82,26 @@ def form(page: Any) -> None:
         page.locator(f"#field-{name}").fill(text)
 
 
+def runs(page: Any) -> None:
+    """A run that has ended, beside one that works: shapes are learnt at two rates."""
+    for rate in ("0.3", "0.05"):
+        page.evaluate("place => { location.hash = place }", f"#/runs?new=learn&{LEARNT}")
+        page.wait_for_selector("#field-minutes")
+        page.click("summary:has-text('Settings of simclr')")
+        for name, text in (("size", "32"), ("batch", "64"), ("learning_rate", rate)):
+            page.locator(f"[id='field-settings.{name}']").fill(text)
+        page.click("button:has-text('Start')")
+        page.wait_for_selector(".run[aria-current] [data-state=running]")
+        page.wait_for_selector(".chart path.curve")
+        if rate == "0.3":
+            page.wait_for_selector(".run[aria-current] [data-state=done]", timeout=5 * PATIENCE)
+    share = page.locator(".run-details > progress")
+    while not share.evaluate("bar => bar.value > 0.6"):
+        page.wait_for_timeout(500)
+    page.select_option(".run-actions select", index=1)
+    page.wait_for_selector(".chart path.curve-1")
+
+
 def as_it_opens(page: Any) -> None:
     """Nothing is pressed first."""
 
@@ -91,14 +113,17 @@ OF_EXPLORE: dict[str, tuple[str, Press]] = {
     "drawing": ("findings?draw=0", drawing),
     "papers": ("papers", as_it_opens),
     "runs-form": ("runs?new=learn", form),
+    "runs": ("runs", runs),
 }
 OF_SPOT: dict[str, tuple[str, Press]] = {"anomalies": ("findings?part=spotted", anomalies)}
 
 
-def photographed(browser: Any, run: Path, pages: Mapping[str, tuple[str, Press]]) -> None:
-    """Open the studio on a run, and take a picture of some of its pages."""
-    words = [*FALLOW, "studio", str(run), "--no-browser"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as studio:
+def photographed(
+    browser: Any, run: Path, pages: Mapping[str, tuple[str, Press]], folder: str
+) -> None:
+    """Open the studio on a run, and take a picture of some of its pages; runs write to `folder`."""
+    words = [*FALLOW, "studio", str(run.resolve()), "--no-browser"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=folder) as studio:
         try:
             assert studio.stdout is not None
             address = studio.stdout.readline().split()[-1]
@@ -131,13 +156,15 @@ def main() -> None:
     from playwright.sync_api import sync_playwright
 
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as started:
-        given = sys.argv[1:3]
+        given, wanted = sys.argv[1:3], sys.argv[3:]
         explored, spotted = (Path(given[0]), Path(given[1])) if len(given) == 2 else made(folder)
         browser = started.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
-        photographed(browser, explored, OF_EXPLORE)
-        photographed(browser, spotted, OF_SPOT)
+        for run, pages in ((explored, OF_EXPLORE), (spotted, OF_SPOT)):
+            some = {name: pages[name] for name in pages if name in wanted or not wanted}
+            if some:
+                photographed(browser, run, some, folder)
         browser.close()
 
 

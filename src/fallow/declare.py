@@ -28,6 +28,7 @@ class Option:
     required: bool = False  # outside Python, where a value may go without a name of a file
     choices: tuple[str, ...] = ()
     executes: bool = False  # a command may stand here: only a shell may say one
+    seldom: bool = False  # few people need it: a form folds it away
 
 
 class Given(Enum):
@@ -45,17 +46,23 @@ def silent(line: str) -> None:
 Address = str | PathLike[str]
 Source = Annotated[Any, Option("folder, archive, manifest or address of images", argument=True)]
 Labels = Annotated[Any, Option("CSV with the columns path and label", Path)]
-Where = Annotated[str | None, Option("only these, e.g. \"split = 'train'\"")]
+Where = Annotated[str | None, Option("only these, e.g. \"split = 'train'\"", seldom=True)]
 EncoderName = Annotated[Any, Option("tiny, resnet18, vit-tiny/4, hf:NAME or a run")]
 Minutes = Annotated[float | None, Option("wall-clock budget", float)]
 Epochs = Annotated[float | None, Option("passes over the images", float)]
 Out = Annotated[Address | None, Option("folder for the report and all that was found", Path)]
-Preset = Annotated[str | None, Option("paper: the authors' settings")]
+Preset = Annotated[str | None, Option("paper: the authors' settings", seldom=True)]
 Settings = Annotated[Mapping[str, Any] | None, Given.SETTINGS]
-Seed = Annotated[int, Option("same seed, same result", int)]
-Engine = Annotated[str, Option("this machine alone, or Ray's workers", choices=("here", "ray"))]
-Workers = Annotated[int | None, Option("of engine ray at once; all there are if left out", int)]
-Sharded = Annotated[bool, Option("ranks of torchrun hold a share of the weights each", bool)]
+Seed = Annotated[int, Option("same seed, same result", int, seldom=True)]
+Engine = Annotated[
+    str, Option("this machine alone, or Ray's workers", choices=("here", "ray"), seldom=True)
+]
+Workers = Annotated[
+    int | None, Option("of engine ray at once; all there are if left out", int, seldom=True)
+]
+Sharded = Annotated[
+    bool, Option("ranks of torchrun hold a share of the weights each", bool, seldom=True)
+]
 Tell = Annotated[Callable[[str], None], Given.TELL]
 Bar = Annotated[bool, Given.BAR]
 

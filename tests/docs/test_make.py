@@ -88,6 +88,7 @@ def test_pages_hold_docstring_settings_and_results(make, package, tmp_path):
         "methods/some-method.md",
         "settings.md",
         "taxonomy.md",
+        "tutorials/index.md",
         "which-method.md",
     ]
     page = (tmp_path / "docs/methods/some-method.md").read_text()

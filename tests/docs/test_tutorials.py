@@ -27,8 +27,11 @@ def blocks(page: Path) -> list[tuple[str, str, int]]:
 
 def test_every_verb_has_one_and_the_list_names_all():
     assert set(verbs.names()) <= set(NAMES)
-    listed = re.findall(r"\]\((\w+)\.md\)", (PAGES / "index.md").read_text())
-    assert sorted(listed) == NAMES
+    page = (PAGES / "index.md").read_text()
+    chapters = re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", page, re.M | re.S)
+    listed = {title: tuple(re.findall(r"\]\((\w+)\.md\)", text)) for title, text in chapters}
+    assert listed == verbs.by_purpose()
+    assert sorted(name for names in listed.values() for name in names) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)

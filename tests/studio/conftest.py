@@ -33,7 +33,7 @@ def explored(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def studio(explored: Path) -> Iterator[Studio]:
     """A running studio on that run; tests that change labels undo it, or start one of their own."""
-    known = Verbs(verbs.names(), verbs.declaration, verbs.summary)
+    known = Verbs(verbs.names(), verbs.declaration, verbs.summary, verbs.by_purpose())
     yield from started(Desk.opened(explored, verbs=known))
 
 

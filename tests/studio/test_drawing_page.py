@@ -21,7 +21,7 @@ WAIT = 15_000
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory, start: Callable[..., Any]) -> Iterator[Any]:
     pictures, run = segmented(tmp_path_factory.mktemp("drawing"))
-    known = Verbs(verbs.names(), verbs.declaration, verbs.summary)
+    known = Verbs(verbs.names(), verbs.declaration, verbs.summary, verbs.by_purpose())
     yield from start(Desk.opened(run, pictures, verbs=known))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from fallow import verbs
 from fallow.studio.queue import Queue, Run
 
 LONG = 120_000  # milliseconds a process may take to begin or end
@@ -54,6 +55,7 @@ def test_mistakes_stand_beside_their_fields(open_page):
     page = open_page("runs?new=learn&method=simclear")
     page.wait_for_selector("#wrong-method:has-text('did you mean simclr?')")
     assert page.get_attribute("#field-method", "aria-invalid") == "true"
+    page.click("summary:has-text('Seldom needed')")
     page.fill("#field-where", "lable = 'disc'")
     page.wait_for_selector("#wrong-where:has-text('did you mean label?')")
     page.click("button:has-text('Start')")
@@ -75,9 +77,31 @@ def test_a_verb_is_found_by_what_it_is_for(open_page):
     shown = page.locator(".verb:visible b")
     page.fill("input[type=search]", "encoder unlabelled")
     assert shown.all_inner_texts() == ["learn"]
+    assert page.locator(".purpose:visible h3").all_inner_texts() == ["Learn"]
     shown.click()
     page.wait_for_selector("#field-source")
     assert page.input_value("#field-source").endswith("pictures")
+
+
+def test_verbs_stand_under_what_people_come_for(open_page):
+    page = open_page("runs?new")
+    page.wait_for_selector(".verb")
+    assert page.locator(".purpose h3").all_inner_texts() == list(verbs.PURPOSES)
+    for title, names in verbs.by_purpose().items():
+        there = page.locator(f".purpose[aria-label='{title}'] .verb b").all_inner_texts()
+        assert there == [name for name in names if name != "studio"]
+    said = page.locator(".verb:has(b:text-is('spot')) span").inner_text()
+    assert said == verbs.summary("spot")
+
+
+def test_what_few_need_is_folded_away_unless_it_is_said(open_page):
+    page = open_page("runs?new=segment&method=bcp")
+    page.wait_for_selector("#field-masks")
+    assert page.locator("#field-minutes").is_visible()
+    assert not page.locator("#field-concepts").is_visible()
+    page = open_page("runs?new=segment&classes=classes.yaml")
+    page.wait_for_selector("#field-classes")
+    assert page.locator("#field-classes").is_visible()
 
 
 @pytest.fixture  # asked for before the page, so that the page has gone when the runs go
@@ -115,6 +139,13 @@ def test_two_runs_are_compared(two, open_page):
     assert page.locator(".chart path").count() == 4  # loss and spread, of both
     told = page.locator("section[aria-label='Settings that differ'] td").all_inner_texts()
     assert told == ["0.1", "0.2"]
+    assert page.locator(".chart text.unit >> nth=0").text_content() == "step"
+    assert page.locator(".chart figcaption .of-1").first.inner_text() == "-1.8"
+    assert (
+        page.locator("section[aria-label='Collapse watch']")
+        .inner_text()
+        .endswith("which this run did not reach.")
+    )
     label = page.get_attribute(".chart svg >> nth=0", "aria-label")
     assert label == "Loss, one: from 3.9 to 1.1; two: from 3.8 to -1.8 at step 29"
     page.click("a:has-text('Again, changed')")

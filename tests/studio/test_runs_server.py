@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import httpx
@@ -20,7 +21,7 @@ from fallow.studio.queue import Queue, Run
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory):
     opened = Desk.opened(shapes(6, side=24))
-    opened.verbs = Verbs(verbs.names(), verbs.declaration, verbs.summary)
+    opened.verbs = Verbs(verbs.names(), verbs.declaration, verbs.summary, verbs.by_purpose())
     opened.place = tmp_path_factory.mktemp("desk")
     return opened
 
@@ -115,15 +116,17 @@ def test_time_left_follows_the_budget(client, ended, desk):
     files = Queue(desk.place / "queue").files(ended)
     (files / "process.json").write_text(json.dumps({"pid": 0, "born": "never"}))
 
-    def left(settings, **line):
+    def left(settings, written=4e9, **line):  # the last line was just written, or long ago
         (folder / "run.json").write_text(json.dumps({"settings": settings}))
         (folder / "metrics.jsonl").write_text(json.dumps({"step": 50, **line}) + "\n")
+        os.utime(folder / "metrics.jsonl", (written, written))
         [one] = [r for r in client.get("/api/runs/list").json()["runs"] if r["id"] == "abc"]
         return one["left"]
 
     assert left({"minutes": 10, "batch": 8}, progress=0.75) == 150
     assert left({"epochs": 3, "batch": 8}, progress=0.5, images_per_second=20.0) == 20
     assert left({"epochs": 3, "batch": 8}, progress=0.5) is None
+    assert left({"minutes": 10, "batch": 8}, written=0, progress=0.75) == 0  # it is finishing
     put(desk, folder, state="stopped")
 
 

@@ -99,6 +99,9 @@ def test_points_beside_the_picture_are_not_visible(folder, monkeypatch):
     bare = [row for row, name in enumerate(held.files) if not given[name]]
     assert (held.values[bare, 0, 2] == 2).all()
     assert (held.values[bare, 1, 2] == 0).all()
+    beside = found.table.column(f"{NAMES[1]} confidence").to_numpy()
+    assert (beside == 0).all()  # the table says so, too
+    assert (found.table.column(f"{NAMES[0]} confidence").to_numpy() != 0).any()
 
 
 def test_a_second_call_only_answers_and_follows_other_videos(folder):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from fallow.annotations.points import KeyPoints, write
+from fallow.annotations.points import KeyPoints, within, write
 from fallow.encoders.pointer import save_pointer
 from fallow.images import Images
 from fallow.measure.landmarks import pck, sizes
@@ -133,11 +133,12 @@ def posed(
         "confidence": heights.mean(1),
         "off": pa.array([None if np.isnan(value) else value for value in off], pa.float64()),
     }
-    table = pa.table(columns | point_columns(points, heights, known.held.names))
+    sizes = np.array([one.size for one in seen], float)  # N 2: width, height
+    beside = ~within(points, sizes[:, None])  # N J: not visible
+    told = point_columns(points, np.where(beside, 0, heights), known.held.names)
+    table = pa.table(columns | told)
     values = np.concatenate([points, np.full((*points.shape[:2], 1), 2.0)], -1)
     scores = heights.astype(np.float64).clip(0, 1)
-    sizes = np.array([one.size for one in seen], float)  # N 2: width, height
-    beside = ((points < 0) | (points > sizes[:, None] - 1)).any(-1)  # the network sees a square
     values[beside, 2] = scores[beside] = 0
     for row, one in enumerate(seen):
         if one.marked is not None:  # the user's own marks stay as they are
@@ -242,6 +243,7 @@ def findings_of(
         )
     return {
         "source": known.labelled.name,
+        "address": known.labelled.source,  # the studio opens the pictures there
         "created": datetime.datetime.now().isoformat(" ", "minutes"),
         "method": slug,
         "headlines": [

@@ -155,6 +155,7 @@ def findings_of(run: Run, known: Masked, slug: str, written: list[Written]) -> d
 
     return {
         "source": known.labelled.name,
+        "address": getattr(known.labelled, "source", ""),  # the studio opens the pictures there
         "created": datetime.datetime.now().isoformat(" ", "minutes"),
         "method": slug,
         "headlines": [

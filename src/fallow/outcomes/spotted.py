@@ -58,6 +58,7 @@ class Spotted(Result):
         labels = table.column("label").to_pylist() if "label" in table.column_names else []
         findings = {
             "source": images.name,
+            "address": getattr(images, "source", ""),  # the studio opens the pictures there
             "fingerprint": images.fingerprint,
             "created": datetime.datetime.now().isoformat(" ", "minutes"),
             "images": table.num_rows,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import pyarrow as pa
@@ -78,8 +79,7 @@ def router(desk: Desk) -> APIRouter:
         small = desk.thumbnails(chosen, side)
         if then:
             desk.expect(listed(desk, then), side)
-        lengths = struct.pack(f"<{len(small)}I", *map(len, small))
-        return _kept(b"".join([lengths, *small]), tag, BINARY)
+        return kept(sheet_of(small), tag, BINARY)
 
     @routes.get("/thumbnail/{row}", response_class=Response, responses=holds("image/jpeg"))
     def thumbnail(request: Request, row: int, side: Side = 160) -> Response:
@@ -89,7 +89,7 @@ def router(desk: Desk) -> APIRouter:
             return Response(status_code=304, headers={"etag": tag})
         if not (small := desk.thumbnail(row, side)):
             raise SettingProblem(f"the picture {row} cannot be read")
-        return _kept(small, tag, "image/jpeg")
+        return kept(small, tag, "image/jpeg")
 
     @routes.get("/picture/{row}", response_class=Response, responses=holds("image/jpeg"))
     def picture(row: int) -> Response:
@@ -114,13 +114,22 @@ def listed(desk: Desk, rows: str) -> list[int]:
     return [desk.row(int(word)) for word in words]
 
 
+def sheet_of(files: Sequence[bytes]) -> bytes:
+    """Many small files in one answer: their lengths as uint32 (little-endian), then they.
+
+    >>> sheet_of([b"ab", b""])
+    b'\\x02\\x00\\x00\\x00\\x00\\x00\\x00\\x00ab'
+    """
+    return b"".join([struct.pack(f"<{len(files)}I", *map(len, files)), *files])
+
+
 def _tag(desk: Desk, rows: list[int], side: int) -> str:
     """Equal for equal contents in equal sizes, on any collection."""
     told = "\n".join([str(side), *(desk.keys[row] for row in rows)])
     return f'"{fingerprint(told.encode())}"'
 
 
-def _kept(body: bytes, tag: str, kind: str) -> Response:
+def kept(body: bytes, tag: str, kind: str) -> Response:
     """An answer a browser may keep, if it asks each time whether it still holds."""
     headers = {"etag": tag, "cache-control": "private, no-cache"}
     return Response(body, media_type=kind, headers=headers)

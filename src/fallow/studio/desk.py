@@ -35,8 +35,10 @@ class Verbs(Mapping[str, Declaration]):
         names: Sequence[str] = (),
         read: Callable[[str], Declaration] | None = None,
         summary: Callable[[str], str] = str,
+        purposes: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self._names, self._read, self.summary = tuple(names), read, summary
+        self.purposes = {"": self._names} if purposes is None else purposes
 
     def __getitem__(self, name: str) -> Declaration:
         if name not in self._names or self._read is None:

@@ -12,6 +12,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
+from fallow.annotations.points import within
 from fallow.colours import palette
 from fallow.files import atomic_write, write_json
 from fallow.images.classes import IGNORE, Classes, named_classes
@@ -114,10 +115,15 @@ class Drawn:
 
     def mask(self, row: int) -> np.ndarray:
         """Class codes of a picture, 255 where nobody is to judge.  H W uint8"""
+        known = self.known_mask(row)
+        return np.zeros(self._size(row), np.uint8) if known is None else known
+
+    def known_mask(self, row: int) -> np.ndarray | None:
+        """The same, where somebody drew a mask or the run found one."""
         version = self.version(row, MASK)
         path = self._path(row, MASK, version) if version else self._found(row)
         if path is None:
-            return np.zeros(self._size(row), np.uint8)
+            return None
         try:
             values = decode_mask(path.read_bytes())
         except (OSError, Unreadable) as error:
@@ -180,12 +186,12 @@ class Drawn:
             for name in (f"{point} x", f"{point} y", f"{point} confidence")
             if name in self.desk.base.column_names
         }
-        height, width = self._size(row) if cells else (0, 0)
+        size = np.array(self._size(row)[::-1]) if cells else np.zeros(2)
         points = []
         for name in self._named:
             x, y, sure = (cells.get(f"{name} {what}") for what in ("x", "y", "confidence"))
-            if x is None or y is None or not (-1 <= x <= width and -1 <= y <= height):
-                x = y = None  # an unsure network looks beside the picture, too
+            if x is None or y is None or not within(np.array([x, y]), size):
+                x = y = None
             points.append(Point(name=name, x=x, y=y, sure=sure))
         return points
 
@@ -213,11 +219,11 @@ class Drawn:
         names = [point.name for point in points]
         if len(set(names)) != len(names) or len(names) > MOST:
             raise SettingProblem(f"give at most {MOST} points, each a name of its own")
-        height, width = self._size(row)
+        size = np.array(self._size(row)[::-1])
         for one in points:
             if (one.x is None) != (one.y is None):
                 raise SettingProblem(f"{one.name} has half a place: give x and y, or neither")
-            if not (-1 <= (one.x or 0) <= width and -1 <= (one.y or 0) <= height):
+            if one.x is not None and not within(np.array([one.x, one.y]), size):
                 raise SettingProblem(f"{one.name} lies outside its picture")
         version = self._next(row, POINTS)
         path = self._path(row, POINTS, version)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import struct
 from typing import Annotated, Any, Literal
 
-import numpy as np
-from fastapi import APIRouter, Body, Query, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from fallow.outcomes.sentences import counted
 from fallow.problems import SettingProblem, did_you_mean
-from fallow.studio import found, spotted
+from fallow.studio import drawing, found, spotted
 from fallow.studio.collection import BINARY, holds
 from fallow.studio.desk import Desk
-from fallow.studio.drawn import MASK, MOST, POINTS, Drawn, Point, colours
+from fallow.studio.drawing import Said
+from fallow.studio.drawn import MASK, POINTS, Drawn
 from fallow.studio.found import COPIES_SEEN, EXCLUDED, LABEL_SEEN, YES
 
 PAGE = "findings"
@@ -84,51 +83,9 @@ class Named(BaseModel):
     all: bool = False  # also the members that have a label
 
 
-class Said(BaseModel):
-    """What was done, in words."""
-
-    said: str
-    version: int
-
-
-class Classes(BaseModel):
-    """What masks are made of."""
-
-    names: list[str]
-    colours: list[str]
-    fixed: bool  # a run says so
-    masks: list[int]  # rows with a mask drawn by hand
-    points: list[int]
-    limbs: list[list[int]]  # pairs of points with a line between them
-
-
-class Names(BaseModel):
-    names: list[str] = Field(max_length=64)
-
-
-class Next(BaseModel):
-    """A run that what was found leads to: a verb, and what its form says already."""
-
-    verb: str
-    given: dict[str, str]
-
-
-class Collected(Said):
-    """What was written, and what may learn from it."""
-
-    then: list[Next]
-
-
-class Points(BaseModel):
-    """Key points of one picture."""
-
-    points: list[Point] = Field(max_length=MOST)
-    version: int = 0
-
-
 def router(desk: Desk) -> APIRouter:
-    routes = APIRouter()
-    drawn = Drawn(desk)
+    routes, drawn = APIRouter(), Drawn(desk)
+    routes.include_router(drawing.router(desk, drawn))
     facts = drawn.facts
     findings: dict[str, Any] = desk.findings or facts
 
@@ -233,57 +190,6 @@ def router(desk: Desk) -> APIRouter:
         """A heat map: height, width (uint32), then a byte for every place."""
         return Response(spotted.heat(desk, row, _spot(facts)), media_type=BINARY)
 
-    @routes.get("/classes")
-    def classes() -> Classes:
-        """The classes that masks are drawn in, and what was drawn so far."""
-        known = drawn.classes
-        return Classes(names=list(known.names), colours=colours(known), fixed=bool(drawn.listed),
-                       masks=drawn.rows(MASK), points=drawn.rows(POINTS),
-                       limbs=drawn.limbs)  # fmt: skip
-
-    @routes.post("/classes")
-    def name_classes(asked: Names) -> Classes:
-        """Say which classes are drawn, where no run says so."""
-        drawn.name_classes(asked.names)
-        return classes()
-
-    @routes.get("/mask/{row}", response_class=Response, responses=holds(BINARY))
-    def mask(row: int) -> Response:
-        """A mask: height, width (uint32), then a class for every pixel, 255 for none."""
-        codes = drawn.mask(desk.row(row))
-        return Response(struct.pack("<2I", *codes.shape) + codes.tobytes(), media_type=BINARY)
-
-    @routes.post("/mask/{row}")
-    def save_mask(row: int, body: Annotated[bytes, Body(media_type=BINARY)]) -> Said:
-        """A corrected mask, as it was sent: a new version beside the run."""
-        version = drawn.save_mask(desk.row(row), _codes(body))
-        return Said(said=f"mask saved as version {version}", version=desk.version)
-
-    @routes.get("/points/{row}")
-    def points(row: int) -> Points:
-        """Key points of a picture."""
-        return Points(points=drawn.points(desk.row(row)), version=drawn.version(row, POINTS))
-
-    @routes.post("/points/{row}")
-    def save_points(row: int, asked: Points) -> Said:
-        """Corrected key points: a new version beside the run."""
-        version = drawn.save_points(desk.row(row), asked.points)
-        return Said(said=f"key points saved as version {version}", version=desk.version)
-
-    @routes.post("/collect")
-    def collect() -> Collected:
-        """Write all that was drawn into one folder, as the next run wants it."""
-        folder, masks, marked = drawn.collect()
-        said, then = [], []
-        if masks:
-            given = {"masks": folder / "masks", "classes": folder / "classes.yaml"}
-            said.append(counted(masks, "mask"))
-            then.append(Next(verb="segment", given={k: str(v) for k, v in given.items()}))
-        if marked:
-            said.append(f"key points of {counted(marked, 'picture')}")
-            then.append(Next(verb="pose", given={"points": str(folder / "points.json")}))
-        return Collected(said=f"{' and '.join(said)} in {folder}", version=desk.version, then=then)
-
     return routes
 
 
@@ -345,13 +251,3 @@ def _spot(facts: dict[str, Any]) -> dict[str, Any]:
     if not spotted.is_spotted(facts):
         raise SettingProblem("this is no run of spot: open the folder spot wrote")
     return facts
-
-
-def _codes(body: bytes) -> np.ndarray:
-    """A mask as it is sent: height, width, and a byte for every pixel."""
-    if len(body) < 8:
-        raise SettingProblem("a mask begins with its height and width")
-    height, width = struct.unpack("<2I", body[:8])
-    if height * width != len(body) - 8 or not height * width:
-        raise SettingProblem(f"a mask of {height} x {width} needs {height * width:,} bytes")
-    return np.frombuffer(body, np.uint8, offset=8).reshape(height, width)

@@ -39,7 +39,8 @@ def form(of: Declaration, desk: Desk, slug: str = "") -> dict[str, Any]:
     return {
         "schema": of.schema(),
         "example": of.example,
-        "arguments": [p.name for p in of.parameters if _argument(p)],
+        "order": _order(of),
+        "seldom": [p.name for p in of.parameters if _seldom(p)],
         "systems": known,
         "system": of.system if _named(of) else "",
         "shown": shown if shown in known else "",
@@ -57,8 +58,18 @@ def _settings_of(room: str, slug: str) -> tuple[Any, dict[str, dict[str, Any]]]:
         return None, {}
 
 
+def _order(of: Declaration) -> list[str]:
+    """Fields: what is told by its place, what is needed, and the others as they are declared."""
+    asked = [p for p in of.parameters if isinstance(p.option, Option)]
+    return [p.name for p in sorted(asked, key=lambda p: (not _argument(p), not p.required))]
+
+
 def _argument(one: Parameter) -> bool:
     return isinstance(one.option, Option) and one.option.argument
+
+
+def _seldom(one: Parameter) -> bool:
+    return isinstance(one.option, Option) and one.option.seldom and not one.required
 
 
 def _help(one: Parameter) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,8 @@ def standing(queue: Queue, run: Run) -> Standing:
     share = 1.0 if run.state == "done" else line.pop("progress", None)
     line.pop("progress", None)
     left = _left(home, share, line) if run.state == "running" and home and share else None
+    if left is not None and journal is not None:  # time went on since the last line
+        left = max(0.0, round(left - max(0.0, time.time() - journal.stat().st_mtime)))
     who = read_json(queue.files(run) / "process.json") if run.state == "running" else {}
     said = tail(queue.files(run) / "stdout", 2000).splitlines()
     return Standing(

@@ -60,6 +60,19 @@ class Listed(BaseModel):
     runs: list[progress.Standing]
 
 
+class Purpose(BaseModel):
+    """What people come for, and the verbs that do it."""
+
+    title: str
+    verbs: dict[str, str]
+
+
+class Offered(BaseModel):
+    """All verbs that can be started here."""
+
+    groups: list[Purpose]
+
+
 def router(desk: Desk) -> APIRouter:
     """The addresses of the part."""
     routes = APIRouter()
@@ -96,9 +109,13 @@ def router(desk: Desk) -> APIRouter:
         return StreamingResponse(told(), media_type="text/event-stream")
 
     @routes.get("/verbs")
-    def all_verbs() -> dict[str, str]:
-        """The verbs, and what each does in a sentence."""
-        return {name: desk.verbs.summary(name) for name in desk.verbs if name not in NOT_HERE}
+    def all_verbs() -> Offered:
+        """The verbs by what people come for, and what each does in a sentence."""
+        return Offered(groups=[
+            Purpose(title=title, verbs={name: desk.verbs.summary(name) for name in here})
+            for title, names in desk.verbs.purposes.items()
+            if (here := [name for name in names if name not in NOT_HERE])
+        ])  # fmt: skip
 
     @routes.get("/form/{verb}")
     def form(verb: str, system: str = "") -> dict[str, Any]:

@@ -6,10 +6,23 @@ import ast
 import pkgutil
 from functools import cache
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from fallow.declare import Declaration, declared
+
+# what people come for, in the order in which the tutorials and the studio list it
+PURPOSES = {
+    "See what is there": ("explore", "studio", "embed", "search", "cache", "demo"),
+    "Learn": ("learn", "probe", "compare"),
+    "Find": ("spot", "discover", "match"),
+    "Label less": ("segment", "pose", "adapt"),
+    "Words and sound": ("align", "caption", "separate"),
+    "Owners": ("protect", "forget", "distil", "stress", "curate"),
+    "Cameras": ("develop", "grade"),
+    "Read": ("papers",),
+}
 
 
 @cache
@@ -20,6 +33,16 @@ def names() -> tuple[str, ...]:
     True
     """
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+
+
+def by_purpose() -> dict[str, tuple[str, ...]]:
+    """All verbs by what people come for; those of no purpose listed above are the last.
+
+    >>> next(iter(by_purpose()))
+    'See what is there'
+    """
+    rest = tuple(name for name in names() if name not in chain(*PURPOSES.values()))
+    return {**PURPOSES, "More": rest} if rest else dict(PURPOSES)
 
 
 def summary(name: str) -> str:

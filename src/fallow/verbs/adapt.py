@@ -46,17 +46,19 @@ def adapt(
         str | None, declare.Option("cma, bimix, erm, coral, ...; chosen if left out")
     ] = None,
     references: Annotated[
-        Any, declare.Option("pictures of the same places in the old condition")
+        Any, declare.Option("pictures of the same places in the old condition", seldom=True)
     ] = None,
     pairs: Annotated[
-        Any, declare.Option("how they match: name, order, position, nearest, or a CSV")
+        Any, declare.Option("how they match: name, order, position, nearest, or a CSV", seldom=True)
     ] = None,
     source: Annotated[Any, declare.Option("labelled pictures of the old condition")] = None,
     answers: Annotated[Any, declare.Option("their labels: a CSV, or a folder of masks")] = None,
     labels: Annotated[
         Any, declare.Option("of the new pictures, only to measure: a CSV or masks")
     ] = None,
-    classes: Annotated[Any, declare.Option("YAML of class names and mask values", Path)] = None,
+    classes: Annotated[
+        Any, declare.Option("YAML of class names and mask values", Path, seldom=True)
+    ] = None,
     ignore: Sequence[Any] = (),
     where: declare.Where = None,
     minutes: declare.Minutes = None,

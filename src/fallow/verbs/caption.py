@@ -48,7 +48,7 @@ def caption(
         declare.Option("multicapclip (texts alone), or itit (some pairs, and others)"),
     ] = "multicapclip",
     where: declare.Where = None,
-    beams: Annotated[int, declare.Option("texts carried along side by side", int)] = 3,
+    beams: Annotated[int, declare.Option("texts carried along side by side", int, seldom=True)] = 3,
     minutes: declare.Minutes = None,
     epochs: declare.Epochs = None,
     out: declare.Out = None,

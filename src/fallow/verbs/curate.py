@@ -44,7 +44,8 @@ def curate(
         bool, declare.Option("look for faces and bodies (extra people)", bool)
     ] = False,
     faces: Annotated[
-        declare.Address | None, declare.Option("a better detector of faces: ONNX, RetinaFace", Path)
+        declare.Address | None,
+        declare.Option("a better detector of faces: ONNX, RetinaFace", Path, seldom=True),
     ] = None,
     copies_too: Annotated[
         bool, declare.Option("copy what is kept, without what files say of people", bool)
@@ -52,13 +53,14 @@ def curate(
     withdrawn: Annotated[
         str | None, declare.Option("take out for good: path=, hash= or creator=, then which")
     ] = None,
-    why: Annotated[str, declare.Option("of the withdrawal")] = "asked for",
+    why: Annotated[str, declare.Option("of the withdrawal", seldom=True)] = "asked for",
     pairs: Annotated[
         declare.Address | None,
         declare.Option("OpenStreetMap extract: captions for pictures from above", Path),
     ] = None,
     footprints: Annotated[
-        Any, declare.Option("CSV of path, west, south, east, north, gsd; or GeoTIFF tags")
+        Any,
+        declare.Option("CSV of path, west, south, east, north, gsd; or GeoTIFF tags", seldom=True),
     ] = None,
     encoder: Annotated[Any, declare.Option("run of align, or hf:NAME: filters pairs")] = None,
     merge: Annotated[
@@ -66,7 +68,7 @@ def curate(
         declare.Option("annotations to make one of: name=FILE, the most trusted first", dict),
     ] = None,
     form: Annotated[
-        str, declare.Option("how merged annotations are written", choices=FORMS)
+        str, declare.Option("how merged annotations are written", choices=FORMS, seldom=True)
     ] = "openimages",
     out: declare.Out = None,
     engine: declare.Engine = "here",

@@ -42,7 +42,9 @@ def develop(
         str | None, declare.Option("plain, lightisp, rawformer, day2night; chosen if left out")
     ] = None,
     to: Annotated[str | None, declare.Option("night: make nights of day photos")] = None,
-    bits: Annotated[int, declare.Option("of a colour in the pictures: 8 or 16", int)] = 8,
+    bits: Annotated[
+        int, declare.Option("of a colour in the pictures: 8 or 16", int, seldom=True)
+    ] = 8,
     where: declare.Where = None,
     minutes: declare.Minutes = None,
     out: declare.Out = None,

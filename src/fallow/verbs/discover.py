@@ -46,10 +46,14 @@ def discover(
         Any, declare.Option("CSV of two columns: path, and label of some", Path)
     ] = None,
     hide: Annotated[
-        str | None, declare.Option("labels that only judge, e.g. \"gcd = 'unlabelled'\"")
+        str | None,
+        declare.Option("labels that only judge, e.g. \"gcd = 'unlabelled'\"", seldom=True),
     ] = None,
     truth: Annotated[
-        Any, declare.Option("CSV with the label of all images, or masks; it only judges", Path)
+        Any,
+        declare.Option(
+            "CSV with the label of all images, or masks; it only judges", Path, seldom=True
+        ),
     ] = None,
     where: declare.Where = None,
     masks: Annotated[
@@ -59,13 +63,17 @@ def discover(
         Any, declare.Option("with masks: YAML of class names and their mask values", Path)
     ] = None,
     regions: Annotated[
-        Any, declare.Option("with masks: superpixels, or sam:NAME of the hub")
+        Any, declare.Option("with masks: superpixels, or sam:NAME of the hub", seldom=True)
     ] = None,
     ignore: Annotated[
-        Sequence[Any] | None, declare.Option("with masks: a value that is no class", list)
+        Sequence[Any] | None,
+        declare.Option("with masks: a value that is no class", list, seldom=True),
     ] = None,
     segmenter: Annotated[
-        Any, declare.Option("with masks and minutes: the network that learns what was found")
+        Any,
+        declare.Option(
+            "with masks and minutes: the network that learns what was found", seldom=True
+        ),
     ] = None,
     method: Annotated[
         str, declare.Option("gpc, gcd or simgcd; with masks gcdss or kmeans")
@@ -78,7 +86,9 @@ def discover(
         Mapping[str, str] | None,
         declare.Option('turn a found group into labels: "new 1=oak"', dict),
     ] = None,
-    sure: Annotated[float, declare.Option("accept images at least so sure, 0 to 1", float)] = 0.0,
+    sure: Annotated[
+        float, declare.Option("accept images at least so sure, 0 to 1", float, seldom=True)
+    ] = 0.0,
     out: declare.Out = None,
     preset: declare.Preset = None,
     settings: declare.Settings = None,
@@ -163,6 +173,7 @@ def _facts(
 ) -> dict[str, Any]:
     return {
         "source": images.name,
+        "address": getattr(images, "source", ""),  # the studio opens the pictures there
         "fingerprint": images.fingerprint,
         "created": datetime.datetime.now().isoformat(" ", "minutes"),
         "method": method,

@@ -43,7 +43,7 @@ def distil(
     per_class: Annotated[int, declare.Option("synthetic images of each class", int)] = 10,
     host: Annotated[str, declare.Option("how: dm, dc, dsa or mtt")] = "dm",
     fyi: Annotated[
-        bool | None, declare.Option("use mirror images; tested if left out", bool)
+        bool | None, declare.Option("use mirror images; tested if left out", bool, seldom=True)
     ] = None,
     verify: Annotated[
         bool, declare.Option("train fresh networks on them, and on real images", bool)

@@ -38,7 +38,8 @@ def explore(
         int | None, declare.Option("so many groups, not the proposed number", int)
     ] = None,
     export_clean: Annotated[
-        declare.Address | None, declare.Option("write the list of images worth keeping here")
+        declare.Address | None,
+        declare.Option("write the list of images worth keeping here", seldom=True),
     ] = None,
     threads: int = 2,
     engine: declare.Engine = "here",

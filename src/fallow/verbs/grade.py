@@ -54,12 +54,14 @@ def grade(
         Any, declare.Option("marked boxes (COCO, VOC, YOLO, …): detectors judge, not recognisers")
     ] = None,
     detector: Annotated[
-        Any, declare.Option("faces, people, or an ONNX file of a RetinaFace")
+        Any, declare.Option("faces, people, or an ONNX file of a RetinaFace", seldom=True)
     ] = "faces",
     where: declare.Where = None,
     method: Annotated[str, declare.Option("ug2")] = "ug2",
     encoder: declare.EncoderName = None,
-    floors: Annotated[bool, declare.Option("judge the built-in enhancers beside it", bool)] = True,
+    floors: Annotated[
+        bool, declare.Option("judge the built-in enhancers beside it", bool, seldom=True)
+    ] = True,
     out: declare.Out = None,
     preset: declare.Preset = None,
     settings: declare.Settings = None,

@@ -56,7 +56,9 @@ def match(
         str | None, declare.Option("pairingnet or fgsbir; decided if left out")
     ] = None,
     encoder: declare.EncoderName = None,
-    candidates: Annotated[int, declare.Option("neighbours tried for each piece", int)] = 10,
+    candidates: Annotated[
+        int, declare.Option("neighbours tried for each piece", int, seldom=True)
+    ] = 10,
     minutes: declare.Minutes = None,
     epochs: declare.Epochs = None,
     out: declare.Out = None,

@@ -49,7 +49,7 @@ def papers(
     ] = "",
     year: Annotated[str, declare.Option("2023, 2021-2023 or 2021-")] = "",
     taxonomy: Annotated[
-        bool, declare.Option("the methods of learn by what they predict", bool)
+        bool, declare.Option("the methods of learn by what they predict", bool, seldom=True)
     ] = False,
     add: Annotated[
         declare.Address | None, declare.Option("cards of your own: a .bib or .json file", Path)
@@ -62,8 +62,12 @@ def papers(
     digest: Annotated[
         str, declare.Option("write the news to this folder, or send by smtp://host:port")
     ] = "",
-    sender: Annotated[str, declare.Option("who the mails are from")] = "fallow@localhost",
-    studio: Annotated[str, declare.Option("where a studio ends subscriptions")] = STUDIO,
+    sender: Annotated[
+        str, declare.Option("who the mails are from", seldom=True)
+    ] = "fallow@localhost",
+    studio: Annotated[
+        str, declare.Option("where a studio ends subscriptions", seldom=True)
+    ] = STUDIO,
 ) -> Result:
     """Find the paper for a question, by words and by meaning, and see what was measured of it.
 

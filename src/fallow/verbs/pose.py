@@ -47,7 +47,7 @@ def pose(
         declare.Option("video to follow the points in; may be repeated", list),
     ] = None,
     form: Annotated[
-        str, declare.Option("in which form points are written", choices=FORMS)
+        str, declare.Option("in which form points are written", choices=FORMS, seldom=True)
     ] = "coco",
     where: declare.Where = None,
     minutes: declare.Minutes = None,

@@ -32,14 +32,17 @@ def probe(
     labels: declare.Labels = None,
     where: declare.Where = None,
     protocol: Annotated[
-        str | None, declare.Option("faces: several tasks with few labels, and what repeats itself")
+        str | None,
+        declare.Option(
+            "faces: several tasks with few labels, and what repeats itself", seldom=True
+        ),
     ] = None,
     tasks: Annotated[
         Sequence[str],
         declare.Option("columns to be told from the images; points for key points", list),
     ] = ("label",),
     subject: Annotated[
-        str | None, declare.Option("column that names whom or what an image shows")
+        str | None, declare.Option("column that names whom or what an image shows", seldom=True)
     ] = None,
     settings: declare.Settings = None,
     out: declare.Out = None,

@@ -45,7 +45,7 @@ def protect(
     ] = None,
     protector: Annotated[
         declare.Address | None,
-        declare.Option("private folder of an earlier run: use its patterns", Path),
+        declare.Option("private folder of an earlier run: use its patterns", Path, seldom=True),
     ] = None,
     labels: declare.Labels = None,
     where: declare.Where = None,
@@ -58,7 +58,9 @@ def protect(
         bool | Verification,
         declare.Option("train a stranger's model on the copies (needs labels)", bool),
     ] = False,
-    verify_epochs: Annotated[int, declare.Option("of each of the stranger's trainings", int)] = 15,
+    verify_epochs: Annotated[
+        int, declare.Option("of each of the stranger's trainings", int, seldom=True)
+    ] = 15,
     preset: declare.Preset = None,
     settings: declare.Settings = None,
     seed: declare.Seed = 0,

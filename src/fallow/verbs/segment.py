@@ -39,13 +39,17 @@ def segment(
     *,
     method: Annotated[str | None, declare.Option("bcp, dsaif, semiovs; chosen if left out")] = None,
     encoder: declare.EncoderName = None,
-    classes: Annotated[Any, declare.Option("YAML of class names and values", Path)] = None,
-    ignore: Sequence[Any] = (),
-    more: Annotated[Any, declare.Option("foreign pictures that help, too")] = None,
-    labeller: Annotated[
-        Any, declare.Option("of those: hf:NAME, a run of segment, or masks")
+    classes: Annotated[
+        Any, declare.Option("YAML of class names and values", Path, seldom=True)
     ] = None,
-    concepts: Annotated[Any, declare.Option("YAML: words for each class", Path)] = None,
+    ignore: Sequence[Any] = (),
+    more: Annotated[Any, declare.Option("foreign pictures that help, too", seldom=True)] = None,
+    labeller: Annotated[
+        Any, declare.Option("of those: hf:NAME, a run of segment, or masks", seldom=True)
+    ] = None,
+    concepts: Annotated[
+        Any, declare.Option("YAML: words for each class", Path, seldom=True)
+    ] = None,
     where: declare.Where = None,
     minutes: declare.Minutes = None,
     epochs: declare.Epochs = None,

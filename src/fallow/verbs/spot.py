@@ -53,19 +53,20 @@ def spot(
         Any, declare.Option("folder with a reference for each picture, by name or likeness")
     ] = None,
     against: Annotated[
-        declare.Address | None, declare.Option("folder of a run of spot", Path)
+        declare.Address | None, declare.Option("folder of a run of spot", Path, seldom=True)
     ] = None,
     window: Annotated[
-        int | None, declare.Option("aligned parts: compare patches this near only", int)
+        int | None,
+        declare.Option("aligned parts: compare patches this near only", int, seldom=True),
     ] = None,
     tiles: Annotated[
-        Any, declare.Option("cut large pictures: 2, 2x3 (rows x columns) or auto")
+        Any, declare.Option("cut large pictures: 2, 2x3 (rows x columns) or auto", seldom=True)
     ] = None,
     out: declare.Out = None,
     preset: declare.Preset = None,
     settings: declare.Settings = None,
     in_steps: Annotated[
-        bool, declare.Option("AUPRO with 200 thresholds, as in papers", bool)
+        bool, declare.Option("AUPRO with 200 thresholds, as in papers", bool, seldom=True)
     ] = False,
     seed: declare.Seed = 0,
     engine: declare.Engine = "here",

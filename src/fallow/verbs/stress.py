@@ -53,7 +53,9 @@ def stress(
     labels: declare.Labels = None,
     where: declare.Where = None,
     captions: Annotated[Any, declare.Option("texts, for a model that reads: path, caption")] = None,
-    images: Annotated[int, declare.Option("pictures at most, on each side", int)] = 400,
+    images: Annotated[
+        int, declare.Option("pictures at most, on each side", int, seldom=True)
+    ] = 400,
     i_own_this_model: Annotated[
         bool, declare.Option("you own the model, or test it for its owner", bool)
     ] = False,

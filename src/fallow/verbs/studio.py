@@ -29,7 +29,7 @@ def studio(
     The address holds a token of this session; it is served to this machine alone unless `host`
     says otherwise. Labels given there are kept beside the run, or in fallow's data folder.
     """
-    known = Verbs(verbs.names(), verbs.declaration, verbs.summary)
+    known = Verbs(verbs.names(), verbs.declaration, verbs.summary, verbs.by_purpose())
     desk = Desk.opened(source, pictures, encoder=encoder, words=words, verbs=known)
     serve(desk, host=host, port=port, browser=browser is not False, tell=tell)
     return Result(desk.table, headlines=[f"{desk.version:,} versions of labels in {desk.place}"])

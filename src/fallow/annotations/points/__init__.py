@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from fallow.annotations.points.formats import FORMS, read, write
-from fallow.annotations.points.store import KeyPoints, mirrored, with_points
+from fallow.annotations.points.store import KeyPoints, mirrored, with_points, within
 
-__all__ = ["FORMS", "KeyPoints", "mirrored", "read", "with_points", "write"]
+__all__ = ["FORMS", "KeyPoints", "mirrored", "read", "with_points", "within", "write"]

@@ -42,6 +42,18 @@ class KeyPoints:
         return replace(self, **changes)
 
 
+def within(places: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Which places (… 2: x, y) lie in pictures of these sizes (… 2: width, height): … bool.
+
+    A network that looks at a square points beside pictures that are none, too. What lies there
+    nobody can see.
+
+    >>> within(np.array([[0.0, 0.0], [-9.0, 2.0], [7.4, 5.0]]), np.array([8, 6])).tolist()
+    [True, False, True]
+    """
+    return np.all((places >= -0.5) & (places <= sizes - 0.5), axis=-1)
+
+
 def mirrored(names: Sequence[str]) -> tuple[int, ...]:
     """The point each one is in a mirror; empty where no names say left and right.
 

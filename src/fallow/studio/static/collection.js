@@ -4,13 +4,14 @@ import { address, bytes, empty, failed, get, h, keys, named, picture, post, prob
 import { detail } from "./detail.js";
 import { filters } from "./filters.js";
 import { labels } from "./labels.js";
+import { masks } from "./masks.js";
 import { desk, state } from "./studio.js";
 
 const SIDES = { small: 96, medium: 160, large: 320 };
 
 export async function show(root, words) {
   let { columns } = await get("/api/collection/columns"); // of the table, with what they hold
-  const look = await get("/api/collection/look");
+  const [look, laid] = await Promise.all([get("/api/collection/look"), masks()]);
   let rows = [], found = null, side = SIDES[localStorage.getItem("fallow-size")] ?? 160, pictures = null, turn = 0;
   const names = () => columns.map(column => column.name);
 
@@ -26,7 +27,7 @@ export async function show(root, words) {
   size.value = Object.keys(SIDES).find(name => SIDES[name] === side);
   const ask = look.can_words ? h("input", { type: "search", class: "ask", placeholder: "Search by words: a red shoe", "aria-label": "Search by words",
     onkeydown: event => { if (event.key === "Enter") byWords(ask.value); } }) : null;
-  const side_panel = detail({ open: row => { pictures?.reveal(row); open(row); }, alike: likeRow, close: () => pictures?.element.focus() });
+  const side_panel = detail({ laid, open: row => { pictures?.reveal(row); open(row); }, alike: likeRow, close: () => pictures?.element.focus() });
   const labelling = labels({ columns, changed, chosen: () => { const some = pictures?.selected() ?? []; return some.length ? some : pictures && rows.length ? [pictures.here()] : []; } });
   const toggle = h("button", { type: "button", class: "filter-toggle", "aria-expanded": "false", text: "Filters",
     onclick: () => { const open = root.classList.toggle("filtering"); toggle.setAttribute("aria-expanded", open); } });
@@ -34,8 +35,8 @@ export async function show(root, words) {
   root.append(
     h("div", { class: "tools" }, toggle, ask,
       h("button", { type: "button", text: "Search by picture", title: "or drop one anywhere on this page", onclick: () => file.click() }), file,
-      h("span", { class: "space" }), h("label", {}, h("span", { text: "Sort" }), sort), h("label", {}, h("span", { text: "Size" }), size)),
-    chosen.element, h("div", { class: "shown" }, searched, field), side_panel.element, labelling.element, drop);
+      h("span", { class: "space" }), laid.tools, h("label", {}, h("span", { text: "Sort" }), sort), h("label", {}, h("span", { text: "Size" }), size)),
+    chosen.element, h("div", { class: "shown" }, laid.legend(), searched, field), side_panel.element, labelling.element, drop);
 
   function offer() {
     const before = sort.value || words.get("sort") || "";
@@ -80,7 +81,7 @@ export async function show(root, words) {
         : empty("There are no pictures here.");
       return field.replaceChildren(none);
     }
-    pictures = grid({ rows, side, name: "Pictures", captions, onopen: open, onselect: (some, here) => { labelling.selected(some, here); if (!side_panel.element.hidden) side_panel.follow(here); } });
+    pictures = grid({ rows, side, name: "Pictures", captions, over: laid.over, onopen: open, onselect: (some, here) => { labelling.selected(some, here); if (!side_panel.element.hidden) side_panel.follow(here); } });
     pictures.side = side;
     field.replaceChildren(pictures.element);
     labelling.selected([], pictures.here());
@@ -189,6 +190,7 @@ export async function show(root, words) {
     "s": ["pictures most like this one", () => pictures && likeRow(pictures.here())],
     "/": ["filter by words", () => { root.classList.add("filtering"); chosen.focus(); }],
     "Escape": ["close, or choose none", () => { if (document.activeElement?.matches("input, select")) pictures?.element.focus(); else side_panel.hide(); }],
+    ...laid.keys,
     ...labelling.keys,
   });
   return () => {

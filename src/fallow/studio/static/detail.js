@@ -1,8 +1,8 @@
 // One picture: large, with what is known of it and what is like it.
 import { elsewhere, facts, failed, get, h, named, picture } from "./parts.js";
 
-// detail({open, alike, close}) -> {element, show(row), follow(row), again(), hide()}
-export function detail({ open, alike, close }) {
+// detail({laid, open, alike, close}) -> {element, show(row), follow(row), again(), hide()}
+export function detail({ laid, open, alike, close }) {
   const element = h("aside", { class: "one", hidden: true, "aria-label": "The picture", tabindex: "-1" });
   let shown = null, waiting = 0;
 
@@ -20,11 +20,13 @@ export function detail({ open, alike, close }) {
     element.replaceChildren(
       h("div", { class: "head" }, h("h2", { text: named(cell, row), title: name }),
         h("button", { type: "button", class: "quiet", "aria-label": "Close the picture", text: "✕", onclick: hide })),
-      image,
+      laid.whole(row, image),
       h("div", { class: "ways" }, elsewhere(cell, row)),
       h("div", { class: "head" }, h("h3", { text: "Most like it" }), h("button", { type: "button", class: "quiet", text: "Show more", onclick: () => alike(row) })), near,
       facts(cell));
     try {
+      const { pictures } = await get("/api/collection/look"); // what asks too early is refused, and the console says so
+      if (pictures !== "ready") throw new Error("not compared yet");
       const { rows, likeness } = await get(`/api/collection/near/${row}`, { count: 10 });
       if (shown !== row) return;
       near.replaceChildren(...rows.map((other, k) => h("button", { type: "button", class: "neighbour", title: `likeness ${likeness[k].toFixed(2)}`, "aria-label": `picture ${other}, likeness ${likeness[k].toFixed(2)}`, onclick: () => open(other) }, picture(other, 96))));

@@ -1,6 +1,7 @@
 // All pictures to draw on, or one of them on the easel.
 import { grid } from "./grid.js";
 import { bytes, failed, get, h, named, post, runs, toast } from "./parts.js";
+import { masks } from "./masks.js";
 import { Easel } from "./easel.js";
 
 export async function drawing(stage, page, row) {
@@ -9,7 +10,7 @@ export async function drawing(stage, page, row) {
     await easel.start();
     return () => easel.leave();
   }
-  const classes = await get("/api/findings/classes");
+  const [classes, laid] = await Promise.all([get("/api/findings/classes"), masks()]);
   const drawn = new Set([...classes.masks, ...classes.points]);
   const rows = new Uint32Array(await bytes("/api/collection/order"));
   const first = [...rows].sort((a, b) => drawn.has(b) - drawn.has(a));
@@ -19,6 +20,7 @@ export async function drawing(stage, page, row) {
       const { rows: cells } = await get("/api/collection/rows", { rows: some.join(",") });
       return new Map(cells.map(cell => [cell.row, [drawn.has(cell.row) ? "drawn" : "", named(cell, cell.row)]]));
     },
+    over: laid.over,
     onopen: one => { location.hash = `#/findings?draw=${one}`; },
   });
   pictures.element.addEventListener("click", event => { // one click is enough: there is nothing to choose

@@ -2,6 +2,7 @@
 import { grid } from "./grid.js";
 import { dialog, empty, failed, get, h, keys, picture, post, problem, runs, toast } from "./parts.js";
 import { glance } from "./glance.js";
+import { masks } from "./masks.js";
 import { state } from "./studio.js";
 import { threshold } from "./threshold.js";
 import { drawing } from "./drawing.js";
@@ -247,6 +248,7 @@ class Findings {
     };
     const label = act("label", null, text => `labelled ${text}`);
     const draws = this.about.draws && this.part.key === "next"; // such a label is drawn
+    const laid = draws ? await masks() : null; // what is there already
     if (draws) tools.append(h("span", { class: "note", text: "Open one to draw on it" }));
     else tools.append(chosen, h("form", { class: "together", onsubmit: event => { event.preventDefault(); label(); } }, input, h("button", { type: "submit", class: "main", text: "Label" })),
       h("button", { type: "button", text: "Exclude", onclick: act("excluded", "yes", () => "excluded") }));
@@ -256,6 +258,7 @@ class Findings {
         const { rows: cells } = await get("/api/collection/rows", { rows: rows.join(",") });
         return new Map(cells.map(cell => [cell.row, [cell.excluded ? "excluded" : cell.label ?? "", words.get(cell.row) ?? ""]]));
       },
+      over: laid?.over,
       onselect: rows => { chosen.textContent = rows.length ? `${number(rows.length)} chosen` : none; },
       onopen: row => { if (draws) location.hash = `#/findings?draw=${row}`; else glance(row); },
     });

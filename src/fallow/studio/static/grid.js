@@ -1,11 +1,12 @@
 // The grid of pictures: only what is seen exists, so that 100,000 scroll as 100 do.
 import { expect, h, thumbnail } from "./parts.js";
 
-// grid({rows, side, name, captions, onopen, onselect}) ->
+// grid({rows, side, name, captions, over, onopen, onselect}) ->
 //   {element, update(rows), refresh(), selected(), select(rows), here(), go(place), reveal(row), destroy()}
 // `rows` is an array of row numbers; `captions(rows)` resolves to a Map(row -> [strong, rest]);
+// `over(row, side)` resolves to the address of a mask that is laid over the picture, or to "";
 // arrows move, Shift extends, Space selects, Ctrl+A takes all, Enter opens.
-export function grid({ rows = [], side = 160, name = "Pictures", captions = null, onopen = null, onselect = null }) {
+export function grid({ rows = [], side = 160, name = "Pictures", captions = null, over = null, onopen = null, onselect = null }) {
   const inner = h("div", { class: "inner" });
   const element = h("div", { class: "grid", role: "listbox", tabindex: "0", "aria-multiselectable": "true", "aria-label": name }, inner);
   const cells = new Map(); // place -> {node, frame, said, row}
@@ -57,9 +58,10 @@ export function grid({ rows = [], side = 160, name = "Pictures", captions = null
       if (!node.isConnected) return;
       thumbnail(row, side).then(url => {
         if (!node.isConnected) return;
-        if (url) frame.append(h("img", { src: url, alt: "", decoding: "async", draggable: "false" }));
+        if (url) frame.prepend(h("img", { src: url, alt: "", decoding: "async", draggable: "false" }));
         else frame.classList.add("none");
       });
+      over?.(row, side).then(url => { if (url && node.isConnected) frame.append(h("img", { class: "mask", src: url, alt: "", decoding: "async", draggable: "false" })); });
     }, 60);
     return { node, frame, text, row };
   }

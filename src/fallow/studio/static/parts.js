@@ -108,62 +108,67 @@ export function listed() {
   return [...shown].filter(([, what]) => what).map(([name, what]) => [name === "+" ? [name] : name.split("+").map(spelt), what]);
 }
 
-// --- thumbnails, many in one answer, a bounded number of them kept ---
+// --- small pictures, many in one answer, a bounded number of them kept ---
 
 const KEPT = 3000, MANY = 120;
-const urls = new Map(); // "row side" -> object URL, "" where the picture is not readable
-let asked = new Map(); // side -> Map(row -> resolvers)
-let expected = []; // rows that will probably be asked for next: the server makes them while it waits
 
-export const expect = rows => { expected = [...rows]; };
+// Those an address answers with: a function (row, side) that resolves to the address of one, "" where there is none.
+// What is asked for in one turn comes in one answer; `then(list)` are rows that will probably be asked for next.
+export function sheets(path, type, then = null) {
+  const urls = new Map(); // "row side" -> object URL
+  let asked = new Map(); // side -> Map(row -> resolvers)
 
-function fetchAsked() {
-  for (const [side, rows] of asked) {
-    const list = [...rows.keys()];
-    for (let k = 0; k < list.length; k += MANY) load(list.slice(k, k + MANY), side, rows);
-  }
-  asked = new Map();
-}
-
-async function load(list, side, waiting) {
-  let found = null;
-  try {
-    const then = expected.filter(row => !urls.has(`${row} ${side}`)).slice(0, MANY);
-    const body = await bytes("/api/collection/sheet", { rows: list.join(","), side, then: then.join(",") });
-    found = [];
-    const lengths = new DataView(body);
-    let at = 4 * list.length;
-    for (let k = 0; k < list.length; k++) {
-      const length = lengths.getUint32(4 * k, true);
-      found.push(length ? URL.createObjectURL(new Blob([new Uint8Array(body, at, length)], { type: "image/jpeg" })) : "");
-      at += length;
+  function fetchAsked() {
+    for (const [side, rows] of asked) {
+      const list = [...rows.keys()];
+      for (let k = 0; k < list.length; k += MANY) load(list.slice(k, k + MANY), side, rows);
     }
-  } catch (error) { failed(error); }
-  list.forEach((row, k) => {
-    if (found) urls.set(`${row} ${side}`, found[k]);
-    for (const resolve of waiting.get(row)) resolve(found ? found[k] : "");
-  });
-  for (const [key, url] of urls) { // the oldest first; one that is still shown is decoded already
-    if (urls.size <= KEPT) break;
-    urls.delete(key);
-    if (url) URL.revokeObjectURL(url);
+    asked = new Map();
   }
+
+  async function load(list, side, waiting) {
+    let found = null;
+    try {
+      const next = then?.().filter(row => !urls.has(`${row} ${side}`)).slice(0, MANY).join(",");
+      const body = await bytes(path, { rows: list.join(","), side, then: next });
+      found = [];
+      const lengths = new DataView(body);
+      let at = 4 * list.length;
+      for (let k = 0; k < list.length; k++) {
+        const length = lengths.getUint32(4 * k, true);
+        found.push(length ? URL.createObjectURL(new Blob([new Uint8Array(body, at, length)], { type })) : "");
+        at += length;
+      }
+    } catch (error) { failed(error); }
+    list.forEach((row, k) => {
+      if (found) urls.set(`${row} ${side}`, found[k]);
+      for (const resolve of waiting.get(row)) resolve(found ? found[k] : "");
+    });
+    for (const [key, url] of urls) { // the oldest first; one that is still shown is decoded already
+      if (urls.size <= KEPT) break;
+      urls.delete(key);
+      if (url) URL.revokeObjectURL(url);
+    }
+  }
+
+  return (row, side = 160) => {
+    const key = `${row} ${side}`, there = urls.get(key);
+    if (there !== undefined) {
+      urls.delete(key);
+      urls.set(key, there); // asked for last, forgotten last
+      return Promise.resolve(there);
+    }
+    if (!asked.size) setTimeout(fetchAsked, 20);
+    if (!asked.has(side)) asked.set(side, new Map());
+    const rows = asked.get(side);
+    if (!rows.has(row)) rows.set(row, []);
+    return new Promise(resolve => rows.get(row).push(resolve));
+  };
 }
 
-// The address of a thumbnail; those asked for in one turn come in one answer.
-export function thumbnail(row, side = 160) {
-  const key = `${row} ${side}`, there = urls.get(key);
-  if (there !== undefined) {
-    urls.delete(key);
-    urls.set(key, there); // asked for last, forgotten last
-    return Promise.resolve(there);
-  }
-  if (!asked.size) setTimeout(fetchAsked, 20);
-  if (!asked.has(side)) asked.set(side, new Map());
-  const rows = asked.get(side);
-  if (!rows.has(row)) rows.set(row, []);
-  return new Promise(resolve => rows.get(row).push(resolve));
-}
+let expected = []; // rows of which the server makes thumbnails while it waits
+export const expect = rows => { expected = [...rows]; };
+export const thumbnail = sheets("/api/collection/sheet", "image/jpeg", () => expected);
 
 // A sentence whose `names` are set as what one types.
 export const coded = text => text.split("`").map((part, k) => k % 2 ? h("code", { text: part }) : part);

@@ -1,6 +1,6 @@
 // Curves that grow while one looks at them: a chart of one measure, for one run or several.
 
-const WIDTH = 420, HEIGHT = 220, TOP = 10, BOTTOM = 34, RIGHT = 12;
+const WIDTH = 420, HEIGHT = 220, TOP = 10, BOTTOM = 44, RIGHT = 12;
 const SPACE = "http://www.w3.org/2000/svg";
 
 // an element of a drawing; see `h` in parts.js
@@ -60,7 +60,8 @@ export function chart(title, { include = [], mark = null } = {}) {
       ...places.flatMap((place, k) => [
         s("line", { x1: margin, x2: WIDTH - RIGHT, y1: up(place), y2: up(place) }),
         s("text", { x: margin - 7, y: up(place) + 4, "text-anchor": "end" }, texts[k])]),
-      ...ticks(left, right, 5).map(x => s("text", { x: across(x), y: HEIGHT - 12, "text-anchor": "middle" }, short(x))));
+      ...ticks(left, right, 5).map(x => s("text", { x: across(x), y: HEIGHT - 26, "text-anchor": "middle" }, short(x))),
+      s("text", { class: "unit", x: WIDTH - RIGHT, y: HEIGHT - 9, "text-anchor": "end" }, "step"));
     if (mark && mark[0] > low && mark[0] < high) frame.append(
       s("line", { class: "mark", x1: margin, x2: WIDTH - RIGHT, y1: up(mark[0]), y2: up(mark[0]) }),
       s("text", { class: "mark", x: WIDTH - RIGHT, y: up(mark[0]) - 4, "text-anchor": "end" }, mark[1]));
@@ -69,14 +70,15 @@ export function chart(title, { include = [], mark = null } = {}) {
   function point() { // what the curves are at the pointer, or at their end
     pointer.replaceChildren();
     const near = shown.map(one => at === null ? one.x.length - 1 : one.x.reduce((best, x, j) => Math.abs(x - at) < Math.abs(one.x[best] - at) ? j : best, 0));
-    const texts = shown.map((one, k) => short(one.y[near[k]])); // in the order of the legend
+    // in the order of the legend, and in its colours where there is one
+    const texts = shown.map((one, k) => Object.assign(document.createElement("span"), { className: shown.length > 1 ? `of-${one.which}` : "", textContent: short(one.y[near[k]]) }));
     if (at !== null) {
       const steps = shown.map((one, k) => one.x[near[k]]), step = steps.reduce((a, b) => Math.abs(b - at) < Math.abs(a - at) ? b : a);
       pointer.append(s("line", { x1: across(step), x2: across(step), y1: TOP, y2: HEIGHT - BOTTOM }),
         ...shown.map((one, k) => s("circle", { class: `curve-${one.which}`, cx: across(steps[k]), cy: up(one.y[near[k]]), r: 3.5 })));
       texts.push(`at step ${short(step)}`);
     }
-    now.textContent = texts.join(" · ");
+    now.replaceChildren(...texts.flatMap((text, k) => k ? [" · ", text] : [text]));
   }
 
   plot.addEventListener("pointermove", event => {

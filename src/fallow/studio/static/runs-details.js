@@ -6,6 +6,8 @@ import { facts } from "./runs-words.js";
 const shown = value => typeof value === "object" && value !== null ? JSON.stringify(value) : String(value ?? "–");
 
 const WATCHED = 50; // steps before the watch says anything
+const verdict = ({ state, latest }) => latest.step >= WATCHED ? "No warnings: nothing looks like a collapse."
+  : state === "running" ? `It judges from step ${WATCHED} on.` : `It judges from step ${WATCHED} on, which this run did not reach.`;
 const watched = latest => latest.spread !== undefined || latest.loss_of_trivial !== undefined;
 
 // A text with a button that copies it.
@@ -37,9 +39,9 @@ export function details(root, id, beside, actions) {
   const bar = h("progress", { max: 1, "aria-label": "Progress of the run" });
   const curves = h("div", { class: "charts" }), legend = h("p", { class: "run-legend", hidden: true });
   const curveBox = section("Curves", legend, curves), body = h("div");
-  const report = h("div");
+  const report = h("div"), begins = h("p", { class: "note", hidden: true, text: "It begins: what it says, and curves if it trains, appear here." });
   curveBox.hidden = true;
-  root.replaceChildren(h("header", { class: "run-title" }, title, buttons), line, bar, trouble, report, curveBox, body);
+  root.replaceChildren(h("header", { class: "run-title" }, title, buttons), line, bar, trouble, begins, report, curveBox, body);
   const draw = charts(curves);
   let seen = {}, left = false, other = null, told = null, drawn = "", open = false;
 
@@ -76,7 +78,7 @@ export function details(root, id, beside, actions) {
     drawn = text;
     const parts = [];
     if (told.warnings.length) parts.push(section("Collapse watch", h("div", { class: "notice", role: "note" }, ...told.warnings.map(said => h("p", { text: said })))));
-    else if (watched(told.latest)) parts.push(section("Collapse watch", h("p", { class: "note", text: told.latest.step < WATCHED ? `It judges from step ${WATCHED} on.` : "No warnings: nothing looks like a collapse." })));
+    else if (watched(told.latest)) parts.push(section("Collapse watch", h("p", { class: "note", text: verdict(told) })));
     if (told.views.length) parts.push(section("Views as the model sees them", ...told.views.map((stream, k) => h("figure", { class: "views" },
       h("img", { src: `/api/runs/${id}/views/${k}?${told.size}`, alt: `Views of ${stream}: a column for an image, a row for a view of it`, loading: "lazy" }),
       told.views.length > 1 ? h("figcaption", { text: stream }) : null)),
@@ -116,6 +118,7 @@ export function details(root, id, beside, actions) {
     title.replaceChildren(run.verb, " ", h("span", { class: "run-out", text: run.name === run.verb ? "" : run.name }));
     line.textContent = run.state === "failed" ? "" : facts(run).join(" · ");
     bar.hidden = run.state !== "running";
+    begins.hidden = run.state !== "running" || run.waiting || Boolean(run.size || run.said);
     if (run.progress !== null) bar.value = run.progress; else bar.removeAttribute("value");
     trouble.hidden = run.state !== "failed";
     trouble.replaceChildren(h("p", { text: run.sentence }));

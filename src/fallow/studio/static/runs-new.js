@@ -3,7 +3,6 @@ import { busy, coded, failed, get, h, keys, post } from "./parts.js";
 import { copyable } from "./runs-details.js";
 
 const ENCODERS = ["tiny", "lite", "resnet18", "resnet8", "vit-tiny/4", "hf:facebook/dinov2-small", "untrained"];
-const LATER = new Set(["preset", "seed"]); // what few people touch
 const plain = name => name.replace(/_$/, "").replaceAll("_", " ");
 
 export async function show(root, words) {
@@ -12,16 +11,21 @@ export async function show(root, words) {
 }
 
 async function choose(root) {
-  const verbs = Object.entries(await get("/api/runs/verbs"));
-  const list = h("div", { class: "verbs" }, ...verbs.map(([name, what]) => h("a", { class: "verb", href: `#/runs?new=${name}`, dataset: { words: `${name} ${what}`.toLowerCase() } },
-    h("b", { text: name }), h("span", { text: what }))));
+  const { groups } = await get("/api/runs/verbs");
+  const link = (title, [name, what]) => h("a", { class: "verb", href: `#/runs?new=${name}`, dataset: { words: `${title} ${name} ${what}`.toLowerCase() } }, h("b", { text: name }), h("span", { text: what }));
+  const sections = groups.map(({ title, verbs }) => h("section", { class: "purpose", "aria-label": title || "Verbs" },
+    title ? h("h3", { text: title }) : null, h("div", { class: "verbs" }, ...Object.entries(verbs).map(one => link(title, one)))));
   const none = h("p", { class: "empty", hidden: true, text: "No verb speaks of that." });
   const find = h("input", { type: "search", placeholder: "What do you want to do?", "aria-label": "Find a verb", oninput: () => {
     const asked = find.value.toLowerCase().split(/\s+/).filter(Boolean);
-    for (const link of list.children) link.hidden = !asked.every(word => link.dataset.words.includes(word));
-    none.hidden = [...list.children].some(link => !link.hidden);
+    for (const section of sections) {
+      const links = [...section.lastChild.children];
+      for (const one of links) one.hidden = !asked.every(word => one.dataset.words.includes(word));
+      section.hidden = links.every(one => one.hidden);
+    }
+    none.hidden = sections.some(section => !section.hidden);
   } });
-  root.append(h("div", { class: "sheet" }, crumbs("New run"), find, list, none));
+  root.append(h("div", { class: "sheet" }, crumbs("New run"), find, ...sections, none));
   find.focus();
   return keys({ Escape: ["back to the runs", () => { location.hash = "#/runs"; }] });
 }
@@ -184,15 +188,16 @@ async function fill(root, verb, words) {
 
   // --- the page ---
 
-  const order = [...form.arguments, ...Object.keys(schema.properties).filter(name => !form.arguments.includes(name))];
+  const order = form.order, folded = new Set(form.seldom);
   const row = name => field(name, plain(name), schema.properties[name].description, control(name, schema.properties[name]));
-  const main = order.filter(name => !LATER.has(name)).map(row), few = order.filter(name => LATER.has(name)).map(row);
+  const main = order.filter(name => !folded.has(name)).map(row), few = order.filter(name => folded.has(name)).map(row);
+  const seldom = few.length ? h("details", { open: form.seldom.some(name => name in told) }, h("summary", { text: "Seldom needed" }), ...few) : null;
   suggestions();
   settings();
   const [sentence, ...rest] = schema.description.split("\n\n");
   const page = h("form", { class: "run-form", onsubmit: go, novalidate: true },
     h("div", { class: "fields" }, h("p", { class: "intro" }, coded(sentence)), rest.length ? h("details", {}, h("summary", { text: "More about it" }), ...rest.map(text => h("p", {}, coded(text)))) : null,
-      ...main, settingsBox, few.length ? h("details", {}, h("summary", { text: "Seldom needed" }), ...few) : null), panel, lists);
+      ...main, settingsBox, seldom), panel, lists);
   root.replaceChildren(h("div", { class: "sheet wide" }, crumbs(verb), page));
   if (form.system && fields.has(form.system)) {
     const { input } = fields.get(form.system);

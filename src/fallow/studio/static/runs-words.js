@@ -14,6 +14,7 @@ export function facts(run) {
   const said = [];
   if (run.latest.loss !== undefined) said.push(`loss ${run.latest.loss.toPrecision(4)}`);
   if (run.state === "running" && run.latest.images_per_second) said.push(`${Math.round(run.latest.images_per_second)} images/s`);
-  said.push(run.left !== null ? `${plainTime(run.left)} left` : plainTime(run.seconds));
+  if (run.left === 0) said.push("finishing"); // the budget is spent; what is left is to judge and to write
+  else said.push(run.left !== null ? `${plainTime(run.left)} left` : plainTime(run.seconds));
   return said;
 }

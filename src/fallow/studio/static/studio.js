@@ -30,6 +30,7 @@ async function show() {
   leave?.();
   leave = null;
   page.replaceChildren(busy());
+  state(""); // what the page before said of itself
   delete document.documentElement.dataset.shown;
   try {
     const [module] = await Promise.all([import(`./${name}.js`), style(name)]);
