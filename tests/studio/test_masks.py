@@ -42,7 +42,7 @@ def test_masks_come_in_the_colours_of_their_classes(tmp_path: Path) -> None:
     desk = Desk.opened(run, pictures)
     client = asked(desk)
     legend = client.get("/api/findings/legend").json()
-    assert legend == {"there": True, "classes": [["cell", "#40a060"]]}
+    assert legend == {"there": True, "classes": {"cell": "#40a060"}}
     answer = client.get("/api/findings/overlays", params={"rows": "0,1", "side": 96})
     for mask in laid(answer.content, 2):
         assert mask is not None
@@ -64,7 +64,7 @@ def test_masks_come_in_the_colours_of_their_classes(tmp_path: Path) -> None:
 def test_what_has_no_mask_gets_none(tmp_path: Path) -> None:
     pictures, run = segmented(tmp_path)
     plain = asked(Desk.opened(pictures))
-    assert plain.get("/api/findings/legend").json() == {"there": False, "classes": []}
+    assert plain.get("/api/findings/legend").json() == {"there": False, "classes": {}}
     columns = {"id": ["a.png", "sub/b.png"], "mask": ["masks/a.nii.gz", "masks/sub/b.png"]}
     save_parquet(run / "table.parquet", pa.table(columns))
     (run / "masks" / "sub" / "b.png").write_bytes(b"no picture")

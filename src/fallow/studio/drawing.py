@@ -40,7 +40,7 @@ class Legend(BaseModel):
     """What masks that are laid over pictures mean; nothing where there are none."""
 
     there: bool
-    classes: list[tuple[str, str]]  # name and colour of those that are tinted
+    classes: dict[str, str]  # colours of those that are tinted, by name
 
 
 class Names(BaseModel):
@@ -89,7 +89,7 @@ def router(desk: Desk, drawn: Drawn) -> APIRouter:
     def classes_shown() -> Legend:
         """Whether there are masks to lay over pictures, and what their colours mean."""
         there = masked(drawn)
-        return Legend(there=there, classes=legend(drawn) if there else [])
+        return Legend(there=there, classes=legend(drawn) if there else {})
 
     @routes.get("/overlays", response_class=Response, responses=holds(BINARY))
     def overlays(request: Request, rows: Rows, side: Side = 160) -> Response:

@@ -19,10 +19,10 @@ def masked(drawn: Drawn) -> bool:
     return found or bool(drawn.rows(MASK))
 
 
-def legend(drawn: Drawn) -> list[tuple[str, str]]:
-    """Names and colours of the classes that are tinted."""
-    named = list(zip(drawn.classes.names, colours(drawn.classes), strict=True))
-    return named[1:] if named[0][1] == GROUND else named
+def legend(drawn: Drawn) -> dict[str, str]:
+    """Colours of the classes that are tinted, by name."""
+    named = zip(drawn.classes.names, colours(drawn.classes), strict=True)
+    return {name: colour for k, (name, colour) in enumerate(named) if k or colour != GROUND}
 
 
 def overlay(drawn: Drawn, row: int, side: int) -> bytes:

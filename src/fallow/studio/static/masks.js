@@ -31,9 +31,9 @@ export async function masks() {
   }
 
   function legend() {
-    const rest = about.classes.length - NAMED;
+    const classes = Object.entries(about.classes), rest = classes.length - NAMED;
     const list = h("ul", { class: "legend", "aria-label": "Classes of the masks", hidden: !strength },
-      ...about.classes.slice(0, NAMED).map(([name, colour]) => h("li", {}, h("i", { style: { background: colour } }), h("span", { text: name }))),
+      ...classes.slice(0, NAMED).map(([name, colour]) => h("li", {}, h("i", { style: { background: colour } }), h("span", { text: name }))),
       rest > 0 ? h("li", { text: `and ${rest} more` }) : null);
     legends.push(list);
     return list;
