@@ -43,7 +43,7 @@ def test_one_set_is_read_with_its_videos(data):
 
 
 def test_both_measures_are_better_upwards(data):
-    plan = Plan(rows=("supervised", "multiaugs"))
+    plan = Plan(counts=(25,), rows=("supervised", "multiaugs"))
     seeds = [
         {
             "supervised, 25 marked": {"pck": 0.5, "error": 9.0 + seed},

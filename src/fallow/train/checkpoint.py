@@ -65,7 +65,7 @@ class Journal:
     After a resume it goes on from the checkpoint's step.
     """
 
-    every = 10  # steps between lines
+    every = 10  # steps between pairs of lines
 
     def __init__(self, folder: Path | None, step: int) -> None:
         self.history: list[dict[str, float]] = []
@@ -82,7 +82,7 @@ class Journal:
         self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def write(self, step: int, values: dict[str, float], last: bool = False) -> None:
-        """Log one step in ten, the first and the last."""
+        """Log two steps in ten, that what alternates from step to step shows both sides; the last."""
         if step % self.every in (0, 1) or last:
             self.add(step, values)
 
