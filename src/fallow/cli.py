@@ -164,6 +164,8 @@ def _values(words: list[str]) -> dict[str, Any]:
     return {name: read(name, value) for name, value in pairs(words, "set").items()}
 
 
+SPARE = 4 * 2**20  # bytes that are given up when memory runs out, so that this can be said
+
 app = typer.Typer(name="fallow", cls=Verbs, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
@@ -174,27 +176,27 @@ def _about() -> None:
 
 def main() -> None:
     """Run the command line."""
+    spare = bytearray(SPARE)
+    code, said = 2, ""
     try:
         code = typer.main.get_command(app).main(prog_name="fallow", standalone_mode=False)
     except (Problem, UsageError) as error:
-        text = error.format_message() if isinstance(error, UsageError) else error
-        typer.echo(f"fallow: {text}", err=True)
-        code = 2
+        said = error.format_message() if isinstance(error, UsageError) else str(error)
     except (typer.Abort, KeyboardInterrupt):
         code = 130
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         where = f" of {error.filename}" if error.filename else ""
-        typer.echo(f"fallow: the disk{where} is full: free some space, and run it again", err=True)
-        code = 2
+        said = f"the disk{where} is full: free some space, and run it again"
     except Exception as error:
         if not out_of_memory(error):
             raise
-        typer.echo(
-            "fallow: memory does not suffice for this: end other programs, or choose a smaller "
-            "encoder, size or batch; what was written before is whole",
-            err=True,
+        spare.clear()
+        said = (
+            "memory does not suffice for this: end other programs, or choose a smaller encoder, "
+            "size or batch; what was written before is whole"
         )
-        code = 2
+    if said:  # what failed is let go of by now
+        typer.echo(f"fallow: {said}", err=True)
     sys.exit(code or 0)

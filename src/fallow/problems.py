@@ -49,11 +49,12 @@ def out_of_memory(error: BaseException) -> bool:
     return any(words in str(error) for words in NO_ROOM)
 
 
-NO_ROOM = (  # what torch, threads, C++, Arrow and Python itself say then
+NO_ROOM = (  # what torch, threads, C++, Arrow, Python and its loader say then
     "can't allocate memory",
     "can't start new thread",
     "std::bad_alloc",
     "Failed to launch worker thread",
     "returned NULL without setting an exception",
     "error return without exception set",
+    "failed to map segment from shared object",
 )

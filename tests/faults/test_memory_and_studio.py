@@ -16,7 +16,7 @@ from fallow.train.checkpoint import load_state
 LIMITED = """
 import resource, sys
 from pathlib import Path
-import torch
+import pandas, PIL.Image, torch  # what is else brought late: half an import is not the test
 import fallow.methods.learn.simclr, fallow.verbs.{verb}
 from fallow import cli
 torch.set_num_threads(1)

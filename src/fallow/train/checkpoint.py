@@ -82,7 +82,7 @@ class Journal:
         self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def write(self, step: int, values: dict[str, float], last: bool = False) -> None:
-        """Log two steps in ten, that what alternates from step to step shows both sides; the last."""
+        """Log two steps in ten, as some alternate between two things, and the last."""
         if step % self.every in (0, 1) or last:
             self.add(step, values)
 
