@@ -86,7 +86,7 @@ def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
             wrong = plan.wrong if row in WRONG else 0.0
             make = partial(learnt, teach, ask, told, seed, plan, wrong)
             values[row].append(kept(f"{name} {row} {seed}", make))
-    values[FLOOR] = [gradients(ask)] * plan.seeds
+    values[FLOOR] = [gradients(data, ask)] * plan.seeds
     return by_measure(
         values, COMPARED, MEASURES, f"{name}: {{claim}}, {{words}}",
         data={"name": "sketch_pairs", "images": len(teach) + len(ask)},
@@ -156,21 +156,22 @@ def told_apart(method: FGSBIR, ask: Any) -> float:
     return float((own[:, None] > others[None]).mean())
 
 
-def gradients(ask: Any, side: int = 64) -> dict[str, float]:
-    """By histograms of oriented gradients of sketch and edge map."""
+def gradients(data: Path, ask: Any, side: int = 128) -> dict[str, float]:
+    """By histograms of oriented gradients of the sketches' own files and the edge maps."""
     from PIL import Image
     from skimage.feature import hog
 
-    def of(grey: np.ndarray) -> np.ndarray:
-        small = np.asarray(Image.fromarray(grey).resize((side, side), Image.Resampling.BOX))
-        found = hog(small, pixels_per_cell=(8, 8))
+    import fallow
+
+    def of(pixels: np.ndarray) -> np.ndarray:
+        grey = Image.fromarray(pixels.mean(2).astype(np.uint8))
+        small = np.asarray(grey.resize((side, side), Image.Resampling.BOX))
+        found = hog(small, pixels_per_cell=(16, 16), cells_per_block=(2, 2))
         return found / max(float(np.linalg.norm(found)), 1e-9)
 
-    bank = np.stack([of(pixels.mean(2).astype(np.uint8)) for _, pixels in ask.map(np.asarray)])
-    pairs = with_sketches(ask)
-    drawn = [read_cell(cell) for cell in pairs.table.column(STROKES).to_pylist()]
-    queries = np.stack([of(sketch_pixels(one, "whole", 256)) for one in drawn])
-    rows = {key: row for row, key in enumerate(ask.column("id").tolist())}
-    own = np.array([rows[key] for key in pairs.column("id").tolist()])
-    share = accuracy_at(tied_ranks(1 - queries @ bank.T, own), (1, 10))
+    sketches = fallow.open(archive(data, "sketch_pairs")).where("modality = 'sketch'")
+    rows = {path: row for row, path in enumerate(sketches.column("path").tolist())}
+    queries = np.stack([of(sketches[rows[path]]) for path in ask.column("sketch").tolist()])
+    bank = np.stack([of(pixels) for _, pixels in ask.map(np.asarray)])
+    share = accuracy_at(tied_ranks(1 - queries @ bank.T, np.arange(len(ask))), (1, 10))
     return {"acc@1": share[1], "acc@10": share[10]}
