@@ -119,13 +119,13 @@ def runs(data: Path, amount: Amount) -> list[Line]:
     """Whole processes of `fallow spot` on folders of rising size: time, memory and ranking."""
     first, *larger = amount.folders
     with tempfile.TemporaryDirectory() as place:
-        rates, peaks, ranked = {}, {}, {}
+        rates, peaks, ranked, truths = {}, {}, {}, {}
         for count in amount.folders:
             truth = pieces(data, count, Path(place) / str(count))
             seconds, peaks[count], ranked[count] = run_of(Path(place) / str(count), truth)
             rates[count] = count / seconds
-        truth = pieces(data, first, Path(place) / "again")
-        _, _, exact = run_of(Path(place) / "again", truth, "--set", "references=none")
+            truths[count] = truth
+        _, _, exact = run_of(Path(place) / str(first), truths[first], "--set", "references=none")
     lost = max(exact - ranked[first], 1e-12)
     work = f"whole run on {first} pictures of {SIDE} px"
     lines = [
@@ -169,10 +169,11 @@ def run_of(folder: Path, truth: dict[str, int], *more: str) -> tuple[float, floa
 
     from fallow.measure import auroc
 
-    out = folder.with_name(folder.name + "-out")
-    words = [sys.executable, "-m", "fallow", "spot", str(folder), "--out", str(out), *more]
-    seconds, peak = whole(words, str(folder.parent))
-    table = pq.read_table(out / "table.parquet", columns=["id", "score"]).to_pydict()
+    with tempfile.TemporaryDirectory(dir=folder.parent) as work:  # no run finds another's cache
+        out = f"{work}/out"
+        words = [sys.executable, "-m", "fallow", "spot", str(folder), "--out", out, *more]
+        seconds, peak = whole(words, work)
+        table = pq.read_table(f"{out}/table.parquet", columns=["id", "score"]).to_pydict()
     odd = np.array([truth[name] for name in table["id"]])
     return seconds, peak, float(auroc(odd, np.array(table["score"])) or 0)
 

@@ -127,10 +127,7 @@ def entries_of(
         for count in plan.counts
         for claim, ours, theirs in CLAIMS
         if ours in plan.rows and theirs in plan.rows
-        for measure, key, sign in (
-            ("PCK@0.1", "pck", 1),
-            ("mean error in pixels, less", "error", -1),
-        )
+        for measure, key, sign in MEASURES
     ]
 
 
