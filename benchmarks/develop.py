@@ -253,14 +253,14 @@ def memory(amount: Amount) -> list[Line]:
     megapixels = tall * wide / 1e6
     beyond = [peak("pipeline", *size) for size in (amount.size, amount.large)]
     night, night_base = peak("night", tall, wide), peak("night", *amount.small)
-    there = peak("rawformer", tall // 2, wide)
+    there = [(part, peak("rawformer", tall // part, wide)) for part in (2, 1)]
     return [
         line(f"learned pipeline, memory beyond frame and picture: 12 over {megapixels:.0f} MP",
              "fallow, 12 MP", "", [(max(beyond[0], 1.0), max(beyond[1], 1.0))], 0.8, beyond[1]),
         line(f"day2night, {megapixels:.0f} MP: 2 GB over what the process needs", LIMIT, "",
              [(MEMORY_MB, night)], 1.0, night),
-        line(f"rawformer, {megapixels / 2:.0f} MP: 2 GB over what the process needs", LIMIT, "",
-             [(MEMORY_MB, there)], 1.0, there),
+        *(line(f"rawformer, {megapixels / part:.0f} MP: 2 GB over what the process needs", LIMIT,
+               "", [(MEMORY_MB, held)], 1.0, held) for part, held in there),
         line("day2night, a small picture: 2 GB over what the process needs", LIMIT, "",
              [(MEMORY_MB, night_base)], None, night_base),
     ]  # fmt: skip

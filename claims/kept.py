@@ -41,7 +41,7 @@ class Kept:
             found = make()
             self.place.mkdir(parents=True, exist_ok=True)
             write_json(file, {"found": found, "seconds": time.monotonic() - begin})
-            print(f"{name}: {found}", flush=True)
+            print(f"{name}: {found}"[:300], flush=True)
         kept = json.loads(file.read_text())
         self.seconds += kept["seconds"]
         return kept["found"]

@@ -114,7 +114,8 @@ def test_the_verb_writes_copies_and_says_what_was_measured(words, tmp_path):
     away = np.abs(copy.astype(int) - images[3])
     assert 0 < away.max() <= 8
     rows = [row["learnt from"] for row in result.findings["pairs"]["rows"]]
-    assert rows == ["clean", "random signs", "60% protected", "80% protected", "100% protected"]
+    shares = [f"{share}% protected" for share in (20, 40, 60, 80, 100)]
+    assert rows == ["clean", "random signs", *shares]
     assert any("not a guarantee" in note for note in result.findings["notes"])
     assert (tmp_path / "copies-private" / "run" / "writer" / "writer.json").is_file()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import fallow
@@ -58,3 +59,16 @@ def test_what_is_missing_is_one_sentence(pairs, tmp_path):
     (tmp_path / "bad.csv").write_text("sound\n0.wav\n")
     with pytest.raises(SourceProblem, match="needs the columns sound and picture"):
         fallow.separate(pairs / "0.wav", "x", pairs=tmp_path / "bad.csv", encoder=pairs / "words")
+
+
+def test_words_ask_alike_however_long_an_encoder_makes_them(pairs, tmp_path):
+    longer = dual.tiny()
+    with torch.no_grad():
+        longer.words.text.text_projection.weight.mul_(20)
+    dual.save(longer, tmp_path / "longer")
+    learnt = {"pairs": pairs / "pairs.csv", "settings": SMALL}
+    one, other = (
+        fallow.separate(pairs / "0.wav", "a tone", encoder=place, **learnt)
+        for place in (pairs / "words", tmp_path / "longer")
+    )
+    np.testing.assert_allclose(one.made, other.made, atol=1e-5)

@@ -26,7 +26,7 @@ from fallow.problems import SettingProblem, SourceProblem
 from fallow.train import fit, make_settings
 from fallow.views.perturb import Budget, random_signs, stepped, steps_at
 
-COVERAGE = (0.6, 0.8, 1.0)  # shares of a stranger's pairs that are protected
+COVERAGE = (0.2, 0.4, 0.6, 0.8, 1.0)  # shares of a stranger's pairs that are protected
 ASKED = 5  # one pair in so many is never trained on
 STRANGER = {"batch": 32, "size": 32, "text_width": 64, "vocabulary": 1000}
 

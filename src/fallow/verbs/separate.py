@@ -89,20 +89,18 @@ def separate(
 
 
 def _vector(query: str, dual: DualEncoder) -> np.ndarray:
-    """The vector of words, or of a picture if the query is the name of one; as it comes."""
+    """The vector of words, or of a picture if the query is the name of one."""
     if Path(query).suffix.lower() in PICTURES:
         return _seen(Path(query), dual)
     if not query.strip():
         raise SettingProblem("say in words what is to be heard, or name a picture of it")
-    found: np.ndarray = dual.embed_texts([query], normalise=False)[0]
-    return found
+    return clipsep.asking(dual.embed_texts([query], normalise=False)[0])
 
 
 def _seen(path: Path, dual: DualEncoder) -> np.ndarray:
     if not path.is_file():
         raise SourceProblem(f"there is no picture {path}: check the name")
-    found: np.ndarray = dual.embed_images([decode(path.read_bytes(), 512)], normalise=False)[0]
-    return found
+    return clipsep.asking(dual.embed_images([decode(path.read_bytes(), 512)], normalise=False)[0])
 
 
 def _read(pairs: Any, dual: DualEncoder, rate: int) -> tuple[list[np.ndarray], np.ndarray]:

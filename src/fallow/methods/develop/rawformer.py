@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -358,8 +358,11 @@ class Translation:
         x = torch.from_numpy(planes(frame.light(0, 1), PATTERN, ORDER))
         made = self.light(x, side, margin)
         black = np.reshape(self.about["black"], (2, 2))
-        light = mosaic_of(made.numpy(), PATTERN, ORDER)
-        counted = whole(numbers(light, black, self.about["white"]))
+        counted = np.empty(frame.size, np.uint16)
+        for rows in bands(made.shape[1]):
+            light = mosaic_of(made[:, rows].numpy(), PATTERN, ORDER)
+            there = slice(2 * rows.start, 2 * rows.stop)
+            counted[there] = whole(numbers(light, black, self.about["white"]))
         matrices = {float(k): np.reshape(m, (3, 3)) for k, m in self.about["matrices"].items()}
         own = frame.sensor
         sensor = Sensor(
@@ -384,6 +387,15 @@ def load(path: str | Path) -> Translation:
     return Translation(network.eval(), said)
 
 
+def bands(height: int, tall: int = 256) -> Iterator[slice]:
+    """All rows, some at a time, so that what is said of a large frame does not hold it again.
+
+    >>> [(rows.start, rows.stop) for rows in bands(600)]
+    [(0, 256), (256, 512), (512, 600)]
+    """
+    return (slice(top, min(top + tall, height)) for top in range(0, height, tall))
+
+
 def neutral_after(neutral: Any, before: Tensor, after: Tensor) -> np.ndarray | None:
     """What the other camera answers to white: the first one's answer, taken along with the colours.
 
@@ -393,13 +405,17 @@ def neutral_after(neutral: Any, before: Tensor, after: Tensor) -> np.ndarray | N
     """
     if neutral is None:
         return None
-    one, other = (
-        torch.stack([x[0], (x[1] + x[2]) / 2, x[3]]).flatten(1).double().numpy()
-        for x in (before, after)
-    )  # 3 N
+    own, across = np.zeros((3, 3)), np.zeros((3, 3))
+    for rows in bands(before.shape[1]):
+        one, other = (
+            torch.stack([x[0], (x[1] + x[2]) / 2, x[3]]).flatten(1).double().numpy()
+            for x in (before[:, rows], after[:, rows])
+        )  # 3 N
+        own += one @ one.T
+        across += one @ other.T
     # through the frame's own colours; a little is held towards no change where it has hardly any
-    hold = 1e-4 * np.trace(one @ one.T) * np.eye(3)
-    matrix = np.linalg.solve(one @ one.T + hold, one @ other.T + hold).T
+    hold = 1e-4 * np.trace(own) * np.eye(3)
+    matrix = np.linalg.solve(own + hold, across + hold).T
     answer = matrix @ np.asarray(neutral, np.float64)
     if answer.min() <= 0:
         raise Problem("the translation turns white into no colour a camera can have.")

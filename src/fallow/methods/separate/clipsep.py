@@ -30,6 +30,21 @@ from fallow.sounds.spectra import bent, sound, spectrum, straight
 from fallow.train.schedules import linear_fall
 
 SMALLEST = 1e-10
+LENGTH = 10.0  # of every query; about that of the published encoder's vectors
+
+
+def asking(vectors: np.ndarray) -> np.ndarray:
+    """Vectors of pictures or of words (... D) as queries: all of one length.
+
+    The published encoder's are about as long as each other as they come. Those of others are not,
+    and words twenty times as long as the pictures that taught ask for nothing.
+
+    >>> asking(np.array([[0.3, 0.4], [30.0, 40.0]])).round(6).tolist()
+    [[6.0, 8.0], [6.0, 8.0]]
+    """
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    found: np.ndarray = (LENGTH * vectors / np.maximum(length, SMALLEST)).astype(np.float32)
+    return found
 
 
 class Settings(BaseModel):

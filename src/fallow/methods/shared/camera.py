@@ -194,7 +194,7 @@ def blended(
         )
         total[:, tile.rows, tile.columns] += made * weight
         weights[tile.rows, tile.columns] += weight
-    return total / weights
+    return total.div_(weights)
 
 
 def _fading(along: slice, length: int, over: int) -> Tensor:
