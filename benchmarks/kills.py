@@ -1,8 +1,9 @@
-"""Twenty kills of a trainer at random moments, each followed by the same command: ours, lightly's.
+"""Twenty kills of a trainer at random moments, each followed by the same command: three trainers.
 
-Both train SimCLR on the same pictures and save after every step. A kill comes at a random moment
-after the first step of a session. Told are the share of starts that went on, the share of steps
-computed that counted in the end, and how near the weights are to those of a run nobody killed.
+Ours and lightly's train SimCLR on the same pictures, anomalib's its FastFlow; all save after every
+step. A kill comes at a random moment after the first step of a session. Told are the share of
+starts that went on, the share of steps computed that counted in the end, and how near the weights
+are to those of a run nobody killed.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from benchmarks.record import ROOT, Line, line
 from fallow.problems import Problem
 
 BATCH = 16
+PEERS = {"lightly": "killed.py", "anomalib": "killed_parts.py"}
 
 OURS = """
 import sys, torch
@@ -63,14 +65,9 @@ class Trial:
 def run(data: Path, python: str, quick: bool) -> list[Line]:
     """Pictures are generated: only the peers' interpreter is needed."""
     kills, epochs = (2, 4) if quick else (20, 40)
-    asked = subprocess.run(
-        [python, str(SCRIPTS / "killed.py"), "version"],
-        capture_output=True, text=True, env=_environment(False),
-    )  # fmt: skip
-    if asked.returncode:
-        raise Problem(f"the peers' interpreter has no lightly: {asked.stderr.strip()[-200:]}")
+    versions = {name: _version(python, script) for name, script in PEERS.items()}
     commands = {"fallow": [sys.executable, "-c", OURS]}
-    commands["lightly"] = [python, str(SCRIPTS / "killed.py")]
+    commands |= {name: [python, str(SCRIPTS / script)] for name, script in PEERS.items()}
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         pictures = _pictures(Path(folder) / "pictures")
@@ -81,19 +78,36 @@ def run(data: Path, python: str, quick: bool) -> list[Line]:
             more[1] = str(killed)
             found[name] = (calm, _trial([*words, *more], kills, name == "fallow"))
             shutil.rmtree(alone, ignore_errors=True)
-    return _lines(found, kills, asked.stdout.strip())
+    return [
+        one for name in PEERS for one in _lines(found["fallow"], found[name], kills, name, versions)
+    ]
 
 
-def _lines(found: dict[str, tuple[Trial, Trial]], kills: int, version: str) -> list[Line]:
-    ours, theirs = found["fallow"], found["lightly"]
+def _version(python: str, script: str) -> str:
+    asked = subprocess.run(
+        [python, str(SCRIPTS / script), "version"],
+        capture_output=True, text=True, env=_environment(False),
+    )  # fmt: skip
+    if asked.returncode:
+        raise Problem(f"the peers' interpreter cannot run {script}: {asked.stderr.strip()[-200:]}")
+    return asked.stdout.split()[-1]
+
+
+def _lines(
+    ours: tuple[Trial, Trial],
+    theirs: tuple[Trial, Trial],
+    kills: int,
+    peer: str,
+    versions: dict[str, str],
+) -> list[Line]:
     told = (
         ("share of starts that went on", lambda calm, killed: killed.went_on / killed.starts),
         ("share of computed steps that count", lambda calm, killed: calm.reached / killed.computed),
         ("nearness of the end to a calm run's", _nearness),
     )
-    work = f"SimCLR killed {kills} times"
+    work = f"a trainer killed {kills} times"
     return [
-        line(f"{work}: {what}", "lightly", version, [(told_by(*ours), told_by(*theirs))], 1.0)
+        line(f"{work}: {what}", peer, versions[peer], [(told_by(*ours), told_by(*theirs))], 1.0)
         for what, told_by in told
     ]
 

@@ -76,11 +76,7 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
     kept = Kept("coverage", asdict(plan))
     entries = []
     for name, material in plan.materials.items():
-        rows: dict[str, list[dict[str, float]]] = {}
-        for seed in range(plan.seeds):
-            one = kept(f"{name} {seed}", partial(one_seed, data, name, material, seed, plan))
-            for row, reached in one.items():
-                rows.setdefault(row, []).append(reached)
+        rows = kept.seeds(plan.seeds, partial(one_seed, data, name, material, plan), name)
         entries += by_measure(
             {row: negative(found) for row, found in rows.items()}, COMPARED, MEASURES,
             f"{name}: {{claim}}: {{words}}",
@@ -96,7 +92,7 @@ def negative(found: list[dict[str, float]]) -> list[dict[str, float]]:
 
 
 def one_seed(
-    data: Path, name: str, material: Material, seed: int, plan: Plan
+    data: Path, name: str, material: Material, plan: Plan, seed: int
 ) -> dict[str, dict[str, float]]:
     """What the stranger reaches, by row and measure."""
     with tempfile.TemporaryDirectory() as folder:

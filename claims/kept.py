@@ -7,6 +7,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,19 @@ class Kept:
         kept = json.loads(file.read_text())
         self.seconds += kept["seconds"]
         return kept["found"]
+
+    def seeds(self, count: int, make: Callable[[int], Mapping[str, Any]], of: str = "seed") -> Any:
+        """What each row reached, seed by seed: `make` tells it of all rows of one seed.
+
+        >>> import tempfile
+        >>> kept = Kept("some", {"steps": 4}, Path(tempfile.mkdtemp()))
+        >>> kept.seeds(2, lambda seed: {"new": seed + 0.5, "old": 0.0})
+        seed 0: {'new': 0.5, 'old': 0.0}
+        seed 1: {'new': 1.5, 'old': 0.0}
+        {'new': [0.5, 1.5], 'old': [0.0, 0.0]}
+        """
+        found = [self(f"{of} {seed}", partial(make, seed)) for seed in range(count)]
+        return {row: [one[row] for one in found] for row in found[0]}
 
     def budget(self, minutes: float, **more: Any) -> dict[str, Any]:
         """What was asked for, and what all runs together took."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ import torch
 from benchmarks.photos import archive
 
 from claims.kept import Kept
-from claims.record import Entry, entry
+from claims.record import Entry, by_row
 from fallow.measure.fidelity import psnr
 from fallow.methods.develop.rawformer import Options, Rawformer
 from fallow.methods.shared.camera import train
@@ -53,22 +52,17 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
     plan = plan or Plan()
     kept = Kept("rawformer", asdict(plan))
     photos = fallow.open(archive(data, "natural_photos")).where("\"set\" = 'bsds'")
-    values: dict[str, list[float]] = {}
-    for seed in range(plan.seeds):
-        for name, value in kept(f"seed {seed}", partial(one_seed, photos, seed, plan)).items():
-            values.setdefault(name, []).append(value)
+    values = kept.seeds(plan.seeds, lambda seed: one_seed(photos, seed, plan))
     compared = [
         *((f"the translator comes nearer to the other camera than {other}", "translator", other)
           for other in OTHERS),
         ("pairs allow more than the translator does", "best linear map", "translator"),
     ]  # fmt: skip
-    return [
-        entry(claim, ours, theirs, data={"name": "natural_photos", "images": len(photos)},
-              budget=kept.budget(minutes, steps=plan.steps),
-              seeds=list(zip(values[ours], values[theirs], strict=True)),
-              settings=asdict(plan), observed={"dB": values})
-        for claim, ours, theirs in compared
-    ]  # fmt: skip
+    return by_row(
+        values, compared, data={"name": "natural_photos", "images": len(photos)},
+        budget=kept.budget(minutes, steps=plan.steps), settings=asdict(plan),
+        observed={"dB": values},
+    )  # fmt: skip
 
 
 def other_sensor() -> Sensor:

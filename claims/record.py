@@ -61,6 +61,24 @@ def entry(
     )
 
 
+def by_row(
+    values: Mapping[str, Sequence[float]], compared: Iterable[tuple[str, str, str]], **about: Any
+) -> list[Entry]:
+    """Every claim of `compared` (words, ours, theirs), of what each row's seeds reached.
+
+    >>> told = {"data": {}, "budget": {}, "settings": {}}
+    >>> reached = {"new": [0.8, 0.9, 0.8], "old": [0.5, 0.6, 0.5]}
+    >>> (one,) = by_row(reached, [("it helps", "new", "old")], **told)
+    >>> one.seeds[1], one.verdict
+    ((0.9, 0.6), 'shown')
+    """
+    return [
+        entry(claim, ours, theirs, seeds=list(zip(values[ours], values[theirs], strict=True)),
+              **about)
+        for claim, ours, theirs in compared
+    ]  # fmt: skip
+
+
 def by_measure(
     values: Mapping[str, Sequence[Mapping[str, float]]],
     compared: Iterable[tuple[str, str, str]],

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +47,7 @@ class Plan:
 def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
     plan = plan or Plan()
     kept = Kept("t2ue", asdict(plan) | captioned.SMALL)
-    values: dict[str, list[float]] = {}
-    for seed in range(plan.seeds):
-        for name, accuracy in kept(f"seed {seed}", partial(one_seed, seed, plan)).items():
-            values.setdefault(name, []).append(accuracy)
+    values = kept.seeds(plan.seeds, lambda seed: one_seed(seed, plan))
     about = {
         "data": {"name": "digits", "images": captioned.TEACH},
         "budget": kept.budget(minutes),

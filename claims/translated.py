@@ -10,7 +10,6 @@ from is among those asked.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from benchmarks.photos import archive
 from claims import rawformer
 from claims.kept import Kept
 from claims.rawformer import OTHERS, other_sensor, seen, ways
-from claims.record import Entry, entry
+from claims.record import Entry, by_row
 from fallow.raw.curves import power
 from fallow.raw.levels import gains_of
 from fallow.raw.unprocess import plain_sensor, unprocessed
@@ -43,10 +42,7 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
     plan = plan or Plan()
     kept = Kept("translated", asdict(plan))
     photos = fallow.open(archive(data, "aerial_ucmerced")).labelled
-    values: dict[str, list[float]] = {}
-    for seed in range(plan.seeds):
-        for name, value in kept(f"seed {seed}", partial(one_seed, photos, seed, plan)).items():
-            values.setdefault(name, []).append(value)
+    values = kept.seeds(plan.seeds, lambda seed: one_seed(photos, seed, plan))
     compared = [
         *((f"a recogniser of the other camera knows more of translated frames than after {other}",
            "translator", other) for other in OTHERS),
@@ -55,13 +51,11 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
         ("a recogniser knows more of its own camera's frames than of the other's",
          BOUND, "no translation"),
     ]  # fmt: skip
-    return [
-        entry(claim, ours, theirs, data={"name": "aerial_ucmerced", "images": len(photos)},
-              budget=kept.budget(minutes, steps=plan.steps),
-              seeds=list(zip(values[ours], values[theirs], strict=True)),
-              settings=asdict(plan), observed={"accuracy": values})
-        for claim, ours, theirs in compared
-    ]  # fmt: skip
+    return by_row(
+        values, compared, data={"name": "aerial_ucmerced", "images": len(photos)},
+        budget=kept.budget(minutes, steps=plan.steps), settings=asdict(plan),
+        observed={"accuracy": values},
+    )  # fmt: skip
 
 
 def one_seed(photos: Any, seed: int, plan: Plan) -> dict[str, float]:
