@@ -19,7 +19,7 @@ import torch
 from benchmarks.photos import archive
 
 from claims.kept import Kept
-from claims.record import Entry, entry
+from claims.record import Entry, by_row
 from fallow.methods.shared.withstanding import Bench, withstood
 from fallow.methods.stress.advclip import Bounds, Found, Settings, descended, generated, plain
 
@@ -66,12 +66,11 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
     compared = [("both terms", name) for name in PLAIN]
     compared += [("both terms", name) for name in ("distance alone", "topology alone", "generator")]
     compared += [("generator", name) for name in PLAIN]
-    return [
-        entry(f"{plan.area:.0%} of the picture, {plan.encoder}: the patch by {ours} changes more "
-              f"answers than {theirs}", ours, theirs,
-              seeds=list(zip(values[ours], values[theirs], strict=True)), **about)
-        for ours, theirs in compared
-    ]  # fmt: skip
+    said = (
+        f"{plan.area:.0%} of the picture, {plan.encoder}: the patch by {{ours}} changes more "
+        "answers than {theirs}"
+    )
+    return by_row(values, [(said, *pair) for pair in compared], **about)
 
 
 def one_seed(data: Path, seed: int, plan: Plan) -> dict[str, list[dict[str, Any]]]:

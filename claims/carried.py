@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +75,8 @@ def entries(
 
     settings = asdict(plan) | {"rows": rows}
     kept = Kept(slug, settings)
-    values: dict[str, list[dict[str, float]]] = {}
-    for seed in range(plan.seeds):
-        for name, one in kept(f"seed {seed}", partial(one_seed, seed)).items():
-            values.setdefault(name, []).append(one)
     return by_measure(
-        values, compared, MEASURES, settings=settings,
+        kept.seeds(plan.seeds, one_seed), compared, MEASURES, settings=settings,
         data={"name": "camvid", "images": plan.labelled + plan.bare + plan.asked},
         budget=kept.budget(minutes, epochs=plan.epochs),
     )  # fmt: skip

@@ -21,7 +21,7 @@ from benchmarks.photos import archive
 from PIL import Image
 
 from claims.kept import Kept
-from claims.record import Entry, entry
+from claims.record import Entry, by_row, entry
 from fallow.measure.darkness import apart, brightness, histogram
 from fallow.methods.develop.day2night import PRESETS, Settings, night_of_photo
 from fallow.methods.shared.nights import matched
@@ -146,24 +146,17 @@ def taught(data: Path, minutes: float, plan: Plan) -> list[Entry]:
     scenes = fallow.open(archive(data, "camvid"))
     day, dusk = (scenes.where(f"time = '{when}'") for when in ("day", "dusk"))
     asked, other = (dusk.where(f"split = '{split}'") for split in ("test", "train"))
-    values: dict[str, list[float]] = {}
-    for seed in range(plan.seeds):
-        for name, value in kept(f"dusk {seed}", partial(one_dusk, day, other, asked, seed, plan)
-                                ).items():  # fmt: skip
-            values.setdefault(name, []).append(value)
+    values = kept.seeds(plan.seeds, lambda seed: one_dusk(day, other, asked, seed, plan), of="dusk")
     about = {
         "data": {"name": "camvid", "images": len(day) + len(dusk), "asked": len(asked)},
         "budget": kept.budget(minutes),
         "settings": asdict(plan) | {"preset": PRESETS["dusk"]},
         "observed": {"mean accuracy of a class": values},
     }
+    said = "patches at dusk are told better after learning from {ours} than from {theirs}"
     compared = [("made dusk", "day alone"), ("made dusk", "gamma"), ("gamma", "day alone"),
                 ("real dusk", "made dusk")]  # fmt: skip
-    return [
-        entry(f"patches at dusk are told better after learning from {ours} than from {theirs}",
-              ours, theirs, seeds=list(zip(values[ours], values[theirs], strict=True)), **about)
-        for ours, theirs in compared
-    ]  # fmt: skip
+    return by_row(values, [(said, *pair) for pair in compared], **about)
 
 
 def one_dusk(day: Any, other: Any, asked: Any, seed: int, plan: Plan) -> dict[str, float]:

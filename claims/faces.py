@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.photos import archive
 
 from claims.kept import Kept
-from claims.record import Entry, entry
+from claims.record import Entry, by_row, entry
 from fallow.measure.redundancy import spread_out
 from fallow.methods.probe.faces import Seen, Settings, Task, ask, nested, task, verified
 from fallow.train import make_settings
@@ -133,27 +133,21 @@ def bursts(data: Path, minutes: float, plan: Plan) -> list[Entry]:
     kept = Kept("faces", asdict(plan))
     faces = fallow.open(archive(data, "faces_lfw")).where("split = 'train'")
     encoder = fallow.encoder(plan.burst_encoder)
-    values: dict[str, list[float]] = {}
-    for seed in range(plan.seeds):
-        found = kept(f"bursts {seed}", partial(one_burst, faces, encoder, seed, plan))
-        for name, value in found.items():
-            values.setdefault(name, []).append(value)
+    values = kept.seeds(plan.seeds, lambda seed: one_burst(faces, encoder, seed, plan), of="bursts")
     about = {
         "data": {"name": "faces_lfw", "images": plan.photos, "crops of each": BURST},
         "budget": kept.budget(minutes),
         "settings": asdict(plan),
         "observed": {"accuracy": values},
     }
+    one = "bursts: {ours} serves better than {theirs}"
+    more = one.replace("serves", "serve")
     compared = [
-        ("one crop of each", "a tenth of the photos", "serves better"),
-        ("all crops", "one crop of each", "serve better"),
-        ("a tenth far apart", "a tenth by lot", "serves better"),
+        (one, "one crop of each", "a tenth of the photos"),
+        (more, "all crops", "one crop of each"),
+        (one, "a tenth far apart", "a tenth by lot"),
     ]
-    return [
-        entry(f"bursts: {ours} {does} than {theirs}", ours, theirs,
-              seeds=list(zip(values[ours], values[theirs], strict=True)), **about)
-        for ours, theirs, does in compared
-    ]  # fmt: skip
+    return by_row(values, compared, **about)
 
 
 def one_burst(faces: Any, encoder: Any, seed: int, plan: Plan) -> Mapping[str, float]:

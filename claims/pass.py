@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.photos import archive
 from PIL import Image
 
-from claims.record import Entry, budget, entry
+from claims.record import Entry, budget, by_row, entry
 from fallow.regions.people import BODIES, FACES, Cascades
 
 LIKELY = 0.5  # score from which curate leaves a picture out
@@ -111,13 +111,8 @@ def found_in(
     }
     compared = [(side, BARE) for side in SIDES if side != BARE]
     compared += [("faces and bodies", "faces"), ("faces, doubts too", "faces")]
-    return [
-        entry(
-            f"{name}: {ours} tells pictures with people better than {theirs}", ours, theirs,
-            seeds=list(zip(values[ours], values[theirs], strict=True)), **about,
-        )
-        for ours, theirs in compared
-    ]  # fmt: skip
+    said = name + ": {ours} tells pictures with people better than {theirs}"
+    return by_row(values, [(said, *pair) for pair in compared], **about)
 
 
 def balanced(flag: np.ndarray, people: np.ndarray) -> float:

@@ -68,13 +68,13 @@ def by_row(
 
     >>> told = {"data": {}, "budget": {}, "settings": {}}
     >>> reached = {"new": [0.8, 0.9, 0.8], "old": [0.5, 0.6, 0.5]}
-    >>> (one,) = by_row(reached, [("it helps", "new", "old")], **told)
-    >>> one.seeds[1], one.verdict
-    ((0.9, 0.6), 'shown')
+    >>> (one,) = by_row(reached, [("{ours} beats {theirs}", "new", "old")], **told)
+    >>> one.claim, one.seeds[1], one.verdict
+    ('new beats old', (0.9, 0.6), 'shown')
     """
     return [
-        entry(claim, ours, theirs, seeds=list(zip(values[ours], values[theirs], strict=True)),
-              **about)
+        entry(claim.format(ours=ours, theirs=theirs), ours, theirs,
+              seeds=list(zip(values[ours], values[theirs], strict=True)), **about)
         for claim, ours, theirs in compared
     ]  # fmt: skip
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from benchmarks.photos import archive
 
-from claims.record import Entry, budget, entry
+from claims.record import Entry, budget, by_row
 from fallow.measure.fidelity import psnr
 from fallow.methods.grade.ug2 import judged, standings
 from fallow.methods.shared.enhancers import ENHANCERS
@@ -86,10 +86,7 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
         ("what recognisers chose serves them better than no enhancement",
          "by recognisers", "none"),
     ]  # fmt: skip
-    return [
-        entry(claim, ours, theirs, seeds=list(zip(rows[ours], rows[theirs], strict=True)), **about)
-        for claim, ours, theirs in compared
-    ]
+    return by_row(rows, compared, **about)
 
 
 def small(images: Any, side: int) -> list[np.ndarray]:

@@ -22,7 +22,7 @@ from benchmarks.photos import archive
 from PIL import Image
 
 from claims.kept import Kept
-from claims.record import Entry, budget, entry
+from claims.record import Entry, budget, by_row, entry
 from fallow.inventory.naturalness import niqe
 from fallow.measure.opinion import agreement
 from fallow.measure.ridge import ridge
@@ -78,11 +78,8 @@ def rated(data: Path, minutes: float, plan: Plan) -> list[Entry]:
     }
     compared = [("niqe", "Laplacian"), ("brisque", "Laplacian"), ("statistics", "Laplacian"),
                 ("brisque", "niqe"), ("statistics", "brisque")]  # fmt: skip
-    return [
-        entry(f"{ours} ranks rated photos better than {theirs}", ours, theirs,
-              seeds=list(zip(values[ours], values[theirs], strict=True)), **about)
-        for ours, theirs in compared
-    ]  # fmt: skip
+    said = "{ours} ranks rated photos better than {theirs}"
+    return by_row(values, [(said, *pair) for pair in compared], **about)
 
 
 def edges(pixels: np.ndarray) -> float:
