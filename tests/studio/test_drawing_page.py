@@ -173,3 +173,16 @@ def test_what_was_drawn_fills_the_form_of_the_next_run(easel: Any, studio: Any) 
     expect(easel.locator("#field-masks")).to_have_value(str(folder / "masks"), timeout=8 * WAIT)
     expect(easel.locator("#field-classes")).to_have_value(str(folder / "classes.yaml"))
     expect(easel.locator("#field-source")).to_have_value(studio.desk.images.source)
+
+
+def test_masks_of_all_pictures_are_laid_on_and_taken_off(page: Any, studio: Any) -> None:
+    page.goto(page.url.split("#")[0] + "#/findings?part=draw")
+    tools = page.get_by_role("group", name="Masks")
+    toggle = tools.get_by_role("button", name="Masks")
+    expect(toggle).to_have_attribute("aria-pressed", "true", timeout=WAIT)
+    page.wait_for_selector(".cell img.mask", timeout=WAIT)
+    page.keyboard.press("m")
+    expect(toggle).to_have_attribute("aria-pressed", "false")
+    expect(tools.get_by_role("slider", name="Strength of masks")).to_have_value("0")
+    page.keyboard.press("m")
+    expect(toggle).to_have_attribute("aria-pressed", "true")

@@ -1,6 +1,6 @@
 // All pictures to draw on, or one of them on the easel.
 import { grid } from "./grid.js";
-import { bytes, failed, get, h, named, post, runs, toast } from "./parts.js";
+import { bytes, failed, get, h, keys, named, post, runs, toast } from "./parts.js";
 import { masks } from "./masks.js";
 import { Easel } from "./easel.js";
 
@@ -27,10 +27,11 @@ export async function drawing(stage, page, row) {
     const cell = event.target.closest(".cell");
     if (cell && !event.shiftKey && !event.ctrlKey) location.hash = `#/findings?draw=${cell.dataset.row}`;
   });
-  page.body.querySelector(".acts").append(...collecting(drawn.size));
+  page.body.querySelector(".acts").append(...laid.there ? [laid.tools] : [], ...collecting(drawn.size));
   stage.classList.add("whole");
   stage.append(pictures.element);
-  return pictures.destroy;
+  const free = keys(laid.keys);
+  return () => { free(); pictures.destroy(); };
 }
 
 const LEARNS = { segment: "Learn masks from them", pose: "Learn key points from them" };

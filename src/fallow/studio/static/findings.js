@@ -248,7 +248,8 @@ class Findings {
     };
     const label = act("label", null, text => `labelled ${text}`);
     const draws = this.about.draws && this.part.key === "next"; // such a label is drawn
-    const laid = draws ? await masks() : null; // what is there already
+    const laid = await masks(); // what is there already
+    if (laid.there) tools.append(laid.tools);
     if (draws) tools.append(h("span", { class: "note", text: "Open one to draw on it" }));
     else tools.append(chosen, h("form", { class: "together", onsubmit: event => { event.preventDefault(); label(); } }, input, h("button", { type: "submit", class: "main", text: "Label" })),
       h("button", { type: "button", text: "Exclude", onclick: act("excluded", "yes", () => "excluded") }));
@@ -258,12 +259,13 @@ class Findings {
         const { rows: cells } = await get("/api/collection/rows", { rows: rows.join(",") });
         return new Map(cells.map(cell => [cell.row, [cell.excluded ? "excluded" : cell.label ?? "", words.get(cell.row) ?? ""]]));
       },
-      over: laid?.over,
+      over: laid.over,
       onselect: rows => { chosen.textContent = rows.length ? `${number(rows.length)} chosen` : none; },
       onopen: row => { if (draws) location.hash = `#/findings?draw=${row}`; else glance(row); },
     });
     stage.classList.add("whole");
     stage.append(pictures.element);
-    this.done = pictures.destroy;
+    const free = keys(laid.keys);
+    this.done = () => { free(); pictures.destroy(); };
   }
 }
