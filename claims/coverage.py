@@ -4,8 +4,8 @@ The owner's dual encoder and the writer of patterns learn from the owner's pairs
 own test is made: a stranger trains a small dual encoder from scratch on clean pairs, on pairs with
 random signs of the same strength, and on pairs of which a growing share is protected, at equal
 steps and rates, and is asked how often a clean picture that nobody trained on finds its text among
-ten, and a text its picture. Photos are shrunk to the size at which the owner's encoder looks,
-before they are protected; a stranger's network is of the owner's kind, which serves the protection.
+ten, and a text its picture. Photos are shrunk, before they are protected, to the size at which both
+encoders look, and a stranger's network is of the owner's kind: both serve the protection.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from typing import Any
 
 import numpy as np
 
+import fallow
 from claims import captioned, retrieval
 from claims.kept import Kept
 from claims.record import Entry, by_measure
 from fallow.encoders import Preprocessing
+from fallow.encoders.dual import dual_encoder
 from fallow.images import opened
 from fallow.images.captions import captions, with_captions
 from fallow.methods.protect.t2ue import T2UE
@@ -62,7 +64,7 @@ class Plan:
 
     materials: Mapping[str, Material] = field(
         default_factory=lambda: {
-            PHOTOS: Material(64, "resnet8/16", 40, 60, 60, 5),
+            PHOTOS: Material(32, "resnet8/16", 40, 60, 60, 4),
             MADE: Material(16, captioned.ENCODER, 25, 25, 15, 3),
         }
     )
@@ -96,8 +98,10 @@ def one_seed(
 ) -> dict[str, dict[str, float]]:
     """What the stranger reaches, by row and measure."""
     with tempfile.TemporaryDirectory() as folder:
-        pairs = photos_at(data, material.side, Path(folder) / "pairs") if name == PHOTOS else (
-            captioned.pictures(seed)[0])  # fmt: skip
+        if name == PHOTOS:
+            pairs = photos_at(data, material.side, Path(folder) / "pairs")
+        else:
+            pairs, _ = captioned.pictures(seed)
         pairs = pairs.sample(min(plan.pairs, len(pairs)), seed=seed)
         made = pair_protector(writer(pairs, material, seed, plan, Path(folder)), pairs)
         found = verified_pairs(pairs, made, epochs=material.stranger, seed=seed)
@@ -121,15 +125,11 @@ def photos_at(data: Path, side: int, folder: Path) -> Any:
 
 def writer(pairs: Any, material: Material, seed: int, plan: Plan, folder: Path) -> Any:
     """What makes patterns of texts, learnt against the owner's dual encoder."""
-    import fallow
-
     own = folder / "owner"
     fallow.align(
         pairs, method="clip", encoder=material.encoder, epochs=material.owner, seed=seed, out=own,
         settings={"size": material.side, "batch": 86, "learning_rate": 4e-3, "precision": "32"},
     )  # fmt: skip
-    from fallow.encoders.dual import dual_encoder
-
     settings = make_settings(
         T2UE.Settings,
         {"start": str(own), "size": material.side, "eps": plan.eps, "blocks": material.blocks,

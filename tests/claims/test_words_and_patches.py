@@ -1,4 +1,4 @@
-"""The claims of retrieval and of defences in their smallest form, on archives of a moment."""
+"""Claims about pictures and words in their smallest form, on archives of a moment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from claims.defences import CLEAN, DUAL, NOTHING, PATCHED, UNDEFENDED
 from claims.retrieval import CHANCE, LITE, MEASURES, SCRATCH, Tower
 from PIL import Image
 
-from claims import defences, kept, retrieval
+from claims import clipsep, coverage, defences, kept, retrieval
 from fallow.images.captions import with_captions
 from fallow.images.samples import shapes
 
@@ -136,3 +136,26 @@ def test_a_loss_on_clean_pictures_is_seen():
     assert said["fog gives back answers under the patch"].mean_difference == pytest.approx(0.1)
     assert said["the patch takes answers"].mean_difference == pytest.approx(0.6)
     assert said["the patch changes more answers than grey"].verdict == "tie"
+
+
+def test_a_stranger_is_asked_at_every_coverage(data):
+    material = coverage.Material(16, "resnet8/8", 1, 1, 1, 2)
+    rows = coverage.one_seed(data, coverage.PHOTOS, material, coverage.Plan(pairs=20), 0)
+    assert list(rows) == [coverage.CLEAN, coverage.SIGNS, *coverage.SHARES, "chance"]
+    assert coverage.SHARES[0] == "20% protected"
+    for reached in rows.values():
+        assert set(reached) == set(coverage.MEASURES)
+        assert all(0 <= share <= 1 for share in reached.values())
+    (worse,) = coverage.negative([{"picture finds text": 0.25}])
+    assert worse == {"picture finds text": -0.25}
+
+
+def test_a_query_is_a_photo_of_the_kind_that_stands_for_the_sound():
+    photos = np.stack([np.eye(2)[:1] * k + np.eye(2)[1:] * (1 - k) for k in (0.9, 0.2)])  # 2 1 2
+    seen = clipsep.Seen(photos, photos, np.eye(2))
+    assert seen.sorted_right() == 1.0
+    assert seen._replace(words=np.eye(2)[::-1]).sorted_right() == 0.0
+    drawn = clipsep.any_of(photos, np.array([1, 0, 1]), np.random.default_rng(0))
+    np.testing.assert_allclose(drawn[:, 0], [0.2, 0.9, 0.2], rtol=1e-6)
+    kinds = list(clipsep.PARTNERS.values())
+    assert len(set(kinds)) == len(kinds) == 10
