@@ -17,6 +17,7 @@ from fallow.images.decode import (
     decode,
     decode_mask,
     header,
+    plain_jpeg,
     reduced_size,
     to_uint8,
 )
@@ -33,6 +34,21 @@ def test_each_format_gives_its_pixels_and_header(kind):
     limit = {"JPEG": 12, "WEBP": 12, "GIF": 30}.get(kind, 0.0)
     assert abs(pixels.astype(int) - np.asarray(image)).mean() <= limit
     assert pixels.flags.writeable
+
+
+def test_a_file_is_sent_as_it_is_only_where_that_shows_the_same():
+    image = picture(64, 48)
+    plain = encoded(image, "JPEG")
+    assert plain_jpeg(plain, 64)
+    assert plain_jpeg(encoded(image.convert("L"), "JPEG"), 64)
+    assert not plain_jpeg(plain, 63)  # larger
+    assert not plain_jpeg(plain[:-40], 64)  # cut off
+    assert not plain_jpeg(plain + bytes(1 << 15), 64)  # heavy
+    assert not plain_jpeg(encoded(image.convert("CMYK"), "JPEG"), 64)
+    turned = Image.Exif()
+    turned[274] = 6
+    assert not plain_jpeg(encoded(image, "JPEG", exif=turned), 64)
+    assert not any(plain_jpeg(encoded(image, kind), 64) for kind in FORMATS if kind != "JPEG")
 
 
 @pytest.mark.parametrize("kind", FORMATS)

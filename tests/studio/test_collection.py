@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 
 from fallow.images.samples import shapes
@@ -73,6 +74,16 @@ def test_thumbnails_are_made_once(desk: Desk, monkeypatch: Any) -> None:
     before = desk.thumbnails([0, 1], 96)
     monkeypatch.setattr(Desk, "pixels", lambda *_: pytest.fail("decoded again"))
     assert desk.thumbnails([1, 0, 1], 96) == [before[1], before[0], before[1]]
+
+
+def test_small_files_are_thumbnails_already(tmp_path: Path, monkeypatch: Any) -> None:
+    for name, side in (("a", 90), ("b", 140)):
+        Image.fromarray(shapes(1, side=side)[0]).save(tmp_path / f"{name}.jpg")
+    desk = Desk.opened(tmp_path)
+    small, reduced = desk.thumbnails([0, 1], 96)
+    assert small == (tmp_path / "a.jpg").read_bytes()
+    assert max(Image.open(io.BytesIO(reduced)).size) == 96
+    assert desk.thumbnails([1], 160) == [(tmp_path / "b.jpg").read_bytes()]
 
 
 @pytest.mark.parametrize("asked", [Desk.prepare, lambda desk: desk.expect(range(70), 160)])

@@ -21,6 +21,7 @@ from fallow.images.decode import (
     decode,
     decode_mask,
     decode_opacity,
+    plain_jpeg,
     reduce_array,
     tags,
     to_uint8,
@@ -157,6 +158,16 @@ class Images:
             path = self._paths[index]
             self.problems.add(FileProblem(path, str(error)))
             raise SourceProblem(f"{path} cannot be used: {error}") from error
+
+    def plain_file(self, index: int, side: int) -> bytes:
+        """The file as it is where it is an upright JPEG within a square of `side`; else b""."""
+        if isinstance(self.store, Arrays):
+            return b""
+        try:
+            data = self._fetch(self._row(index))
+        except Unreadable:
+            return b""
+        return data if plain_jpeg(data, side) else b""
 
     def tags(self, index: int) -> tuple[bytes, bytes]:
         """ICC profile and EXIF of the file, as an upright copy should carry them; b"" for none."""

@@ -209,9 +209,16 @@ class Desk(Opened):
 
     def _small(self, row: int, side: int) -> bytes:
         try:
-            return jpeg(self.pixels(row, self._short(row, side)), side)
+            return self._as_it_is(row, side) or jpeg(self.pixels(row, self._short(row, side)), side)
         except Problem:
             return b""
+
+    def _as_it_is(self, row: int, side: int) -> bytes:
+        """The file of a picture that is as small already, as a browser would show it; else b""."""
+        at = self._at(row)
+        if self.images is None or at < 0 or max(self._size(row)) > side:
+            return b""
+        return self.images.plain_file(at, side)
 
     def picture(self, row: int) -> bytes:
         """A whole picture as JPEG, upright, its long side at most `LARGE`."""
@@ -219,18 +226,27 @@ class Desk(Opened):
 
     def _short(self, row: int, side: int) -> int:
         """The short side of a picture whose long side is `side`: no more of a file is decoded."""
-        if not {"width", "height"} <= set(self.base.column_names):
-            return side
-        both = [self.base.column(name)[self.row(row)].as_py() or 1 for name in ("width", "height")]
+        both = self._size(row)
         return max(1, round(side * min(both) / max(both)))
+
+    def _size(self, row: int) -> tuple[int, int]:
+        """Width and height; where they are not known, those of a large square."""
+        if not {"width", "height"} <= set(self.base.column_names):
+            return (LARGE, LARGE)
+        row = self.row(row)
+        width, height = (self.base.column(name)[row].as_py() for name in ("width", "height"))
+        return (width or 1, height or 1)
+
+    def _at(self, row: int) -> int:
+        """Where a picture stands among `images`; -1 where it is not among them."""
+        row = self.row(row)
+        return row if self.rows is None else int(self.rows[row])
 
     def pixels(self, row: int, side: int | None = None) -> np.ndarray:
         """Pixels of a picture, or its small one where the run alone is left.  H W 3"""
         row = self.row(row)
-        if self.images is not None:
-            at = row if self.rows is None else int(self.rows[row])
-            if at >= 0:
-                return self.images.read(at, side)
+        if self.images is not None and (at := self._at(row)) >= 0:
+            return self.images.read(at, side)
         if self.run is not None and store.exists(self.run):
             try:
                 return decode(runs_read.kept_thumbnail(self.run, row), side)
