@@ -26,6 +26,7 @@ LIMIT = 0.1  # seconds that 95 of 100 pages take at most
 MEMORY = 2000.0  # megabytes the server holds at most
 PAGE = 60  # thumbnails of a page, at the page's own size
 SIDE = 160
+SMALL, LARGE = 128, 256  # pixels of pictures that are as small as thumbnails, and of others
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,12 @@ BESIDE = Amount(pictures=20_000, pages=4)  # beside FiftyOne, which takes minute
 def run(data: Path, python: str | None, quick: bool) -> list[Line]:
     amount = QUICK if quick else Amount()
     beside = compared(python, QUICK if quick else BESIDE) if python else []
-    return [*limits(amount), *beside]
+    return [*limits(amount, SMALL), *limits(amount, LARGE), *beside]
 
 
 def compared(python: str, amount: Amount) -> list[Line]:
     """Start-up until the first page, and pages, in turn with FiftyOne's app on the same files."""
-    folder, starts, pages, version = drawn(amount.pictures), [], [], ""
+    folder, starts, pages, version = drawn(amount.pictures, LARGE), [], [], ""
     alone = Amount(amount.pictures, clients=1, pages=1)
     for seed in range(amount.rounds):
         began = time.perf_counter()
@@ -63,7 +64,8 @@ def compared(python: str, amount: Amount) -> list[Line]:
             other = galleries.crowd(port, dataset, amount.pictures, amount, PAGE)
             pages.append((1 / p95(own), 1 / p95(asyncio.run(other))))
             version = peer.version
-    about = f"{amount.pictures:,} pictures, load average {os.getloadavg()[0]:.1f}"
+    load = os.getloadavg()[0]
+    about = f"{amount.pictures:,} pictures of {LARGE} pixels, load average {load:.1f}"
     first = f"start-up of a folder never opened, until its first page: 1/s ({about})"
     some = f"a page of {PAGE} pictures not seen before, {amount.clients} clients: 1 / p95 in 1/s"
     return [
@@ -72,10 +74,11 @@ def compared(python: str, amount: Amount) -> list[Line]:
     ]
 
 
-def limits(amount: Amount) -> list[Line]:
+def limits(amount: Amount, pixels: int) -> list[Line]:
     """Pages and memory beside what they may take at most, and pages beside what cores can make."""
-    folder = drawn(amount.pictures)
-    lines, about = [], f"{amount.clients} clients, {amount.pictures:,} pictures"
+    folder = drawn(amount.pictures, pixels)
+    about = f"{amount.clients} clients, {amount.pictures:,} pictures of {pixels} pixels"
+    lines = []
     with tempfile.TemporaryDirectory() as kept, served(folder, Path(kept)) as (port, token, pid):
         before, fresh, again = os.getloadavg()[0], [], []
         for seed in range(amount.rounds):
@@ -88,10 +91,11 @@ def limits(amount: Amount) -> list[Line]:
         pairs = [(1 / p95(one), 1 / LIMIT) for one in seen]
         work = f"a page of {PAGE} thumbnails {what}, {about}: 1 / p95 in 1/s ({load})"
         lines.append(line(work, "limit of 100 ms", "", pairs, 1.0, peak))
-    rate = cores() * made_alone(folder)
-    asked = amount.clients * PAGE  # about a second lies between two pages
-    bound = f"thumbnails a second that {cores()} cores make of such files with nothing else to do"
-    lines.append(line(bound, "asked for a second", "", [(rate, float(asked))], 1.0))
+    if pixels > SIDE:  # others are sent as they are
+        rate = cores() * made_alone(folder)
+        asked = amount.clients * PAGE  # about a second lies between two pages
+        bound = f"thumbnails a second that {cores()} cores make of {pixels} pixels, nothing else"
+        lines.append(line(bound, "asked for a second", "", [(rate, float(asked))], 1.0))
     work = f"memory of the server, {about}: 1 / GB"
     lines.append(line(work, "limit of 2 GB", "", [(1e3 / peak, 1e3 / MEMORY)], 1.0, peak))
     return lines
@@ -109,7 +113,7 @@ def made_alone(folder: Path) -> float:
     return len(files) / (time.process_time() - began)
 
 
-def drawn(count: int, looks: int = 256) -> Path:
+def drawn(count: int, side: int, looks: int = 256) -> Path:
     """So many different files, drawn once and left for the next time.
 
     They share `looks` pictures: every file has its number as a comment, so that none is known by
@@ -117,10 +121,10 @@ def drawn(count: int, looks: int = 256) -> Path:
     """
     from PIL import Image
 
-    folder = Path(tempfile.gettempdir()) / f"fallow-studio-{count}"
+    folder = Path(tempfile.gettempdir()) / f"fallow-studio-{count}-{side}"
     if (folder / "whole").exists():
         return folder / "pictures"
-    made, files = shapes(looks, seed=7, side=128), []
+    made, files = shapes(looks, seed=7, side=side), []
     for row in range(looks):
         file = io.BytesIO()
         Image.fromarray(made[row]).save(file, "JPEG", quality=85)
