@@ -64,7 +64,7 @@ class Plan:
 
     materials: Mapping[str, Material] = field(
         default_factory=lambda: {
-            PHOTOS: Material(32, "resnet8/16", 40, 60, 60, 4),
+            PHOTOS: Material(32, "resnet8/16", 30, 30, 40, 4),
             MADE: Material(16, captioned.ENCODER, 25, 25, 15, 3),
         }
     )
