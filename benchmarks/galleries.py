@@ -44,7 +44,7 @@ async def scroll(
 ) -> list[float]:
     """One person, as benchmarks.studio has them: jumps, reads on, looks about a second."""
     random, took = np.random.default_rng(seed), []
-    lines = [await asyncio.open_connection("127.0.0.1", port) for _ in range(AT_ONCE)]
+    lines = [Line(port) for _ in range(AT_ONCE)]
     at = int(random.integers(0, count - page))
     for _ in range(pages):
         await asyncio.sleep(random.uniform(0.5, 1.5))
@@ -54,12 +54,40 @@ async def scroll(
         await look(lines, dataset, at, page)
         took.append(time.perf_counter() - began)
         at = (at + page) % (count - page)
-    for _, writer in lines:
-        writer.close()
+    for line in lines:
+        line.close()
     return took
 
 
-async def look(lines: list[Any], dataset: str, at: int, page: int) -> None:
+class Line:
+    """A connection that is opened anew where the server has closed it, as browsers do."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.reader: asyncio.StreamReader | None = None
+
+    async def ask(self, sent: bytes) -> bytes:
+        """The body of the answer."""
+        if self.reader is not None:
+            try:
+                return await self._once(self.reader, sent)
+            except (asyncio.IncompleteReadError, ConnectionError) as error:
+                if getattr(error, "partial", b""):  # it broke off within an answer
+                    raise
+                self.writer.close()
+        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
+        return await self._once(self.reader, sent)
+
+    async def _once(self, reader: asyncio.StreamReader, sent: bytes) -> bytes:
+        self.writer.write(sent)
+        return await received(reader)
+
+    def close(self) -> None:
+        if self.reader is not None:
+            self.writer.close()
+
+
+async def look(lines: list[Line], dataset: str, at: int, page: int) -> None:
     """One page: what the samples are, then every picture."""
     asked = {"dataset": dataset, "view": [], "first": page, "after": str(at - 1) if at else None}
     answer = json.loads(await post(lines[0], "/graphql", {"query": QUERY, "variables": asked}))
@@ -67,23 +95,21 @@ async def look(lines: list[Any], dataset: str, at: int, page: int) -> None:
     paths = [edge["node"]["urls"][0]["url"] for edge in edges]
     assert len(paths) == page, f"{len(paths)} pictures on a page of {page}"
 
-    async def some(line: Any, part: list[str]) -> None:
+    async def some(line: Line, part: list[str]) -> None:
         for path in part:
             assert await get(line, f"/media?filepath={quote(path)}")
 
     await asyncio.gather(*(some(line, paths[k::AT_ONCE]) for k, line in enumerate(lines)))
 
 
-async def get(line: Any, path: str) -> bytes:
-    line[1].write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
-    return await received(line[0])
+async def get(line: Line, path: str) -> bytes:
+    return await line.ask(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
 
 
-async def post(line: Any, path: str, body: Any) -> bytes:
+async def post(line: Line, path: str, body: Any) -> bytes:
     sent = json.dumps(body).encode()
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-    line[1].write(f"{head}Content-Length: {len(sent)}\r\n\r\n".encode() + sent)
-    return await received(line[0])
+    return await line.ask(f"{head}Content-Length: {len(sent)}\r\n\r\n".encode() + sent)
 
 
 async def received(reader: asyncio.StreamReader) -> bytes:
