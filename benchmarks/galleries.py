@@ -44,7 +44,7 @@ async def scroll(
 ) -> list[float]:
     """One person, as benchmarks.studio has them: jumps, reads on, looks about a second."""
     random, took = np.random.default_rng(seed), []
-    lines = [Line(port) for _ in range(AT_ONCE)]
+    lines = [Connection(port) for _ in range(AT_ONCE)]
     at = int(random.integers(0, count - page))
     for _ in range(pages):
         await asyncio.sleep(random.uniform(0.5, 1.5))
@@ -59,7 +59,7 @@ async def scroll(
     return took
 
 
-class Line:
+class Connection:
     """A connection that is opened anew where the server has closed it, as browsers do."""
 
     def __init__(self, port: int) -> None:
@@ -87,7 +87,7 @@ class Line:
             self.writer.close()
 
 
-async def look(lines: list[Line], dataset: str, at: int, page: int) -> None:
+async def look(lines: list[Connection], dataset: str, at: int, page: int) -> None:
     """One page: what the samples are, then every picture."""
     asked = {"dataset": dataset, "view": [], "first": page, "after": str(at - 1) if at else None}
     answer = json.loads(await post(lines[0], "/graphql", {"query": QUERY, "variables": asked}))
@@ -95,18 +95,18 @@ async def look(lines: list[Line], dataset: str, at: int, page: int) -> None:
     paths = [edge["node"]["urls"][0]["url"] for edge in edges]
     assert len(paths) == page, f"{len(paths)} pictures on a page of {page}"
 
-    async def some(line: Line, part: list[str]) -> None:
+    async def some(line: Connection, part: list[str]) -> None:
         for path in part:
             assert await get(line, f"/media?filepath={quote(path)}")
 
     await asyncio.gather(*(some(line, paths[k::AT_ONCE]) for k, line in enumerate(lines)))
 
 
-async def get(line: Line, path: str) -> bytes:
+async def get(line: Connection, path: str) -> bytes:
     return await line.ask(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
 
 
-async def post(line: Line, path: str, body: Any) -> bytes:
+async def post(line: Connection, path: str, body: Any) -> bytes:
     sent = json.dumps(body).encode()
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     return await line.ask(f"{head}Content-Length: {len(sent)}\r\n\r\n".encode() + sent)

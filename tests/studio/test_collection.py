@@ -76,7 +76,7 @@ def test_thumbnails_are_made_once(desk: Desk, monkeypatch: Any) -> None:
     assert desk.thumbnails([1, 0, 1], 96) == [before[1], before[0], before[1]]
 
 
-def test_small_files_are_thumbnails_already(tmp_path: Path, monkeypatch: Any) -> None:
+def test_small_files_are_thumbnails_already(tmp_path: Path) -> None:
     for name, side in (("a", 90), ("b", 140)):
         Image.fromarray(shapes(1, side=side)[0]).save(tmp_path / f"{name}.jpg")
     desk = Desk.opened(tmp_path)

@@ -21,8 +21,8 @@ from fallow.images.decode import (
     decode,
     decode_mask,
     decode_opacity,
-    plain_jpeg,
     reduce_array,
+    shown,
     tags,
     to_uint8,
 )
@@ -151,23 +151,26 @@ class Images:
     def read(self, index: int, side: int | None = None) -> np.ndarray:
         """Upright RGB pixels, uint8, the short side reduced to `side` if larger.  H W 3"""
         _check_side(side)
+        return self._made(index, lambda row, data: self._decode(row, data, side))
+
+    def shown(self, index: int, side: int | None, within: int) -> np.ndarray | bytes:
+        """What `read` gives, or the file where it is a small JPEG: see `decode.shown`."""
+        _check_side(side)
+
+        def make(row: int, data: bytes) -> np.ndarray | bytes:
+            return shown(data, side, within) if data else self._decode(row, data, side)
+
+        return self._made(index, make)
+
+    def _made(self, index: int, make: Callable[[int, bytes], Result]) -> Result:
+        """What is made of a file; one that cannot be read is noted, and said."""
         index = self._row(index)
         try:
-            return self._decode(index, self._fetch(index), side)
+            return make(index, self._fetch(index))
         except Unreadable as error:
             path = self._paths[index]
             self.problems.add(FileProblem(path, str(error)))
             raise SourceProblem(f"{path} cannot be used: {error}") from error
-
-    def plain_file(self, index: int, side: int) -> bytes:
-        """The file as it is where it is an upright JPEG within a square of `side`; else b""."""
-        if isinstance(self.store, Arrays):
-            return b""
-        try:
-            data = self._fetch(self._row(index))
-        except Unreadable:
-            return b""
-        return data if plain_jpeg(data, side) else b""
 
     def tags(self, index: int) -> tuple[bytes, bytes]:
         """ICC profile and EXIF of the file, as an upright copy should carry them; b"" for none."""

@@ -57,28 +57,6 @@ def header(data: bytes) -> Header:
     return found
 
 
-def plain_jpeg(data: bytes, side: int) -> bool:
-    """Whether these bytes are a whole, upright JPEG within a square of `side`, and light.
-
-    Whoever shows it sees what `decode` sees.
-
-    >>> plain_jpeg(b"not an image at all", 160)
-    False
-    """
-    try:
-        image = _open(data)
-        return (
-            _format(image) == "JPEG"
-            and image.mode in ("RGB", "L")
-            and max(image.size) <= side
-            and len(data) <= LIGHT
-            and _orientation(image, data) == 1
-            and not _ends_early(image, data)
-        )
-    except Exception:  # a parser of hostile bytes: anything may come out
-        return False
-
-
 def decode(data: bytes, side: int | None = None) -> np.ndarray:
     """RGB pixels, upright, the short side reduced to `side` but never enlarged.
 
@@ -87,9 +65,39 @@ def decode(data: bytes, side: int | None = None) -> np.ndarray:
     ...
     fallow.images.decode.Unreadable: holds text, not an image
     """
+    return _pixels(_open(data), data, side)
+
+
+def shown(data: bytes, side: int | None, within: int) -> np.ndarray | bytes:
+    """What `decode` gives; or the bytes where that would only make the same JPEG again.
+
+    They are an upright JPEG that fits a square of `within`, is light, and ends as it should.
+
+    >>> import io
+    >>> from PIL import Image
+    >>> file = io.BytesIO()
+    >>> Image.new("RGB", (8, 8)).save(file, "JPEG")
+    >>> shown(file.getvalue(), 8, 8) == file.getvalue(), shown(file.getvalue(), 4, 4).shape
+    (True, (4, 4, 3))
+    """
+    image = _open(data)
+    return data if _plain(image, data, within) else _pixels(image, data, side)
+
+
+def _plain(image: Any, data: bytes, within: int) -> bool:
+    return (
+        len(data) <= LIGHT
+        and image.format == "JPEG"
+        and image.mode in ("RGB", "L")
+        and max(image.size) <= within
+        and _orientation(image, data) == 1
+        and not _ends_early(image, data)
+    )
+
+
+def _pixels(image: Any, data: bytes, side: int | None) -> np.ndarray:
     from PIL import Image
 
-    image = _open(data)
     try:
         target = reduced_size(image.width, image.height, side)
         image.draft(None, target)  # a JPEG decodes at 1/2, 1/4, 1/8; others take no notice

@@ -208,17 +208,14 @@ class Desk(Opened):
         self.shelf.ahead(self.keys, SIDES[1], lambda row: self._small(row, SIDES[1]))
 
     def _small(self, row: int, side: int) -> bytes:
+        short = self._short(row, side)
         try:
-            return self._as_it_is(row, side) or jpeg(self.pixels(row, self._short(row, side)), side)
+            if self.images is None or (at := self._at(row)) < 0:
+                return jpeg(self.pixels(row, short), side)
+            found = self.images.shown(at, short, side)
+            return found if isinstance(found, bytes) else jpeg(found, side)
         except Problem:
             return b""
-
-    def _as_it_is(self, row: int, side: int) -> bytes:
-        """The file of a picture that is as small already, as a browser would show it; else b""."""
-        at = self._at(row)
-        if self.images is None or at < 0 or max(self._size(row)) > side:
-            return b""
-        return self.images.plain_file(at, side)
 
     def picture(self, row: int) -> bytes:
         """A whole picture as JPEG, upright, its long side at most `LARGE`."""
@@ -226,16 +223,10 @@ class Desk(Opened):
 
     def _short(self, row: int, side: int) -> int:
         """The short side of a picture whose long side is `side`: no more of a file is decoded."""
-        both = self._size(row)
-        return max(1, round(side * min(both) / max(both)))
-
-    def _size(self, row: int) -> tuple[int, int]:
-        """Width and height; where they are not known, those of a large square."""
         if not {"width", "height"} <= set(self.base.column_names):
-            return (LARGE, LARGE)
-        row = self.row(row)
-        width, height = (self.base.column(name)[row].as_py() for name in ("width", "height"))
-        return (width or 1, height or 1)
+            return side
+        both = [self.base.column(name)[self.row(row)].as_py() or 1 for name in ("width", "height")]
+        return max(1, round(side * min(both) / max(both)))
 
     def _at(self, row: int) -> int:
         """Where a picture stands among `images`; -1 where it is not among them."""
