@@ -43,8 +43,6 @@ SEGMENTING: dict[str, dict[str, Any]] = {
     "AdamW": {"optimiser": "adamw", "learning_rate": 0.032},
     "views of 128 px": {"size": 128},
     "views of 224 px": {"size": 224},
-    "larger crops": {"smallest": 0.6},
-    "labelled only": {"pretrain": 1.0},
 }
 STEPS = 160
 # method, rate, and how many of the last stages learn; the first is what the verb does
@@ -53,8 +51,6 @@ LEARNING: dict[str, tuple[str, float, int]] = {
     "moco, 1, last 2": ("moco", 1.0, 2),
     "moco, 0.1, last 4": ("moco", 0.1, 4),
     "simclr, 0.1, last 2": ("simclr", 0.1, 2),
-    "swav, 0.3, last 2": ("swav", 0.3, 2),
-    "groco, 0.1, last 2": ("groco", 0.1, 2),
 }
 VIEWS, BATCH, PASSES = 112, 64, 10
 MOST = 600  # pictures of a set that is learnt

@@ -17,7 +17,7 @@ from fallow.train.method import Facts
 
 PLAIN = {
     "epochs": 3, "batch": 4, "size": 32, "points": 12, "layers": (8, 8), "code": 4, "memory": 8,
-    "mixtures": 2, "attention": 8, "each": 1, "refresh": 2,
+    "mixtures": 2, "attention": 8, "each": 1, "refresh": 2, "cells": 4, "length": 6,
 }  # fmt: skip
 
 
@@ -67,6 +67,7 @@ def batches(count=4, size=32, points=12):
     geometry = torch.eye(2, 3).expand(1, count, 2, 3)
     photo = torch.randn(count, 3, size, size)
     beside = {"five": five, "sketch": torch.zeros(count, size, size, dtype=torch.uint8)}
+    beside["photo"] = torch.arange(count)
     known, bare = (
         Batch([photo], [photo], torch.arange(count), -torch.ones(count), geometry, beside=held)
         for held in (beside, {})
@@ -129,6 +130,25 @@ def test_rewards_reach_the_generator_alone():
     assert any(p.grad is not None for p in method.generator.parameters())
     for part in (method.encoder, method.judge):
         assert all(p.grad is None for p in part.parameters())
+
+
+def test_the_judge_learns_that_a_sketch_of_another_photo_is_none_of_this_one():
+    """Real sketches laid on other photos, and nothing else: only they can teach it."""
+    method = build()
+    now = at(0.9)
+    method.begin_step(now)
+    scores = iter([torch.zeros(4), torch.zeros(4), torch.zeros(4), torch.full((4,), 3.0)])
+    method.judge.forward = lambda photo, sketch: next(scores)
+    judged = method.loss(batches(), now).parts["judge"]
+    # told apart by chance, ln 2 each, but for strangers that it takes for real
+    assert float(judged) == pytest.approx(2 * np.log(2) + np.log1p(np.exp(3.0)), abs=1e-5)
+
+
+def test_a_norm_of_the_encoder_measures_nothing_of_sketches():
+    method = build()
+    before = {name: one.clone() for name, one in method.encoder.named_buffers()}
+    method.loss(batches(), at(0.5))
+    assert all(torch.equal(one, before[name]) for name, one in method.encoder.named_buffers())
 
 
 def test_certainty_has_no_gradient_and_others_are_never_oneself():

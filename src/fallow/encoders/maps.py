@@ -73,7 +73,7 @@ def sight(
     ((2, 5, 8, 11), (32, 32))
     """
     network = encoder.network
-    depth = _depth(network)
+    depth = depth_of(network)
     patch = _patch(network)
     if patch is None:
         own = encoder.size if isinstance(network, HubNetwork | TimmNetwork) else CONVOLUTIONAL
@@ -177,7 +177,7 @@ def _resampled(maps: Tensor, side: int) -> Tensor:
     return channels_first.permute(0, 2, 3, 1)
 
 
-def _depth(network: nn.Module) -> int:
+def depth_of(network: nn.Module) -> int:
     if isinstance(network, ViT):
         return len(network.blocks)
     if isinstance(network, HubNetwork):
@@ -215,7 +215,7 @@ def stages_of(encoder: Encoder, x: Tensor) -> list[Tensor]:
     network = encoder.network
     if isinstance(network, Contracting):
         return network.stages(x)
-    layers = [-1] if _patch(network) is not None else list(range(_depth(network)))
+    layers = [-1] if _patch(network) is not None else list(range(depth_of(network)))
     return [maps.movedim(-1, 1) for maps in encoder.patches(x, layers)]
 
 

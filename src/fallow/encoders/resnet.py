@@ -149,13 +149,13 @@ class ResNet(nn.Module):
             if zero_last and isinstance(module, BasicBlock | Bottleneck):
                 nn.init.zeros_(module.last_norm.weight)
 
-    def stages(self, x: Tensor) -> list[Tensor]:
-        """The feature map after each stage, largest first."""  # each B C h w
+    def stages(self, x: Tensor, count: int | None = None) -> list[Tensor]:
+        """The feature map after each of the first stages, largest first."""  # each B C h w
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         if self.stem == "imagenet":
             x = F.max_pool2d(x, 3, 2, 1)
         maps = []
-        for name in self.stage_names:
+        for name in self.stage_names[:count]:
             x = cast(nn.Module, getattr(self, name))(x)
             maps.append(x)
         return maps
@@ -165,8 +165,9 @@ class ResNet(nn.Module):
 
         `norm` is there to match the transformers: a residual network has no final norm.
         """
-        maps = self.stages(x)
-        return [maps[layer].permute(0, 2, 3, 1) for layer in layers]
+        wanted = [range(len(self.stage_names))[layer] for layer in layers]
+        maps = self.stages(x, max(wanted) + 1)
+        return [maps[layer].permute(0, 2, 3, 1) for layer in wanted]
 
     def forward(self, x: Tensor) -> Tensor:
         last = self.stages(x)[-1]

@@ -43,6 +43,32 @@ def terms(
 
 
 @without_autocast
+def triplet_among(
+    anchor: Tensor,
+    positive: Tensor,
+    margin: float,
+    own: Tensor,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """The same against all of a batch that is not one's own, a mean over those that come too near.
+
+    Rows of equal `own` (B) belong together: none is pushed from another.
+
+    >>> rows = torch.eye(3)
+    >>> round(float(triplet_among(rows, rows.roll(1, 0), 0.2, torch.arange(3))), 3)
+    0.907
+    >>> float(triplet_among(rows, rows, 0.2, torch.arange(3)))
+    0.0
+    """
+    anchor, positive = at_least_float32(anchor), at_least_float32(positive)
+    far = distances(anchor, positive)
+    found = (margin + far.diagonal()[:, None] - far).clamp(min=0)
+    found = found * (own[:, None] != own[None])
+    near = (found.detach() > 0).sum().clamp(min=1)
+    return (found if weight is None else weight.detach()[:, None] * found).sum() / near
+
+
+@without_autocast
 def like_teacher(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) -> Tensor:
     """Half the squared distance of both sides' rows from a teacher's; a mean over rows.
 

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from fallow.encoders.critics import PairCritic
 from fallow.encoders.drawer import VGG, SketchGenerator, drawn_by_chance, likeliest
+from fallow.encoders.layout import Layout
 from fallow.images.sketch_forms import (
     FRAMES,
     STROKES,
@@ -29,8 +30,18 @@ from fallow.images.sketch_forms import (
 )
 from fallow.images.sketches import placed, rasters, to_five
 from fallow.losses.drawing import divergence, drawn_steps, drawn_to_the_end, log_likelihood
-from fallow.losses.triplet import distances_like_teacher, like_teacher, terms, triplet
-from fallow.parts.sketches import black_on_white, flipped, mirrored, scaled
+from fallow.losses.triplet import distances_like_teacher, like_teacher, terms, triplet_among
+from fallow.parts.sketches import (
+    PHOTO,
+    SKETCH,
+    Placed,
+    black_on_white,
+    flipped,
+    mirrored,
+    nudged,
+    place,
+    scaled,
+)
 from fallow.parts.teacher import in_mode, twin
 from fallow.train.method import Batch, Beside, Loss, Method, Now, Optimiser
 from fallow.train.method import Settings as BaseSettings
@@ -39,6 +50,8 @@ from fallow.views import Recipe, View
 if TYPE_CHECKING:
     from fallow.encoders import Encoder
     from fallow.images import Images, Pack
+
+SEEN = 256  # photos that say what is usual
 
 
 def divergence_weight(step: int) -> float:
@@ -69,6 +82,13 @@ class FGSBIR(Method):
     class Settings(BaseSettings):
         size: int = Field(64, ge=16, description="side of photos and sketches in pixels")
         batch: int = Field(16, ge=2, description="photos a step of each stream")
+        cells: int = Field(
+            8, ge=0, description="cells a side of the map that places lie on; 0: no map, a vector"
+        )
+        length: int = Field(128, ge=2, description="numbers that are kept of all cells")
+        nudge: float = Field(
+            0.1, ge=0, lt=1, description="by which sketches are moved and scaled, of their side"
+        )
         points: int = Field(80, ge=2, description="steps of a sketch; simpler ones are made of it")
         frame: Literal["whole", "stretched"] = Field(
             "whole", description="whole keeps a sketch's aspect; stretched fills the square"
@@ -105,6 +125,9 @@ class FGSBIR(Method):
         optimiser: Optimiser = "adam"
         momentum: float = Field(0.9, ge=0, lt=1)
         learning_rate: float = Field(1e-3 * 256 / 16, gt=0, description="at batch 256")
+        encoder_rate: float = Field(
+            0.1, gt=0, le=1, description="the rate of finding, of that of drawing"
+        )
         weight_decay: float = Field(0.0, ge=0)
         clip: float | None = Field(1.0, gt=0, description="largest gradient norm")
         warmup: float = Field(0.0, ge=0, lt=1)
@@ -125,6 +148,8 @@ class FGSBIR(Method):
             "batch": 16,
             "epochs": 200,
             "frame": "stretched",
+            "cells": 0,
+            "nudge": 0.0,
             "layers": VGG,
             "code": 128,
             "memory": 512,
@@ -132,6 +157,7 @@ class FGSBIR(Method):
             "attention": 256,
             "momentum": 0.5,
             "learning_rate": 1e-4 * 256 / 16,
+            "encoder_rate": 1.0,
             "published_rate": True,
         }
     }
@@ -145,7 +171,8 @@ class FGSBIR(Method):
         s = self.settings
         self.generator = SketchGenerator(s.layers, s.code, s.memory, s.mixtures, s.attention)
         self.judge = PairCritic()
-        self.teacher = twin(encoder)
+        self.layout = Layout(encoder, s.cells, s.length) if s.cells else None
+        self.teacher = twin(Placed(encoder, self.layout))
         self.register_buffer("unit", torch.ones(()))
         self.register_buffer("taught", torch.zeros((), dtype=torch.bool))
 
@@ -154,6 +181,11 @@ class FGSBIR(Method):
         plain = Recipe((View(self.settings.size, centre=how.size / how.short, flip=0.5),))
         return {"unlabelled": plain, "labelled": plain}
 
+    def rate_scales(self) -> Mapping[str, float]:
+        """What the encoder knows is to be kept."""
+        slower = self.settings.encoder_rate
+        return {"encoder": slower} | ({} if self.layout is None else {"layout": slower})
+
     def meet(self, images: Mapping[str, Images], packs: Mapping[str, Pack]) -> None:
         device = self.unit.device
         self.unit.fill_(spread_of(self._known))
@@ -161,6 +193,15 @@ class FGSBIR(Method):
         shape = (count, self.settings.points, 5)
         self.register_buffer("drawn", torch.zeros(shape, device=device))
         self.register_buffer("drawn_at", torch.full((count,), -1, device=device))
+
+    def before_training(self, pack: Pack, seed: int) -> None:
+        """Photos and sketches as they are: what is usual of each, and how the rest differs."""
+        if self.layout is None:
+            return
+        some = np.random.default_rng(seed).permutation(len(pack))[:SEEN]
+        photos = self.encoder.prepare([pack[row] for row in np.sort(some)])
+        with in_mode(self.encoder, False):
+            self.layout.begin(self.encoder, (photos, self.as_picture(self._sketches)))
 
     def beside(self, name: str, images: Images, pack: Pack, seed: int) -> Beside | None:
         if name != "labelled":
@@ -171,7 +212,13 @@ class FGSBIR(Method):
         self._known = [steps_of(one, s.points) for one in drawn]
         fives = np.stack([to_five(one, s.points) for one in self._known]).astype(np.float32)
         pixels = np.stack([sketch_pixels(one, s.frame, s.size) for one in drawn])
-        held = {"five": torch.from_numpy(fives), "sketch": torch.from_numpy(pixels)}
+        self._sketches = torch.from_numpy(pixels)
+        photos = np.unique(images.column("id")[pack.rows], return_inverse=True)[1]
+        held = {
+            "five": torch.from_numpy(fives),
+            "sketch": self._sketches,
+            "photo": torch.from_numpy(photos),
+        }
         return lambda rows, epoch: {name: value[rows] for name, value in held.items()}
 
     def rate(self, now: Now, planned: Callable[[float], float]) -> float:
@@ -201,7 +248,7 @@ class FGSBIR(Method):
 
     def begin_step(self, now: Now) -> None:
         if self.stage(now) == "both" and not self.taught:
-            self.teacher.load_state_dict(self.encoder.state_dict())
+            self.teacher.load_state_dict(Placed(self.encoder, self.layout).state_dict())
             self.taught.fill_(True)
 
     def loss(self, batch: Mapping[str, Batch], now: Now) -> Loss:
@@ -215,8 +262,8 @@ class FGSBIR(Method):
             total = self.like_people(photo, five, now) + self.settings.reward * loss
             return Loss(total, {"reward": reward})
         sketch = flipped(known.beside["sketch"].float(), known.geometry[0])
-        ours, theirs = self.places(photo), self.places(self.as_picture(sketch))
-        found = triplet(theirs, ours, other(ours), self.settings.margin)
+        ours, theirs = self.places(photo, PHOTO), self.places(self.moved(sketch), SKETCH)
+        found = triplet_among(theirs, ours, self.settings.margin, known.beside["photo"])
         if not self.taught:
             return Loss(found, {"found": found.detach()}, embedding=ours)
         return self.together(photo, sketch, bare, now, (ours, theirs), found)
@@ -241,7 +288,7 @@ class FGSBIR(Method):
         five, raw = decoder.draw(features, middle, s.points, drawn_by_chance())
         with torch.no_grad():
             usual, _ = decoder.draw(features, middle, s.points, likeliest)
-            places = self.places(photo)
+            places = self.places(photo, PHOTO)
             gains = self.gain(photo, places, five) - self.gain(photo, places, usual)
         return -(gains * log_likelihood(raw, five)).mean(), gains.mean()
 
@@ -249,19 +296,25 @@ class FGSBIR(Method):
         """How well each drawing's photo is found by it, and how well it passes for real.  B"""
         s = self.settings
         sketch = self.pixels(five)
-        with in_mode(self.encoder, False):
-            missed = terms(self.places(self.as_picture(sketch)), places, other(places), s.margin)
+        ours = self.places(self.as_picture(sketch), SKETCH)
+        missed = terms(ours, places, other(places), s.margin)
         return -missed + s.passing * self.judge(photo, sketch).sigmoid()
 
     # finding
 
-    def places(self, pictures: Tensor) -> Tensor:
+    def places(self, pictures: Tensor, kind: int) -> Tensor:
         """Photos, or sketches as pictures (B 3 S S), in the space both share.  B D"""
-        return F.normalize(self.encoder(pictures), dim=1, eps=1e-12)
+        # photos and sketches differ in all that a norm would measure of a batch
+        with in_mode(self.encoder, False):
+            return place(self.encoder, self.layout, pictures, kind)
 
     def as_picture(self, sketch: Tensor) -> Tensor:
         """Sketches in pixels (B S S, 1 on 0) as pictures: black on white.  B 3 S S"""
         return black_on_white(sketch, self.encoder)
+
+    def moved(self, sketch: Tensor) -> Tensor:
+        """The same, each a little aside and of another size: nobody draws to the pixel."""
+        return self.as_picture(nudged(sketch, self.settings.nudge))
 
     def pixels(self, five: Tensor) -> Tensor:
         """Sketches of steps (B T 5) in pixels.  B S S"""
@@ -304,12 +357,17 @@ class FGSBIR(Method):
         own = self.pixels(of_known)
         real = self.judge(photo, sketch)
         made = torch.cat([self.judge(photo, own), self.judge(free, imagined)])
-        judged = F.binary_cross_entropy_with_logits(real, torch.ones_like(real))
-        judged = judged + F.binary_cross_entropy_with_logits(made, torch.zeros_like(made))
+        strange = self.judge(photo, other(sketch))  # a person's, and of another photo
+        judged = (
+            F.binary_cross_entropy_with_logits(real, torch.ones_like(real))
+            + F.binary_cross_entropy_with_logits(made, torch.zeros_like(made))
+            + F.binary_cross_entropy_with_logits(strange, torch.zeros_like(strange))
+        )
         sure = certainty(made[len(photo) :]) if s.certainty == "judged" else torch.ones(len(free))
-        places = self.places(free)
-        drawings = self.places(self.as_picture(imagined))
-        weighed = triplet(drawings, places, other(places), s.margin, sure.to(places))
+        imagined = nudged(imagined, s.nudge)
+        places = self.places(free, PHOTO)
+        drawings = self.places(self.as_picture(imagined), SKETCH)
+        weighed = triplet_among(drawings, places, s.margin, bare.index, sure.to(places))
         like = self.distilled(
             (torch.cat([known[1], drawings]), torch.cat([known[0], places])),
             torch.cat([sketch, imagined]),
@@ -328,10 +386,7 @@ class FGSBIR(Method):
     def distilled(self, ours: tuple[Tensor, Tensor], sketch: Tensor, photo: Tensor) -> Tensor:
         """How far pairs have moved from where the teacher, taught by people alone, has them."""
         with torch.no_grad(), in_mode(self.teacher, False):
-            theirs = tuple(
-                F.normalize(self.teacher(x), dim=1, eps=1e-12)
-                for x in (self.as_picture(sketch), photo)
-            )
+            theirs = self.teacher(self.as_picture(sketch), SKETCH), self.teacher(photo, PHOTO)
         how = {"distances": distances_like_teacher, "places": like_teacher}
         return how[self.settings.distilled](ours, theirs)  # type: ignore[arg-type]
 
@@ -341,9 +396,9 @@ class FGSBIR(Method):
         from safetensors.torch import save  # isort: skip
 
         held = {
-            f"{part}.{name}": value.detach().cpu().contiguous()
-            for part in ("generator", "judge")
-            for name, value in getattr(self, part).state_dict().items()
+            name: value.detach().cpu().contiguous()
+            for name, value in self.state_dict().items()
+            if name.split(".")[0] in ("generator", "judge", "layout")
         }
         with atomic_write(folder / "generator.safetensors") as file:
             file.write(save(held, metadata={"format": "pt"}))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from safetensors.torch import load_file
 
 from fallow.encoders import Encoder, load
+from fallow.encoders.layout import Layout
 from fallow.images import Images
 from fallow.images.collection import read_bytes
 from fallow.images.decode import Unreadable
@@ -21,11 +23,11 @@ from fallow.images.sketch_files import ENDINGS, read_sketch, strokes_in
 from fallow.images.sketch_forms import STROKES, read_cell, sketch_pixels
 from fallow.measure.ranking import accuracy_at, tied_ranks
 from fallow.methods.match.fgsbir import FGSBIR
-from fallow.parts.sketches import black_on_white
+from fallow.parts.sketches import SKETCH, Placed, black_on_white, place
 from fallow.problems import SourceProblem
 from fallow.regions.keep import kept, stage, weights
 
-SKETCH = "sketch"  # column of Images: the name of a file
+SKETCHES = "sketch"  # column of Images: the name of a file
 Strokes = list[np.ndarray]
 
 
@@ -51,7 +53,7 @@ def with_sketches(images: Images, sketches: Any = None) -> Images:
 
 def without_sketches(images: Images, sketches: Any = None) -> Images:
     """The photos alone: sketches that lie beside them are no photos."""
-    named = set(images.column(SKETCH)) if SKETCH in images.columns else set()
+    named = set(images.column(SKETCHES)) if SKETCHES in images.columns else set()
     folder = None if sketches is None else Path(os.fspath(sketches)).resolve()
     aside = np.array(
         [
@@ -67,10 +69,10 @@ def without_sketches(images: Images, sketches: Any = None) -> Images:
 
 
 def _of_column(images: Images) -> tuple[list[int], list[Strokes]]:
-    if SKETCH not in images.columns:
+    if SKETCHES not in images.columns:
         return [], []
     rows, drawn = [], []
-    for row, name in enumerate(images.table.column(SKETCH).to_pylist()):
+    for row, name in enumerate(images.table.column(SKETCHES).to_pylist()):
         if name is None:
             continue
         try:
@@ -104,24 +106,33 @@ def _of_folder(images: Images, sketches: Any) -> tuple[list[int], list[Strokes]]
 
 @dataclass(frozen=True)
 class Finder:
-    """A trained encoder, and how it was shown sketches."""
+    """A trained encoder and layout, and how sketches were shown to them."""
 
     encoder: Encoder
+    layout: Layout | None
     frame: str
 
     @classmethod
     def of(cls, method: FGSBIR) -> Finder:
-        return cls(method.encoder, method.settings.frame)
+        return cls(method.encoder, method.layout, method.settings.frame)
+
+    @property
+    def placed(self) -> Encoder:
+        """An encoder of photos to where they lie."""
+        module = Placed(self.encoder, self.layout)
+        how = self.encoder.preprocessing
+        return Encoder(module, name=self.encoder.name, preprocessing=how)
 
     def photos(self, images: Images) -> np.ndarray:
         """Vectors of photos (N D), looked at once and kept; NaN where one cannot be read."""
+        placed = self.placed
         about = {
-            "encoder": weights(self.encoder),
+            "encoder": weights(placed),
             "preprocessing": asdict(self.encoder.preprocessing),
             "images": images.fingerprint,
         }
         folder = stage("photos to sketches", about)
-        return kept(folder, "vectors", lambda: _unit(self.encoder.embed(images)))
+        return kept(folder, "vectors", lambda: placed.embed(images))
 
     @torch.inference_mode()
     def sketches(self, drawn: Sequence[Strokes]) -> np.ndarray:
@@ -130,25 +141,35 @@ class Finder:
         side = self.encoder.preprocessing.size
         pixels = np.stack([sketch_pixels(one, self.frame, side) for one in drawn])
         seen = black_on_white(torch.from_numpy(pixels), self.encoder)
-        return _unit(self.encoder(seen.to(self.encoder.device)).float().cpu().numpy())
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+        found = place(self.encoder, self.layout, seen.to(self.encoder.device), SKETCH)
+        return found.float().cpu().numpy()
 
 
 def load_finder(folder: str | os.PathLike[str]) -> Finder:
     """The finder of a finished run; a Problem that says what is missing."""
-    place = Path(folder)
+    run = Path(folder)
     try:
-        about = json.loads((place / "sketches.json").read_text())
-        return Finder(load(place / "encoder"), about["settings"]["frame"])
+        settings = json.loads((run / "sketches.json").read_text())["settings"]
+        encoder = load(run / "encoder")
+        return Finder(encoder, _layout(run, encoder, settings), settings["frame"])
     except FileNotFoundError:
         raise SourceProblem(
-            f"{place} is not a finished run of match on sketches: sketches.json is missing"
+            f"{run} is not a finished run of match on sketches: sketches.json is missing"
         ) from None
     except (OSError, ValueError, KeyError) as error:
-        raise SourceProblem(f"the run in {place} cannot be used: {error}") from error
+        raise SourceProblem(f"the run in {run} cannot be used: {error}") from error
+
+
+def _layout(run: Path, encoder: Encoder, settings: Mapping[str, Any]) -> Layout | None:
+    if not settings["cells"]:
+        return None
+    layout = Layout(encoder, settings["cells"], settings["length"])
+    held = load_file(run / "generator.safetensors")
+    prefix = "layout."
+    layout.load_state_dict(
+        {name.removeprefix(prefix): one for name, one in held.items() if name.startswith(prefix)}
+    )
+    return layout
 
 
 @dataclass(frozen=True)
