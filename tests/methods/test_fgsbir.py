@@ -137,11 +137,11 @@ def test_the_judge_learns_that_a_sketch_of_another_photo_is_none_of_this_one():
     method = build()
     now = at(0.9)
     method.begin_step(now)
-    scores = iter([torch.zeros(4), torch.zeros(4), torch.zeros(4), torch.full((4,), 3.0)])
-    method.judge.forward = lambda photo, sketch: next(scores)
+    scores = iter([torch.zeros(4), torch.zeros(4), torch.full((4,), 3.0), torch.zeros(4)])
+    method.judge.forward = lambda photo, sketch, near: next(scores)
     judged = method.loss(batches(), now).parts["judge"]
     # told apart by chance, ln 2 each, but for strangers that it takes for real
-    assert float(judged) == pytest.approx(2 * np.log(2) + np.log1p(np.exp(3.0)), abs=1e-5)
+    assert float(judged) == pytest.approx(3 * np.log(2) + np.log1p(np.exp(3.0)), abs=1e-5)
 
 
 def test_a_norm_of_the_encoder_measures_nothing_of_sketches():

@@ -56,7 +56,9 @@ class MapCritic(nn.Module):
 class PairCritic(nn.Module):
     """Whether a sketch of a photo is a person's: both go in together, one score comes out.
 
-    >>> PairCritic(4)(torch.zeros(2, 3, 32, 32), torch.zeros(2, 32, 32)).shape
+    So does how near the two are held already, which pixels alone tell only after many pairs.
+
+    >>> PairCritic(4)(torch.zeros(2, 3, 32, 32), torch.zeros(2, 32, 32), torch.zeros(2)).shape
     torch.Size([2])
     """
 
@@ -68,12 +70,13 @@ class PairCritic(nn.Module):
             layers += [nn.Conv2d(inputs, width << step, 4, 2, 1), nn.LeakyReLU(0.2)]
             inputs = width << step
         self.layers = nn.Sequential(*layers)
-        self.score = nn.Linear(inputs, 1)
+        self.score = nn.Linear(inputs + 1, 1)
 
-    def forward(self, photo: Tensor, sketch: Tensor) -> Tensor:
-        """Photos (B 3 S S) and sketches in pixels (B S S, 1 on 0) -> B."""
+    def forward(self, photo: Tensor, sketch: Tensor, near: Tensor) -> Tensor:
+        """Photos (B 3 S S), sketches in pixels (B S S, 1 on 0) and nearness (B) -> B."""
         together = torch.cat([photo, sketch[:, None].to(photo.dtype)], 1)
-        return self.score(self.layers(together).mean((2, 3)))[:, 0]
+        seen = self.layers(together).mean((2, 3))
+        return self.score(torch.cat([seen, near[:, None]], 1))[:, 0]  # type: ignore[no-any-return]
 
 
 # --- patches, with a head that sees earlier samples ---

@@ -262,7 +262,8 @@ class FGSBIR(Method):
             total = self.like_people(photo, five, now) + self.settings.reward * loss
             return Loss(total, {"reward": reward})
         sketch = flipped(known.beside["sketch"].float(), known.geometry[0])
-        ours, theirs = self.places(photo, PHOTO), self.places(self.moved(sketch), SKETCH)
+        sketch = nudged(sketch, self.settings.nudge)  # nobody draws to the pixel
+        ours, theirs = self.places(photo, PHOTO), self.places(self.as_picture(sketch), SKETCH)
         found = triplet_among(theirs, ours, self.settings.margin, known.beside["photo"])
         if not self.taught:
             return Loss(found, {"found": found.detach()}, embedding=ours)
@@ -298,7 +299,7 @@ class FGSBIR(Method):
         sketch = self.pixels(five)
         ours = self.places(self.as_picture(sketch), SKETCH)
         missed = terms(ours, places, other(places), s.margin)
-        return -missed + s.passing * self.judge(photo, sketch).sigmoid()
+        return -missed + s.passing * self.judge(photo, sketch, near(ours, places)).sigmoid()
 
     # finding
 
@@ -311,10 +312,6 @@ class FGSBIR(Method):
     def as_picture(self, sketch: Tensor) -> Tensor:
         """Sketches in pixels (B S S, 1 on 0) as pictures: black on white.  B 3 S S"""
         return black_on_white(sketch, self.encoder)
-
-    def moved(self, sketch: Tensor) -> Tensor:
-        """The same, each a little aside and of another size: nobody draws to the pixel."""
-        return self.as_picture(nudged(sketch, self.settings.nudge))
 
     def pixels(self, five: Tensor) -> Tensor:
         """Sketches of steps (B T 5) in pixels.  B S S"""
@@ -350,23 +347,12 @@ class FGSBIR(Method):
         """Finding from both kinds of photos, near the teacher, and the judge beside it."""
         s = self.settings
         free = bare.views[0]
-        imagined = self.pixels(self.imagined(bare, now))
-        with torch.no_grad(), in_mode(self.generator, False):
-            features, middle, _ = self.generator.seen(photo)
-            of_known, _ = self.generator.decoder.draw(features, middle, s.points, likeliest)
-        own = self.pixels(of_known)
-        real = self.judge(photo, sketch)
-        made = torch.cat([self.judge(photo, own), self.judge(free, imagined)])
-        strange = self.judge(photo, other(sketch))  # a person's, and of another photo
-        judged = (
-            F.binary_cross_entropy_with_logits(real, torch.ones_like(real))
-            + F.binary_cross_entropy_with_logits(made, torch.zeros_like(made))
-            + F.binary_cross_entropy_with_logits(strange, torch.zeros_like(strange))
-        )
-        sure = certainty(made[len(photo) :]) if s.certainty == "judged" else torch.ones(len(free))
-        imagined = nudged(imagined, s.nudge)
+        imagined = nudged(self.pixels(self.imagined(bare, now)), s.nudge)
         places = self.places(free, PHOTO)
         drawings = self.places(self.as_picture(imagined), SKETCH)
+        made = self.judge(free, imagined, near(places, drawings))
+        judged = self.judged(photo, sketch, known) + truth(made, 0.0)
+        sure = certainty(made) if s.certainty == "judged" else torch.ones(len(free))
         weighed = triplet_among(drawings, places, s.margin, bare.index, sure.to(places))
         like = self.distilled(
             (torch.cat([known[1], drawings]), torch.cat([known[0], places])),
@@ -382,6 +368,21 @@ class FGSBIR(Method):
             "certainty": sure.mean(),
         }
         return Loss(total, parts, embedding=known[0])
+
+    def judged(self, photo: Tensor, sketch: Tensor, known: tuple[Tensor, Tensor]) -> Tensor:
+        """The judge's loss on what people drew, that of another photo, and what is made of it."""
+        ours, theirs = known
+        with torch.no_grad(), in_mode(self.generator, False):
+            features, middle, _ = self.generator.seen(photo)
+            five, _ = self.generator.decoder.draw(features, middle, self.settings.points, likeliest)
+            own = self.pixels(five)
+            drawn = self.places(self.as_picture(own), SKETCH)
+        strange = other(torch.arange(len(photo), device=photo.device))
+        return (
+            truth(self.judge(photo, sketch, near(ours, theirs)), 1.0)
+            + truth(self.judge(photo, sketch[strange], near(ours, theirs[strange])), 0.0)
+            + truth(self.judge(photo, own, near(ours, drawn)), 0.0)
+        )
 
     def distilled(self, ours: tuple[Tensor, Tensor], sketch: Tensor, photo: Tensor) -> Tensor:
         """How far pairs have moved from where the teacher, taught by people alone, has them."""
@@ -411,6 +412,16 @@ class FGSBIR(Method):
 def certainty(scores: Tensor) -> Tensor:
     """How far drawings are trusted, 0 to 1, by a judge's scores; no gradient goes back."""
     return scores.detach().sigmoid()
+
+
+def truth(scores: Tensor, real: float) -> Tensor:
+    """The loss of a judge's scores where all are real (1) or none is (0)."""
+    return F.binary_cross_entropy_with_logits(scores, torch.full_like(scores, real))
+
+
+def near(ours: Tensor, theirs: Tensor) -> Tensor:
+    """How alike the places of pairs are (B D each), without a gradient.  B"""
+    return (ours * theirs).sum(1).detach()
 
 
 def other(rows: Tensor) -> Tensor:
