@@ -225,6 +225,85 @@ def test_many_damages_of_a_file(name, how):
     survives(name, damaged(READERS[name][0], how))
 
 
+JSON = ("geojson", "coco", "strokes", "encoder", "jsonl")
+STRANGE = [None, True, -1, 1e308, 10**30, "", "x", "\x00", [], [[]], [None], {}, {"a": [1]}]
+changes = st.lists(
+    st.tuples(st.integers(0, 10**6), st.sampled_from(STRANGE), st.booleans()),
+    min_size=1,
+    max_size=3,
+)
+
+
+def nodes(data: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The ways to all that a document holds, the document itself first."""
+    if not isinstance(data, dict | list):
+        return [above]
+    inner = data.items() if isinstance(data, dict) else enumerate(data)
+    return [above, *(way for key, one in inner for way in nodes(one, (*above, key)))]
+
+
+def changed(data: Any, at: int, value: Any, drop: bool) -> Any:
+    """Something else in a document's place, or nothing."""
+    *above, key = (None, *(ways := nodes(data))[at % len(ways)])
+    if key is None:
+        return value
+    data = json.loads(json.dumps(data))
+    held = data
+    for step in above[1:]:
+        held = held[step]
+    if drop:
+        del held[key]
+    else:
+        held[key] = value
+    return data
+
+
+def of_strange_json(name: str, how: list[tuple[int, Any, bool]]) -> None:
+    text = READERS[name][0].decode()
+    documents = [json.loads(line) for line in (text.splitlines() if name == "jsonl" else [text])]
+    for at, value, drop in how:
+        documents[0] = changed(documents[0], at, value, drop)
+    survives(name, "\n".join(map(json.dumps, documents)).encode())
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", JSON)
+@settings(max_examples=30, deadline=None, derandomize=True, database=None)
+@given(how=changes)
+def test_json_that_holds_something_else_is_read_or_refused_in_a_sentence(name, how):
+    of_strange_json(name, how)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", JSON)
+@settings(max_examples=4000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(how=changes)
+def test_much_json_that_holds_something_else(name, how):
+    of_strange_json(name, how)
+
+
+FOUND = {  # by the tests above
+    "geojson": [
+        b'{"features": [{"properties": {"a": 1}, "geometry": {"type": "Polygon"}}]}',
+        b'{"features": [{"properties": {"a": 1}, "geometry": {"type": "Point"}}]}',
+        b'{"features": [7]}',
+        b"[]",
+    ],
+    "jsonl": [b"null", b"\xef\xbb\xbf null\n", b'{"a": 1}\n' + b"null\n" * 400_000],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [(name, data) for name, some in FOUND.items() for data in some],
+    ids=lambda word: word if isinstance(word, str) else "",
+)
+def test_what_was_found_once_is_refused(name, data):
+    with pytest.raises(Problem):
+        READERS[name][1](data)
+
+
 @settings(max_examples=50, deadline=None, derandomize=True, database=None)
 @given(st.binary(max_size=200))
 def test_text_from_strangers(data):

@@ -53,7 +53,7 @@ def read_map(path: str | PathLike[str]) -> list[Thing]:
         elif name.endswith(".pbf"):
             found = list(_of_pbf(place))
         elif name.endswith((".geojson", ".json")):
-            found = list(_of_geojson(json.loads(place.read_text(encoding="utf-8"))))
+            found = _of_geojson(json.loads(place.read_text(encoding="utf-8")))
         else:
             raise SourceProblem(
                 f"{place.name} is no known map file: use .osm, .osm.gz, .osm.pbf or .geojson"
@@ -175,24 +175,33 @@ def _of_pbf(place: Path) -> Iterator[Thing]:
                     yield Thing(f"{letter}{one.orig_id()}{end}", "area", shape, tags)
 
 
-def _of_geojson(data: Any) -> Iterator[Thing]:
+def _of_geojson(data: Any) -> list[Thing]:
     """Features with properties; parts of a multi-shape are things of their own."""
-    for number, feature in enumerate(data.get("features", [])):
-        tags = {
-            str(k): str(v) for k, v in (feature.get("properties") or {}).items() if v is not None
-        }
-        name, geometry = str(feature.get("id", number)), feature.get("geometry") or {}
-        shape, kind = geometry.get("coordinates", []), geometry.get("type", "")
-        parts: list[tuple[Kind, Any]] = []
-        if kind in ("Point", "LineString"):
-            parts = [
-                ("point" if kind == "Point" else "line", [shape] if kind == "Point" else shape)
-            ]
-        elif kind == "Polygon":
-            parts = [("area", shape[0])]
-        elif kind == "MultiPolygon":
-            parts = [("area", ring[0]) for ring in shape]
-        elif kind == "MultiLineString":
-            parts = [("line", line) for line in shape]
-        for place, (what, points) in enumerate(parts if tags else []):
-            yield Thing(f"{name}.{place}", what, np.array(points, np.float64)[:, :2], tags)
+    if not isinstance(data, dict):
+        raise ValueError("it is no collection of features")
+    try:
+        features = enumerate(data.get("features", []))
+        return [thing for number, feature in features for thing in _parts(number, feature)]
+    except (AttributeError, IndexError, TypeError) as error:
+        raise ValueError(f"a feature has no shape that could be read: {error}") from error
+
+
+def _parts(number: int, feature: Any) -> list[Thing]:
+    tags = {str(k): str(v) for k, v in (feature.get("properties") or {}).items() if v is not None}
+    name, geometry = str(feature.get("id", number)), feature.get("geometry") or {}
+    shape, kind = geometry.get("coordinates", []), geometry.get("type", "")
+    parts: list[tuple[Kind, Any]] = []
+    if kind == "Point":
+        parts = [("point", [shape])]
+    elif kind == "LineString":
+        parts = [("line", shape)]
+    elif kind == "Polygon":
+        parts = [("area", shape[0])]
+    elif kind == "MultiPolygon":
+        parts = [("area", ring[0]) for ring in shape]
+    elif kind == "MultiLineString":
+        parts = [("line", line) for line in shape]
+    return [
+        Thing(f"{name}.{place}", what, np.array(points, np.float64)[:, [0, 1]], tags)
+        for place, (what, points) in enumerate(parts if tags else [])
+    ]

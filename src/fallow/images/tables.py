@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import pyarrow.compute as pc
 from fallow.problems import SourceProblem, did_you_mean, out_of_memory
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+NOTHING = re.compile(rb"(?:\A(?:\xef\xbb\xbf)?|[\r\n])\s*null")
 PATH_COLUMNS = ("path", "file_name", "filename", "image", "file", "image_path")
 
 
@@ -33,6 +35,8 @@ def read_table(data: bytes, name: str) -> pa.Table:
         elif lower.endswith((".jsonl", ".ndjson")):
             import pyarrow.json
 
+            if NOTHING.search(data):  # of which the parser would end the whole process
+                raise SourceProblem(f"{name} cannot be read as a table: a line says null")
             table = pyarrow.json.read_json(io.BytesIO(data))
         elif lower.endswith((".csv", ".tsv")):
             table = _read_csv(data, name)  # all text: typed below
