@@ -284,9 +284,12 @@ def test_much_json_that_holds_something_else(name, how):
 
 
 FOUND = {  # by the tests above
+    "coco": [json.dumps(COCO | {"images": [COCO["images"][0] | {"width": 10**30}]}).encode()],
     "geojson": [
         b'{"features": [{"properties": {"a": 1}, "geometry": {"type": "Polygon"}}]}',
         b'{"features": [{"properties": {"a": 1}, "geometry": {"type": "Point"}}]}',
+        b'{"features": [{"properties": {"a": 1}, '
+        b'"geometry": {"type": "Polygon", "coordinates": {"a": 1}}}]}',
         b'{"features": [7]}',
         b"[]",
     ],

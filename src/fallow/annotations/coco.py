@@ -62,7 +62,7 @@ def from_coco(found: Mapping[str, Any], name: str, who: str = "human") -> Annota
     """
     try:
         return _read(found, name, who)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         said = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise SourceProblem(f"{name} is not as COCO has it: {said}") from error
 

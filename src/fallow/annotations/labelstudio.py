@@ -34,7 +34,7 @@ def read(source: Any) -> Annotations:
     where = place(source)
     try:
         return _read(json_of(where.read(), where.name, list))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         said = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise SourceProblem(f"{where.name} is not as Label Studio has it: {said}") from error
 

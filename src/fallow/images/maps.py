@@ -182,7 +182,7 @@ def _of_geojson(data: Any) -> list[Thing]:
     try:
         features = enumerate(data.get("features", []))
         return [thing for number, feature in features for thing in _parts(number, feature)]
-    except (AttributeError, IndexError, TypeError) as error:
+    except (AttributeError, LookupError, TypeError) as error:
         raise ValueError(f"a feature has no shape that could be read: {error}") from error
 
 
