@@ -227,10 +227,13 @@ def strokes(amount: Amount) -> Line:
 def query(amount: Amount) -> Line:
     """A sketch asked of many photos that were looked at before: drawn, seen, compared, sorted."""
     from fallow import encoders
+    from fallow.encoders.layout import Layout
+    from fallow.methods.match.fgsbir import FGSBIR
     from fallow.methods.shared.sketching import Finder, Search
 
-    draw = np.random.default_rng(0)
-    finder = Finder(encoders.encoder("tiny"), "stretched")
+    draw, usual = np.random.default_rng(0), FGSBIR.Settings(epochs=1)
+    encoder = encoders.encoder("tiny", size=usual.size)
+    finder = Finder(encoder, Layout(encoder, usual.cells, usual.length), usual.frame)
     search = object.__new__(Search)  # its photos' vectors are made up
     search.finder, search.readable = finder, np.arange(amount.gallery)
     width = finder.sketches([drawings(1)[0]]).shape[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from statistics import mean
 from typing import Any
 
@@ -57,3 +57,30 @@ def overlaps(entries: list[dict[str, Any]]) -> list[str]:
         if "iou" in one["observed"]
     ]
     return [f"Mean IoU of the masks: {'; '.join(told)}."] if told else []
+
+
+def ways(tried: Mapping[str, Any], grid: Grid) -> list[str]:
+    """How verbs might go on from lite, each on teaching pictures alone; nothing before a run."""
+    if not tried:
+        return []
+    masks = [
+        (way, *(f"{sets[name]:.3f}" for name in sets), f"{mean(sets.values()):.3f}")
+        for way, sets in tried["segment"].items()
+    ]
+    first = next(iter(tried["segment"].values()))
+    learnt = [
+        (way, name, *(f"{value:.3f}" for value in measures.values()))
+        for way, sets in tried["learn"].items()
+        for name, measures in sets.items()
+    ]
+    measures = next(iter(next(iter(tried["learn"].values())).values()))
+    return [
+        "### Ways to go on from lite",
+        f"`python -m recipes.begun`, means of {tried['draws']} draws of teaching pictures. "
+        f"`segment`: mean Dice after five masks and {tried['steps']} steps, of groups (films, "
+        "slices) that were held back. The first row is what the verb does.",
+        grid(("way", *first, "mean"), masks),
+        f"`learn`: {tried['passes']} passes over a set's teaching pictures without labels, then "
+        "labels of one half teach and the other half is asked.",
+        grid(("way", "set", *measures), learnt),
+    ]

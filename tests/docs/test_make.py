@@ -159,13 +159,20 @@ def test_the_page_of_encoders_counts_verdicts_and_averages_sets(make):
         "sizes": tried, "left out": [row], "rules": rules,
     }  # fmt: skip
     speeds = [SPEED | {"fallow": 30.0, "peer_value": 10.0}]
-    assert "Verbs that begin" not in make.encoders(entries, chosen, speeds, [])
+    assert "Verbs that begin" not in make.encoders(entries, chosen, speeds, [], {})
     verb = CLAIM | {
         "claim": "birds: better than before", "seeds": [(0.5, 0.25), (0.7, 0.35)],
         "mean_difference": 0.3, "verdict": "shown", "data": {"name": "birds"},
         "budget": {"processor_minutes_a_run": [1.0, 2.0]}, "observed": {"iou": [0.4, 0.5]},
     }  # fmt: skip
-    page = make.encoders(entries, chosen, speeds, [verb])
+    tried = {
+        "draws": 2, "steps": 160, "passes": 10,
+        "segment": {"as it is": {"polyp": 0.5, "camvid": 0.25}},
+        "learn": {"before": {"grocery": {"k-NN": 0.75}}},
+    }  # fmt: skip
+    page = make.encoders(entries, chosen, speeds, [verb], tried)
+    assert "| as it is | 0.500 | 0.250 | 0.375 |" in page
+    assert "| before | grocery | 0.750 |" in page
     assert (
         "| birds: better than before | 0.250, 0.350 (0.300) | 0.500, 0.700 (0.600) | +0.300 | "
         "shown | 1.5 |"
