@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from fallow.encoders import Encoder
     from fallow.images import Images, Pack
 
-SEEN = 256  # photos that say what is usual
+SEEN = 256  # photos, and sketches, that say what is usual
 
 
 def divergence_weight(step: int) -> float:
@@ -198,10 +198,13 @@ class FGSBIR(Method):
         """Photos and sketches as they are: what is usual of each, and how the rest differs."""
         if self.layout is None:
             return
-        some = np.random.default_rng(seed).permutation(len(pack))[:SEEN]
-        photos = self.encoder.prepare([pack[row] for row in np.sort(some)])
+        draw = np.random.default_rng(seed)
+        some = np.sort(draw.permutation(len(pack))[:SEEN])
+        photos = self.encoder.prepare([pack[row] for row in some])
+        some = np.sort(draw.permutation(len(self._sketches))[:SEEN])
+        sketches = self.as_picture(self._sketches[some].to(photos.device))
         with in_mode(self.encoder, False):
-            self.layout.begin(self.encoder, (photos, self.as_picture(self._sketches)))
+            self.layout.begin(self.encoder, (photos, sketches))
 
     def beside(self, name: str, images: Images, pack: Pack, seed: int) -> Beside | None:
         if name != "labelled":
