@@ -31,7 +31,7 @@ def run(data: Path, python: str | None, quick: bool) -> Iterator[tuple[str, list
     yield "scale_joins", joins(quick)
     yield "scale_index", index(2_000 if quick else 200_000)
     yield "scale_index_million", index(4_000 if quick else 1_000_000)
-    yield "scale_memory", memory(*((200, 400) if quick else (10_000, 50_000)))
+    yield "scale_memory", memory(*((200, 400) if quick else (10_000, 50_000, 200_000)))
     yield "scale_workers", workers(200 if quick else 2_000, 1 if quick else 3)
     yield "scale_ranks", ranks(1 if quick else 3)
 
@@ -156,12 +156,12 @@ def index(rows: int) -> list[Line]:
     ]
 
 
-def memory(few: int, many: int) -> list[Line]:
+def memory(few: int, *more: int) -> list[Line]:
     """Peak megabytes of a program that does all parts of a job itself; room left is compared."""
     with tempfile.TemporaryDirectory() as folder:
         pictures = Path(folder) / "pictures.zip"
         held = {}
-        for count in (few, many):
+        for count in (few, *more):
             zipped(pictures, count)
             held[count] = float(
                 subprocess.run(
@@ -169,8 +169,11 @@ def memory(few: int, many: int) -> list[Line]:
                     capture_output=True, text=True, check=True,
                 ).stdout
             )  # fmt: skip
-    work = f"peak MB of a worker, {few:,} beside {many:,} generated pictures"
-    return [line(work, f"{many:,} pictures", "", [(held[few], held[many])], 0.8)]
+    work = f"peak MB of a worker, {few:,} beside {{many:,}} generated pictures"
+    return [
+        line(work.format(many=many), f"{many:,} pictures", "", [(held[few], held[many])], 0.8)
+        for many in more
+    ]
 
 
 HELD = """
