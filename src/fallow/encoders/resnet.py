@@ -166,7 +166,7 @@ class ResNet(nn.Module):
         `norm` is there to match the transformers: a residual network has no final norm.
         """
         wanted = [range(len(self.stage_names))[layer] for layer in layers]
-        maps = self.stages(x, max(wanted) + 1)
+        maps = self.stages(x, max(wanted, default=-1) + 1)
         return [maps[layer].permute(0, 2, 3, 1) for layer in wanted]
 
     def forward(self, x: Tensor) -> Tensor:
