@@ -34,7 +34,7 @@ def run():
     """Low and high tones, each asked for by its own vector."""
     clips = [tone((250, 1500)[k % 2], k) for k in range(24)]
     queries = np.eye(2, 6)[np.arange(24) % 2]
-    return learnt(clips, queries, Settings(**SMALL, training_steps=250, learning_rate=0.03))
+    return learnt(clips, queries, Settings(**SMALL, training_steps=500, learning_rate=0.03))
 
 
 def test_what_is_asked_for_comes_out(run):
@@ -45,7 +45,7 @@ def test_what_is_asked_for_comes_out(run):
     for asked, other in ((0, 1), (1, 0)):
         own, rest = ((low, high)[k] for k in (asked, other))
         before = invariant_ratio(own, mixture)
-        assert invariant_ratio(own, made[asked]) > before + 2  # processors differ by a decibel
+        assert invariant_ratio(own, made[asked]) > before + 4
         assert invariant_ratio(rest, made[asked]) < before
 
 
