@@ -10,11 +10,13 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from fallow.problems import Problem, SourceProblem
+
+Value = TypeVar("Value")
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -167,6 +169,16 @@ def read_json(path: Path) -> dict[str, Any]:
         return json.loads(path.read_bytes())  # type: ignore[no-any-return]
     except FileNotFoundError:
         return {}
+
+
+def part_of(state: Mapping[str, Value], name: str) -> dict[str, Value]:
+    """What a state of several parts holds of one, as that part itself calls it.
+
+    >>> part_of({"head.weight": 1, "header.bias": 2}, "head")
+    {'weight': 1}
+    """
+    prefix = f"{name}."
+    return {key.removeprefix(prefix): one for key, one in state.items() if key.startswith(prefix)}
 
 
 def sync_folder(folder: Path) -> None:

@@ -27,7 +27,7 @@ from fallow.encoders.patch_codes import PatchCodes, learnt_codes
 from fallow.encoders.tokeniser import Tokeniser, encode, learnt, restored
 from fallow.encoders.vit import Block
 from fallow.encoders.writer import Writer, WriterShape, beam, greedy, shifted
-from fallow.files import atomic_write
+from fallow.files import atomic_write, part_of
 from fallow.images import Images
 from fallow.images.captions import CAPTION
 from fallow.losses.language import next_words
@@ -403,8 +403,7 @@ def load_painter(folder: str | PathLike[str]) -> Painter:
         method.places = (settings.size // settings.patch) ** 2
         method.codes = PatchCodes(held["book"], settings.patch)
         method.joint = Joint(settings.codes, method.places, method.tokeniser, settings)
-        weights = {k.removeprefix("joint."): v for k, v in held.items() if k.startswith("joint.")}
-        method.joint.load_state_dict(weights)
+        method.joint.load_state_dict(part_of(held, "joint"))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise SourceProblem(f"{folder} holds no run of itit: {error}") from error
     return Painter(method)

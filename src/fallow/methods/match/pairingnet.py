@@ -293,6 +293,7 @@ def load_matcher(folder: Any) -> Matcher:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
+    from fallow.files import part_of
     from fallow.problems import SourceProblem
 
     place = Path(folder)
@@ -303,9 +304,7 @@ def load_matcher(folder: Any) -> Matcher:
         summary = Summary(depth=settings.depth)
         state = load((place / "matcher.safetensors").read_bytes())
         for part, module in (("network", network), ("summary", summary)):
-            head = f"{part}."
-            mine = {k.removeprefix(head): v for k, v in state.items() if k.startswith(head)}
-            module.load_state_dict(mine)
+            module.load_state_dict(part_of(state, part))
     except FileNotFoundError as error:
         raise SourceProblem(
             f"{place} is not a run of match on pieces: {Path(error.filename).name} is missing"

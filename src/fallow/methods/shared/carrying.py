@@ -18,7 +18,7 @@ from fallow.encoders.headed import Segmenting
 from fallow.encoders.relighting import Curves
 from fallow.encoders.segmenter import Segmenter, load_segmenter, save_segmenter
 from fallow.encoders.windows import averaged, squares
-from fallow.files import atomic_write
+from fallow.files import atomic_write, part_of
 from fallow.images.pairs import Paired, places_in
 from fallow.losses.pseudo import class_thresholds, relative_labels
 from fallow.methods.shared.beginning import Beginning
@@ -267,7 +267,7 @@ def load_relighting(model: Segmenting, folder: Path) -> nn.Module:
     if not path.is_file():
         return model
     held = from_bytes(path.read_bytes())
-    state = {key.removeprefix("relit."): held[key] for key in held if key.startswith("relit.")}
+    state = part_of(held, "relit")
     relit = None
     if state:
         relit = Curves(len(state["layers.0.weight"]))

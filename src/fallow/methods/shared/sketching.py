@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from fallow.encoders import Encoder, load
 from fallow.encoders.layout import Layout
+from fallow.files import part_of
 from fallow.images import Images
 from fallow.images.collection import read_bytes
 from fallow.images.decode import Unreadable
@@ -165,10 +166,7 @@ def _layout(run: Path, encoder: Encoder, settings: Mapping[str, Any]) -> Layout 
         return None
     layout = Layout(encoder, settings["cells"], settings["length"])
     held = load_file(run / "generator.safetensors")
-    prefix = "layout."
-    layout.load_state_dict(
-        {name.removeprefix(prefix): one for name, one in held.items() if name.startswith(prefix)}
-    )
+    layout.load_state_dict(part_of(held, "layout"))
     return layout
 
 
