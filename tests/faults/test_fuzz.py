@@ -202,6 +202,11 @@ def survives(name: str, data: bytes) -> None:
         READERS[name][1](data)
 
 
+MANY = settings(
+    max_examples=4000, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+)
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", READERS)
 def test_a_whole_file_is_read(name):
@@ -219,7 +224,7 @@ def test_a_damaged_file_is_read_or_refused_in_a_sentence(name, how):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=4000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@MANY
 @given(how=damages)
 def test_many_damages_of_a_file(name, how):
     survives(name, damaged(READERS[name][0], how))
@@ -277,7 +282,7 @@ def test_json_that_holds_something_else_is_read_or_refused_in_a_sentence(name, h
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", JSON)
-@settings(max_examples=4000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@MANY
 @given(how=changes)
 def test_much_json_that_holds_something_else(name, how):
     of_strange_json(name, how)

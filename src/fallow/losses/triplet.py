@@ -10,36 +10,21 @@ from fallow.losses.precision import at_least_float32, without_autocast
 
 
 @without_autocast
-def triplet(
-    anchor: Tensor,
-    positive: Tensor,
-    negative: Tensor,
-    margin: float = 0.2,
-    weight: Tensor | None = None,
-) -> Tensor:
+def triplet(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 0.2) -> Tensor:
     """Mean of max(0, margin + distance to the positive - distance to the negative) of rows (B D).
-
-    With a weight (B) for each row, which receives no gradient.
 
     >>> rows = torch.eye(2)
     >>> round(float(triplet(rows, rows, rows.flip(0), margin=2.0)), 4)
     0.5858
     """
-    return terms(anchor, positive, negative, margin, weight).mean()
+    return terms(anchor, positive, negative, margin).mean()
 
 
-def terms(
-    anchor: Tensor,
-    positive: Tensor,
-    negative: Tensor,
-    margin: float = 0.2,
-    weight: Tensor | None = None,
-) -> Tensor:
+def terms(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 0.2) -> Tensor:
     """The same, row by row.  B"""
     anchor, positive, negative = (at_least_float32(x) for x in (anchor, positive, negative))
     near, far = F.pairwise_distance(anchor, positive), F.pairwise_distance(anchor, negative)
-    found = (margin + near - far).clamp(min=0)
-    return found if weight is None else weight.detach() * found
+    return (margin + near - far).clamp(min=0)
 
 
 @without_autocast
