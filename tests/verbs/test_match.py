@@ -94,6 +94,13 @@ def test_sketches_find_photos_and_a_run_is_used_again(photos, tmp_path):
     assert "While it was drawn" in (tmp_path / "s" / "report.html").read_text()
     again = match(photos / "photos", sketch=[query], run=tmp_path / "s")
     assert again.table.column("path").equals(result.table.column("path"))
+    learnt = next((tmp_path / "s").rglob("generator.safetensors"))
+    learnt.write_bytes(learnt.read_bytes()[:-9])
+    with pytest.raises(SourceProblem, match="cannot be used"):
+        match(photos / "photos", sketch=[query], run=tmp_path / "s")
+    learnt.unlink()
+    with pytest.raises(SourceProblem, match=r"generator\.safetensors is missing"):
+        match(photos / "photos", sketch=[query], run=tmp_path / "s")
 
 
 def test_a_saved_run_learns_no_more(pieces, tmp_path):

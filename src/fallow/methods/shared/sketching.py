@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError
+from safetensors.torch import load as from_bytes
 
 from fallow.encoders import Encoder, load
 from fallow.encoders.layout import Layout
@@ -153,11 +154,12 @@ def load_finder(folder: str | os.PathLike[str]) -> Finder:
         settings = json.loads((run / "sketches.json").read_text())["settings"]
         encoder = load(run / "encoder")
         return Finder(encoder, _layout(run, encoder, settings), settings["frame"])
-    except FileNotFoundError:
+    except FileNotFoundError as error:
         raise SourceProblem(
-            f"{run} is not a finished run of match on sketches: sketches.json is missing"
+            f"{run} is not a finished run of match on sketches: "
+            f"{Path(error.filename).name} is missing"
         ) from None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise SourceProblem(f"the run in {run} cannot be used: {error}") from error
 
 
@@ -165,7 +167,7 @@ def _layout(run: Path, encoder: Encoder, settings: Mapping[str, Any]) -> Layout 
     if not settings["cells"]:
         return None
     layout = Layout(encoder, settings["cells"], settings["length"])
-    held = load_file(run / "generator.safetensors")
+    held = from_bytes((run / "generator.safetensors").read_bytes())
     layout.load_state_dict(part_of(held, "layout"))
     return layout
 
