@@ -15,6 +15,7 @@ class Judge(nn.Module):
 
     Its optimiser lives in buffers, so that a run resumes with it.
 
+    >>> _ = torch.manual_seed(0)
     >>> judge = Judge(nn.Linear(2, 1), rate=0.1)
     >>> before = judge.network.weight.clone()
     >>> judge.learn(lambda network: network(torch.ones(1, 2)).square().mean())
