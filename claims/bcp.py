@@ -137,11 +137,13 @@ def fitted(
         "compile": "off",
         "pretrain": plan.pretrain,
     } | changes
-    settings = BCP.Settings(**BCP.suited(given, [kept.mask(row) for row in range(len(kept))]))
+    network = fallow.encoder(plan.encoder, seed=seed, size=plan.size)
+    masks = [kept.mask(row) for row in range(len(kept))]
+    settings = BCP.Settings(**BCP.suited(given, masks, network))
     return fit(
         BCP,
         {"unlabelled": without_masks(bare), "labelled": kept},
-        encoder=fallow.encoder(plan.encoder, seed=seed, size=plan.size),
+        encoder=network,
         settings=settings,
         seed=seed,
     )

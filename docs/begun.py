@@ -27,8 +27,8 @@ def begun(entries: list[dict[str, Any]], grid: Grid) -> list[str]:
     return [
         "## Verbs that begin with lite",
         "Every seed, and its mean in brackets; minutes are the processor's, of one run. What a "
-        "claim compares with is said in it, and how it was measured in `claims/lite.py` and "
-        "`claims/lite_edits.py`.",
+        "claim compares with is said in it, and how it was measured in `claims/lite_masks.py`, "
+        "`claims/lite.py` and `claims/lite_edits.py`.",
         grid(("claim", "before", "after", "difference", "verdict", "minutes"), rows),
         *overlaps(entries),
     ]
@@ -51,11 +51,11 @@ def minutes(one: dict[str, Any]) -> str:
 
 def overlaps(entries: list[dict[str, Any]]) -> list[str]:
     """The mean IoU of masks, which claims compare by Dice."""
-    told = [
-        f"{one['data']['name']} {values(one['observed']['iou'])}"
+    told = {
+        f"{one['data']['name']} by {row} {values(seeds)}": None  # once, in their order
         for one in entries
-        if "iou" in one["observed"]
-    ]
+        for row, seeds in one["observed"].get("iou", {}).items()
+    }
     return [f"Mean IoU of the masks: {'; '.join(told)}."] if told else []
 
 

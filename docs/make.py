@@ -65,7 +65,7 @@ def main(root: Path = ROOT) -> None:
             claims["encoders"],
             json.loads(chosen.read_text()),
             benchmarks.get("encoders", []),
-            claims.get("lite", []) + claims.get("lite_edits", []),
+            claims.get("lite_masks", []) + claims.get("lite", []) + claims.get("lite_edits", []),
             read_json(root / "recipes" / "results" / "begun.json"),
         )
     if judged:

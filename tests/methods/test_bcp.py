@@ -264,5 +264,24 @@ def test_many_pieces_turn_the_component_filter_off():
     many = np.zeros((1, 20, 20), np.uint8)
     many[0, ::4, ::4] = 1
     assert not holds_together(list(many))
-    assert BCP.suited({}, list(many)) == {"components": "all"}
-    assert BCP.suited({"components": "largest"}, list(many)) == {"components": "largest"}
+    random = fallow.encoder("unet/4")
+    assert BCP.suited({}, list(many), random) == {"components": "all"}
+    assert BCP.suited({"components": "largest"}, list(many), random) == {"components": "largest"}
+
+
+def test_what_knows_pictures_learns_by_adamw_unless_a_rate_is_given():
+    one = [np.eye(4, dtype=np.uint8)]
+    found = BCP.suited({}, one, fallow.encoder("tiny"))
+    assert (found["optimiser"], found["learning_rate"]) == ("adamw", pytest.approx(0.032))
+    given = {"learning_rate": 0.1}
+    assert BCP.suited(given, one, fallow.encoder("tiny")) == given
+
+
+def test_pictures_with_an_up_and_a_down_are_not_turned():
+    scene = np.zeros((40, 40), np.uint8)
+    scene[25:] = 1
+    random = fallow.encoder("unet/4")
+    assert BCP.suited({}, [scene] * 4, random)["turns"] == 0.0
+    assert BCP.suited({"turns": 0.3}, [scene] * 4, random)["turns"] == 0.3
+    assert "turns" not in BCP.suited({}, [scene, scene.T] * 2, random)
+    assert "turns" not in BCP.suited({}, [np.stack([scene] * 9)] * 4, random)  # volumes

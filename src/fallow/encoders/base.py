@@ -153,6 +153,11 @@ class Encoder(nn.Module):
         return self.network.dimension  # type: ignore[return-value]
 
     @property
+    def random(self) -> bool:
+        """Whether its weights were drawn, and nothing has taught them."""
+        return str(self.provenance.get("weights")).startswith("random")
+
+    @property
     def size(self) -> int:
         """The side of the network's native input."""
         return self.preprocessing.size

@@ -184,7 +184,7 @@ def sibling(encoder: Encoder, seed: int) -> Encoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         other = rebuild(describe(encoder)).to(encoder.device)
-    if not str(encoder.provenance.get("weights")).startswith("random"):
+    if not encoder.random:
         other.plain.load_state_dict(encoder.plain.state_dict())
     return other
 

@@ -103,14 +103,15 @@ def segment(
         f"{len(labelled)} with a mask, {len(bare)} without; "
         f"{counted(len(names), 'class', 'classes')}: {', '.join(names[:8])}"
     )
-    given = {**suited_sizes(labelled, torch.cuda.is_available()), **given}
-    given = kind.suited(given, class_codes(labelled))
-    chosen = make_settings(kind.Settings, {**given, "classes": len(names)})
+    given = {**suited_sizes(labelled, torch.cuda.is_available()), **given, "classes": len(names)}
+    chosen = make_settings(kind.Settings, given)
     place = None if out is None else writable(out)
     volumes = isinstance(labelled, Volumes)
     # presets are the papers' set-ups, whose networks begin at random
     name = encoder or ("unet/8" if volumes else "unet/16" if preset else "tiny")
     options: dict[str, Any] = {"dimensions": 3, "inputs": 1} if volumes else {}
+    network = encoders.encoder(name, seed=seed, size=chosen.size, **options)
+    chosen = make_settings(kind.Settings, kind.suited(given, class_codes(labelled), network))
 
     def noted(line: str) -> None:
         known.notes.append(line)  # the report says it, too
@@ -127,7 +128,7 @@ def segment(
     run = fit(
         kind,
         streams,
-        encoder=encoders.encoder(name, seed=seed, size=chosen.size, **options),
+        encoder=network,
         settings=chosen,
         out=None if place is None else place / "run",
         seed=seed,

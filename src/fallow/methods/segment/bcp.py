@@ -22,6 +22,9 @@ from fallow.views.mixing import block_mask, paste
 
 Dice = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
+# encoders that know pictures learn best by this (`recipes.begun`), random ones as published
+KNOWING: dict[str, Any] = {"optimiser": "adamw", "learning_rate": 1e-3 * 256 / 8}
+
 
 class BCP(SegmentMethod):
     """Bidirectional copy-paste between labelled and unlabelled images (Bai et al. 2023)."""
@@ -96,10 +99,14 @@ class BCP(SegmentMethod):
     started: Tensor  # whether the teacher has begun to teach
 
     @classmethod
-    def suited(cls, given: Mapping[str, Any], masks: Sequence[np.ndarray]) -> dict[str, Any]:
-        """Settings with the component filter off where masks show many pieces of a class."""
-        many = {} if holds_together(masks) else {"components": "all"}
-        return many | dict(given)
+    def suited(
+        cls, given: Mapping[str, Any], masks: Sequence[np.ndarray], encoder: Encoder
+    ) -> dict[str, Any]:
+        """Without the component filter, too, where masks show many pieces of a class."""
+        found: dict[str, Any] = {} if holds_together(masks) else {"components": "all"}
+        if not encoder.random and not {"optimiser", "learning_rate"} & set(given):
+            found |= KNOWING
+        return super().suited(found | dict(given), masks, encoder)
 
     def build(self, encoder: Encoder) -> None:
         self.student = Segmenter(encoder, self.settings.classes)

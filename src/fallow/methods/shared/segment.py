@@ -19,6 +19,7 @@ from fallow.encoders.windows import sliding
 from fallow.images import Images
 from fallow.images.masks import IGNORE, Masked, resized, without_masks
 from fallow.images.volumes import Volumes
+from fallow.parts.upright import upright
 from fallow.problems import SettingProblem
 from fallow.train.method import Method
 from fallow.train.method import Settings as BaseSettings
@@ -39,7 +40,9 @@ class SegmentSettings(BaseSettings):
     size: int = Field(96, ge=32, description="side of the views in pixels")
     depth: int | None = Field(None, ge=2, description="slices of a volume's crops; none: size")
     smallest: float = Field(0.3, gt=0, le=1, description="least share of a picture in a view")
-    turns: float = Field(0.5, ge=0, le=1, description="chance of a quarter turn of a view")
+    turns: float = Field(
+        0.5, ge=0, le=1, description="chance of a quarter turn; none if masks show an up and a down"
+    )
     batch: int = Field(8, ge=2, description="images a step of each stream, over all ranks")
     learning_rate: float = Field(0.64, gt=0, description="at batch 256: 0.02 at batch 8")
     weight_decay: float = Field(1e-4, ge=0)
@@ -112,9 +115,12 @@ class SegmentMethod(Method):
         return named
 
     @classmethod
-    def suited(cls, given: Mapping[str, Any], masks: Sequence[np.ndarray]) -> dict[str, Any]:
-        """Settings made to fit the masks (class codes) that are there; what is given stays."""
-        return dict(given)
+    def suited(
+        cls, given: Mapping[str, Any], masks: Sequence[np.ndarray], encoder: Encoder
+    ) -> dict[str, Any]:
+        """Settings made to fit the masks (class codes) and the encoder; what is given stays."""
+        flat = all(mask.ndim == 2 for mask in masks)
+        return ({"turns": 0.0} if flat and upright(masks) else {}) | dict(given)
 
     def predictor(self) -> nn.Module:
         """The network that writes masks."""
