@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from torch.nn import functional as F
 
 import fallow
 from fallow.images.sketch_forms import STROKES
@@ -142,6 +143,19 @@ def test_the_judge_learns_that_a_sketch_of_another_photo_is_none_of_this_one():
     judged = method.loss(batches(), now).parts["judge"]
     # told apart by chance, ln 2 each, but for strangers that it takes for real
     assert float(judged) == pytest.approx(3 * np.log(2) + np.log1p(np.exp(3.0)), abs=1e-5)
+
+
+def test_before_it_has_learnt_the_judge_believes_what_lies_nearer_than_strangers_do():
+    method = build()
+    near = torch.tensor([0.0, 1.64, 4.0])
+    scores = method.judge(torch.rand(3, 3, 32, 32), torch.rand(3, 32, 32), near)
+    assert scores.tolist() == pytest.approx([-1.64, 0.0, 2.36], abs=1e-6)
+    draw = torch.Generator().manual_seed(0)
+    ours = F.normalize(torch.randn(8, 16, generator=draw), dim=1)
+    theirs = F.normalize(ours + 0.1 * torch.randn(8, 16, generator=draw), dim=1)
+    own, strange = fgsbir.near(ours, theirs), fgsbir.near(ours, theirs.roll(1, 0))
+    assert float(own.min()) > 2 > float(strange.max())
+    assert fgsbir.near(ours[:1], theirs[:1]).shape == (1,)  # a batch of one has no strangers
 
 
 def test_a_norm_of_the_encoder_measures_nothing_of_sketches():

@@ -56,11 +56,14 @@ class MapCritic(nn.Module):
 class PairCritic(nn.Module):
     """Whether a sketch of a photo is a person's: both go in together, one score comes out.
 
-    So does how near the two are held already, which pixels alone tell only after many pairs.
+    So does how near the two are held already, in spreads of strangers: with that alone it begins,
+    as pixels tell nothing before many pairs were seen.
 
     >>> PairCritic(4)(torch.zeros(2, 3, 32, 32), torch.zeros(2, 32, 32), torch.zeros(2)).shape
     torch.Size([2])
     """
+
+    apart = 1.64  # spreads beyond which one stranger in twenty lies: from there on it is believed
 
     def __init__(self, width: int = 32) -> None:
         super().__init__()
@@ -71,6 +74,9 @@ class PairCritic(nn.Module):
             inputs = width << step
         self.layers = nn.Sequential(*layers)
         self.score = nn.Linear(inputs + 1, 1)
+        with torch.no_grad():
+            self.score.weight.zero_()[:, -1] = 1.0
+            self.score.bias.fill_(-self.apart)
 
     def forward(self, photo: Tensor, sketch: Tensor, near: Tensor) -> Tensor:
         """Photos (B 3 S S), sketches in pixels (B S S, 1 on 0) and nearness (B) -> B."""

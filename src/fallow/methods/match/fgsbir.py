@@ -423,8 +423,17 @@ def truth(scores: Tensor, real: float) -> Tensor:
 
 
 def near(ours: Tensor, theirs: Tensor) -> Tensor:
-    """How alike the places of pairs are (B D each), without a gradient.  B"""
-    return (ours * theirs).sum(1).detach()
+    """How much nearer pairs (B D each) lie than strangers of the batch, in these' spreads.  B
+
+    >>> near(torch.eye(2), torch.tensor([[1.0, 0.0], [0.2, 0.8]]))
+    tensor([9., 7.])
+    """
+    alike = (ours @ theirs.T).detach()
+    strange = alike[~torch.eye(len(alike), dtype=torch.bool, device=alike.device)]
+    if len(strange) == 0:
+        return alike.diagonal()
+    spread = strange.std(correction=0).clamp_min(1e-6)
+    return (alike.diagonal() - strange.mean()) / spread
 
 
 def other(rows: Tensor) -> Tensor:
