@@ -25,7 +25,7 @@ import torch
 from benchmarks.photos import archive
 
 from claims.kept import Kept
-from claims.record import Entry, by_measure
+from claims.record import Entry, by_measure, entry
 from fallow.images.sketch_forms import STROKES, read_cell, sketch_pixels
 from fallow.measure.ranking import accuracy_at, tied_ranks
 from fallow.methods.match.fgsbir import FGSBIR, near
@@ -90,12 +90,17 @@ def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
             make = partial(learnt, teach, ask, told, seed, plan, wrong)
             values[row].append(kept(f"{name} {row} {seed}", make))
     values[FLOOR] = [gradients(data, ask)] * plan.seeds
-    return by_measure(
-        values, COMPARED, MEASURES, f"{name}: {{claim}}, {{words}}",
-        data={"name": "sketch_pairs", "images": len(teach) + len(ask)},
-        budget=kept.budget(minutes, epochs=plan.epochs),
-        settings=asdict(plan) | {"rows": ROWS},
-    )  # fmt: skip
+    about = {
+        "data": {"name": "sketch_pairs", "images": len(teach) + len(ask)},
+        "budget": kept.budget(minutes, epochs=plan.epochs),
+        "settings": asdict(plan) | {"rows": ROWS},
+    }
+    trusted = [(one["told"], 0.5) for one in values["all of it"]]
+    claim = f"{name}: the judge trusts a photo's own sketch more than another's"
+    return [
+        *by_measure(values, COMPARED, MEASURES, f"{name}: {{claim}}, {{words}}", **about),
+        entry(claim, "all of it", "chance", seeds=trusted, **about),
+    ]
 
 
 def photos(data: Path, name: str) -> tuple[Any, Any]:

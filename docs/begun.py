@@ -75,10 +75,11 @@ def ways(tried: Mapping[str, Any], grid: Grid) -> list[str]:
     ]
     measures = next(iter(next(iter(tried["learn"].values())).values()))
     return [
-        "### Ways to go on from lite",
+        "### Ways to go on from an encoder that knows pictures",
         f"`python -m recipes.begun`, means of {tried['draws']} draws of teaching pictures. "
         f"`segment`: mean Dice after five masks and {tried['steps']} steps, of groups (films, "
-        "slices) that were held back. The first row is what the verb does.",
+        "slices) that were held back. *lite* and *tiny* alone are what the verb does: AdamW, and "
+        "no quarter turns of pictures with an up and a down (camvid).",
         grid(("way", *first, "mean"), masks),
         f"`learn`: {tried['passes']} passes over a set's teaching pictures without labels, then "
         "labels of one half teach and the other half is asked.",

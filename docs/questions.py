@@ -125,6 +125,10 @@ QUESTIONS = (
                   said("foreign images help with many"), data_of),
             Group("From 5 masks tiny beats random weights", "five_masks", said("from 5 masks"),
                   data_of),
+            Group("From 5 masks lite beats tiny", "lite_masks", said("better than with tiny"),
+                  data_of),
+            Group("From 5 masks 600 steps beat 200 (lite)", "lite_masks", said("steps are better"),
+                  data_of),
         ),
         "`fallow segment` says after every run which pictures are worth a mask next. "
         "[Tutorial](../tutorials/segment.md)",

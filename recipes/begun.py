@@ -1,4 +1,4 @@
-"""python -m recipes.begun --data DIR: how `segment` and `learn` go on from lite.
+"""python -m recipes.begun --data DIR: how `segment` and `learn` go on from encoders that know.
 
 Only teaching pictures are looked at. For masks, a third of a set's groups (films, slices) is held
 back and asked: mean Dice after five masks and some steps. For `learn`, all of a set's teaching
@@ -35,14 +35,19 @@ DRAWS = 2
 ASKED = 24  # pictures of a set, at most
 MASKED = ("polyp", "camvid", "white_blood_cells")
 LEARNT = ("clothing_cc0", "aerial_ucmerced", "grocery")
-# settings of segment, and the number of its steps; the first is what the verb does
-SEGMENTING: dict[str, dict[str, Any]] = {
-    "as it is": {},
-    "a third of the rate for lite": {"known_rate": 0.3},
-    "lite as it is": {"known_rate": 0.0},
-    "AdamW": {"optimiser": "adamw", "learning_rate": 0.032},
-    "views of 128 px": {"size": 128},
-    "views of 224 px": {"size": 224},
+SGD: dict[str, Any] = {"optimiser": "sgd", "learning_rate": 0.64, "turns": 0.5}
+# encoder and settings of segment; of either encoder the first is what the verb does
+SEGMENTING: dict[str, tuple[str, dict[str, Any]]] = {
+    "lite": ("lite", {}),
+    "lite, all turned": ("lite", {"turns": 0.5}),
+    "lite, all turned, SGD": ("lite", SGD),
+    "lite, all turned, SGD, a third of the rate for lite": ("lite", SGD | {"known_rate": 0.3}),
+    "lite, all turned, SGD, lite as it was": ("lite", SGD | {"known_rate": 0.0}),
+    "lite, all turned, SGD, views of 128 px": ("lite", SGD | {"size": 128}),
+    "lite, all turned, SGD, views of 224 px": ("lite", SGD | {"size": 224}),
+    "tiny": ("tiny", {}),
+    "tiny, all turned": ("tiny", {"turns": 0.5}),
+    "tiny, all turned, SGD": ("tiny", SGD),
 }
 STEPS = 160
 # method, rate, and how many of the last stages learn; the first is what the verb does
@@ -65,10 +70,10 @@ def main(words: list[str] | None = None) -> None:
     kept = Kept("recipes-begun", about)
     segmented: dict[str, dict[str, float]] = {}
     learnt: dict[str, dict[str, dict[str, float]]] = {}
-    for way, settings in SEGMENTING.items():
+    for way, asked in SEGMENTING.items():
         for name in MASKED:
             scores = [
-                kept(f"{way} {name} {draw}", lambda: segment(data, name, draw, settings))  # noqa: B023
+                kept(f"{way} {name} {draw}", lambda: segment(data, name, draw, *asked))  # noqa: B023
                 for draw in range(DRAWS)
             ]
             segmented.setdefault(way, {})[name] = mean(scores)
@@ -90,7 +95,7 @@ def main(words: list[str] | None = None) -> None:
                     for key in next(iter(rows.values()))})  # fmt: skip
 
 
-def segment(data: Path, name: str, draw: int, settings: Mapping[str, Any]) -> float:
+def segment(data: Path, name: str, draw: int, encoder: str, settings: Mapping[str, Any]) -> float:
     """Mean Dice on teaching pictures of groups that the run has not seen."""
     about = SETS[name]
     _, masks, known = known_masks(data, name)
@@ -103,7 +108,7 @@ def segment(data: Path, name: str, draw: int, settings: Mapping[str, Any]) -> fl
     result = fallow.segment(
         without_masks(seen), {key: masks[key] for key in ids},
         epochs=STEPS / max(1, (len(seen) - MASKS) // 8), classes=list(about.classes), ignore=[255],
-        encoder="lite", seed=draw, settings={"precision": "32", **settings},
+        encoder=encoder, seed=draw, settings={"precision": "32", **settings},
     )  # fmt: skip
     return mean_dice(result.method, held.sample(min(ASKED, len(held)), seed=0), about.background)
 
