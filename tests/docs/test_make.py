@@ -163,7 +163,8 @@ def test_the_page_of_encoders_counts_verdicts_and_averages_sets(make):
     verb = CLAIM | {
         "claim": "birds: better than before", "seeds": [(0.5, 0.25), (0.7, 0.35)],
         "mean_difference": 0.3, "verdict": "shown", "data": {"name": "birds"},
-        "budget": {"processor_minutes_a_run": [1.0, 2.0]}, "observed": {"iou": [0.4, 0.5]},
+        "budget": {"processor_minutes_a_run": [1.0, 2.0]},
+        "observed": {"iou": {"lite": [0.4, 0.5]}},
     }  # fmt: skip
     tried = {
         "draws": 2, "steps": 160, "passes": 10,
@@ -177,7 +178,7 @@ def test_the_page_of_encoders_counts_verdicts_and_averages_sets(make):
         "| birds: better than before | 0.250, 0.350 (0.300) | 0.500, 0.700 (0.600) | +0.300 | "
         "shown | 1.5 |"
     ) in page
-    assert "Mean IoU of the masks: birds 0.400, 0.500 (0.450)." in page
+    assert "Mean IoU of the masks: birds by lite 0.400, 0.500 (0.450)." in page
     assert (
         "Of 8 comparisons (2 sets, 4 measures) lite is shown to be better in 4, ties in 4" in page
     )
