@@ -32,7 +32,7 @@ class Kept:
         said = [json.dumps(plan, sort_keys=True, default=str), library(), slug]
         said += [words.read_text()] if words.is_file() else []
         self.place = folder / f"{slug}-{hashlib.sha256(''.join(said).encode()).hexdigest()[:12]}"
-        self.seconds = 0.0  # of all runs, whenever they were
+        self.spent: dict[str, float] = {}  # seconds of every run, whenever it was
 
     def __call__(self, name: str, make: Callable[[], Any]) -> Any:
         """What `make` found, now or earlier: numbers, or a table of them."""
@@ -44,8 +44,13 @@ class Kept:
             write_json(file, {"found": found, "seconds": time.monotonic() - begin})
             print(f"{name}: {found}"[:300], flush=True)
         kept = json.loads(file.read_text())
-        self.seconds += kept["seconds"]
+        self.spent[name] = kept["seconds"]
         return kept["found"]
+
+    @property
+    def seconds(self) -> float:
+        """What all runs that were asked for took together, one asked for twice counted once."""
+        return sum(self.spent.values())
 
     def seeds(self, count: int, make: Callable[[int], Mapping[str, Any]], of: str = "seed") -> Any:
         """What each row reached, seed by seed: `make` tells it of all rows of one seed.

@@ -19,6 +19,8 @@ def test_what_was_found_is_not_looked_for_again(tmp_path):
     assert len(asked) == 1
     assert again.seconds == first.seconds
     assert again.budget(2.0, steps=3)["minutes_spent"] == first.seconds / 60
+    first("seed 0", look)  # counted once, however often it is asked for
+    assert first.seconds == again.seconds
     first("seed 1", look)
     assert len(asked) == 2
 
