@@ -32,7 +32,7 @@ def run(data: Path, python: str | None, quick: bool) -> Iterator[tuple[str, list
     yield "scale_index", index(2_000 if quick else 200_000)
     yield "scale_index_million", index(4_000 if quick else 1_000_000)
     yield "scale_memory", memory(*((200, 400) if quick else (10_000, 50_000, 200_000)))
-    yield "scale_workers", workers(200 if quick else 2_000, 1 if quick else 3)
+    yield "scale_workers", workers(200 if quick else 10_000, 1 if quick else 3)
     yield "scale_ranks", ranks(1 if quick else 3)
 
 
