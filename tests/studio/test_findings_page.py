@@ -112,7 +112,7 @@ def test_doubtful_labels_are_accepted_or_confirmed(part: Any, studio: Any) -> No
     page.keyboard.press("a")
     decided(page, version + 1)
     assert cells(studio, "label")[first] == "star"
-    assert page.evaluate("document.activeElement.querySelector('.turn b').textContent") == "dots"
+    page.wait_for_selector(":focus .turn b:text-is('dots')")
     page.keyboard.press("k")
     decided(page, version + 2)
     assert cells(studio, "label_seen")[second] == "yes"

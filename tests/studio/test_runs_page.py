@@ -61,7 +61,7 @@ def test_mistakes_stand_beside_their_fields(open_page):
     page.click("button:has-text('Start')")
     page.wait_for_selector(".go .note:has-text('method, where')")
     # the sentence may be there from typing; the focus moves once the server has judged the click
-    page.wait_for_function("['field-method', 'field-where'].includes(document.activeElement.id)")
+    page.wait_for_selector(":focus:is(#field-method, #field-where)")
     assert "new=learn" in page.url
     page.fill("#field-method", "swav")
     page.fill("#field-where", "label = 'cross'")
