@@ -32,7 +32,7 @@ def run(data: Path, python: str | None, quick: bool) -> Iterator[tuple[str, list
     yield "scale_index", index(2_000 if quick else 200_000)
     yield "scale_index_million", index(4_000 if quick else 1_000_000)
     yield "scale_memory", memory(*((200, 400) if quick else (10_000, 50_000, 200_000)))
-    yield "scale_workers", workers(200 if quick else 10_000, 1 if quick else 3)
+    yield "scale_workers", workers(*((40, 10, 1) if quick else (1_536, 128, 3)))
     yield "scale_ranks", ranks(1 if quick else 3)
 
 
@@ -191,7 +191,7 @@ print(most_held())
 """
 
 
-def zipped(path: Path, count: int) -> None:
+def zipped(path: Path, count: int, side: int = 64) -> None:
     """So many different small JPEGs in one archive."""
     from PIL import Image
 
@@ -200,37 +200,48 @@ def zipped(path: Path, count: int) -> None:
         for number in range(count):
             coarse = Image.fromarray(draw.integers(0, 255, (6, 6, 3), np.uint8))
             held = io.BytesIO()
-            coarse.resize((64, 64), Image.Resampling.BICUBIC).save(held, "JPEG", quality=85)
+            coarse.resize((side, side), Image.Resampling.BICUBIC).save(held, "JPEG", quality=85)
             archive.writestr(f"{number:07d}.jpg", held.getvalue())
 
 
-def workers(count: int, repeats: int) -> list[Line]:
+def workers(count: int, part: int, repeats: int) -> list[Line]:
     """Pictures a second through Ray with a core for each worker, its start not counted.
 
-    A worker decodes beside encoding, so that one alone takes more than a core where there are more:
-    the fewer cores are what one worker is compared with.
+    Ray Data looks ten times a second for what is done, and gives out the next part then: a part
+    takes seconds here, as the parts of a real job do. Plain programs that share nothing say what
+    the machine itself makes of its second core.
     """
     from fallow.verbs.embed import embed
 
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "pictures.zip"
-        zipped(source, count)
+        zipped(source, count, side=200)
 
         def here() -> float:
             begun = time.perf_counter()
-            embed(source, encoder="tiny")
+            embed(source, encoder="lite")
             return count / (time.perf_counter() - begun)
 
-        two = alternate(lambda: spread(source, 2), lambda: spread(source, 1), repeats)
-        one = alternate(lambda: spread(source, 2), here, repeats)
-    work = f"embed of {count:,} generated pictures, images/s"
+        def ray(number: int) -> float:
+            return spread(source, number, part)
+
+        def plain(number: int) -> float:
+            return programs(source, number, part)
+
+        beside_one = alternate(lambda: ray(2), lambda: ray(1), repeats)
+        of_programs = alternate(lambda: plain(2), lambda: plain(1), repeats)
+        beside_programs = alternate(lambda: ray(2), lambda: plain(2), repeats)
+        beside_here = alternate(lambda: ray(2), here, repeats)
+    work = f"embed of {count:,} generated pictures with lite, images/s"
     return [
-        line(f"{work}: two workers on two cores", "one worker on one core", "", two, 1.5),
-        line(f"{work}: two workers beside engine here", "engine here", "", one, None),
+        line(f"{work}: two workers on two cores", "one worker on one core", "", beside_one, 1.5),
+        line(f"{work}: two plain programs on two cores", "one program", "", of_programs, None),
+        line(f"{work}: two workers", "two plain programs", "", beside_programs, None),
+        line(f"{work}: two workers", "engine here", "", beside_here, None),
     ]
 
 
-def spread(source: Path, number: int) -> float:
+def spread(source: Path, number: int, part: int) -> float:
     """Pictures a second of so many workers on as many cores, once they have loaded everything."""
     import ray
 
@@ -247,15 +258,52 @@ def spread(source: Path, number: int) -> float:
     )  # fmt: skip
     try:
         with tempfile.TemporaryDirectory() as folder:
-            for turn in range(2):
+            few = Path(folder) / "few.zip"
+            zipped(few, 2 * number * part)
+            for what in (few, source):
                 begun = time.perf_counter()
                 made = scale.embed(
-                    source, f"{folder}/{turn}", encoder="tiny", workers=number, size=100
+                    what, f"{folder}/{what.stem}", encoder="lite", workers=number, size=part
                 )
         return len(made.job.named) / (time.perf_counter() - begun)
     finally:
         ray.shutdown()
         os.sched_setaffinity(0, before)
+
+
+def programs(source: Path, number: int, part: int) -> float:
+    """Pictures a second of so many plain programs, each with a core and its share of the parts."""
+    with tempfile.TemporaryDirectory() as folder:
+        cores = sorted(os.sched_getaffinity(0))[:number]
+        begun = [
+            subprocess.Popen(
+                [sys.executable, "-c", SHARED, *map(str, (source, folder, part, turn, number))],
+                stdout=subprocess.PIPE, text=True,
+                preexec_fn=lambda core=core: os.sched_setaffinity(0, {core}),  # type: ignore[misc]
+            )
+            for turn, core in enumerate(cores)
+        ]  # fmt: skip
+        return sum(float(one.communicate()[0]) for one in begun)
+
+
+SHARED = """
+import sys, time
+import torch
+from fallow.encoders import chosen_encoder
+from fallow.images.named import named
+from fallow.scale.parts import Parts
+from fallow.scale.pictures import Job, _embed
+torch.set_num_threads(1)
+source, folder = sys.argv[1:3]
+part, turn, number = map(int, sys.argv[3:])
+job = Job(named(source), None, chosen_encoder("lite")[0].eval(), Parts(folder), part)
+_embed(job, turn)
+begun = time.perf_counter()
+for one in range(turn + number, job.count, number):
+    _embed(job, one)
+mine = len(range(turn + number, job.count, number)) * part
+print(mine / (time.perf_counter() - begun))
+"""
 
 
 def ranks(repeats: int) -> list[Line]:

@@ -14,12 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from claims.masks import SETS, known_masks, mean_dice
+from claims.masks import MASKS, SETS, few_masks, groups_of, known_masks, mean_dice, segmented
 from claims.record import Entry, budget, entry, over_sets
 
-MASKS = 5
 ROWS: dict[str, dict[str, Any]] = {
     "tiny": {},
     "unet/16": {"encoder": "unet/16", "settings": {"size": 96}},
@@ -41,9 +38,6 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
 
 
 def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
-    import fallow
-    from fallow.images.masks import without_masks
-
     begin = time.monotonic()
     about = SETS[name]
     images, masks, known = known_masks(data, name)
@@ -52,14 +46,10 @@ def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
     found: dict[str, list[float]] = {row: [] for row in ROWS}
     steps: dict[str, list[int]] = {row: [] for row in ROWS}
     for seed in range(plan.seeds):
-        groups = np.arange(len(train)) if about.group is None else train.column(about.group)
-        kept = [train.column("id")[row] for row in spread(groups, MASKS, seed)]
+        kept = few_masks(train, masks, groups_of(train, name), seed)
         for row, asked in ROWS.items():
             with tempfile.TemporaryDirectory() as folder:
-                result = fallow.segment(
-                    without_masks(train), {key: masks[key] for key in kept}, minutes=each,
-                    classes=list(about.classes), ignore=[255], out=folder, seed=seed, **asked,
-                )  # fmt: skip
+                result = segmented(train, kept, name, minutes=each, out=folder, seed=seed, **asked)
             found[row].append(mean_dice(result.method, test, about.background))
             steps[row].append(result.run.steps)
     return [
@@ -73,21 +63,3 @@ def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
             observed={"dice": found, "steps": steps},
         )
     ]  # fmt: skip
-
-
-def spread(groups: np.ndarray, count: int, seed: int) -> list[int]:
-    """Rows of as many different groups as there are: the middle one of each, in random order.
-
-    >>> sorted(spread(np.array(["a", "a", "a", "b", "c"]), 3, seed=0))
-    [1, 3, 4]
-    >>> len(set(spread(np.array(["a"] * 6 + ["b"]), 4, seed=0)))
-    4
-    """
-    random = np.random.default_rng(seed)
-    left = {str(group): list(np.flatnonzero(groups == group)) for group in np.unique(groups)}
-    rows: list[int] = []
-    while len(rows) < count and any(left.values()):
-        for group in random.permutation(sorted(left)):
-            if left[group] and len(rows) < count:
-                rows.append(int(left[group].pop(len(left[group]) // 2)))
-    return rows

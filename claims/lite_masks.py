@@ -17,11 +17,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from claims.five_masks import MASKS, spread
 from claims.kept import Kept
-from claims.masks import SETS, known_masks, totals
+from claims.masks import MASKS, SETS, few_masks, groups_of, known_masks, segmented, totals
 from claims.record import Entry, entry
 
 ROWS = ("lite", "tiny")
@@ -52,22 +49,17 @@ def run(data: Path, minutes: float, plan: Plan | None = None) -> list[Entry]:
 
 def segment(data: Path, name: str, seed: int, encoder: str, steps: int) -> dict[str, Any]:
     """One run of the verb, and what its masks are worth on test pictures."""
-    import fallow
-    from fallow.images.masks import without_masks
     from fallow.measure.segmentation import dice_of, mean_iou
 
     about = SETS[name]
     images, masks, known = known_masks(data, name)
     train, test = (known.labelled.where(f"split = '{part}'") for part in ("train", "test"))
-    groups = np.arange(len(train)) if about.group is None else train.column(about.group)
-    kept = [train.column("id")[row] for row in spread(groups, MASKS, seed)]
+    kept = few_masks(train, masks, groups_of(train, name), seed)
     begin = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        result = fallow.segment(
-            without_masks(train), {key: masks[key] for key in kept},
-            epochs=steps / max(1, (len(train) - MASKS) // 8),
-            classes=list(about.classes), ignore=[255], out=folder, seed=seed,
-            encoder=encoder, settings={"precision": "32"},
+        result = segmented(
+            train, kept, name, epochs=steps / max(1, (len(train) - MASKS) // 8), out=folder,
+            seed=seed, encoder=encoder, settings={"precision": "32"},
         )  # fmt: skip
     spent = time.process_time() - begin
     counts = totals(result.method, test)

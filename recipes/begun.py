@@ -19,14 +19,12 @@ import numpy as np
 import torch
 from benchmarks.photos import archive
 from benchmarks.record import commit, machine, write_json
-from claims.five_masks import MASKS, spread
 from claims.kept import Kept
-from claims.masks import SETS, known_masks, mean_dice
+from claims.masks import MASKS, SETS, few_masks, groups_of, known_masks, mean_dice, segmented
 
 import fallow
 from fallow.encoders.parts import train_last
 from fallow.encoders.whitening import half_whitening
-from fallow.images.masks import without_masks
 from fallow.measure import knn_accuracy, ridge_probe
 from fallow.methods import find
 from fallow.train import fit, make_settings
@@ -97,20 +95,20 @@ def main(words: list[str] | None = None) -> None:
 
 def segment(data: Path, name: str, draw: int, encoder: str, settings: Mapping[str, Any]) -> float:
     """Mean Dice on teaching pictures of groups that the run has not seen."""
-    about = SETS[name]
     _, masks, known = known_masks(data, name)
     train = known.labelled.where("split = 'train'")
-    groups = np.arange(len(train)) if about.group is None else train.column(about.group)
+    groups = groups_of(train, name)
     names = np.random.default_rng(100 + draw).permutation(np.unique(groups))
     ask = np.isin(groups, names[: max(1, len(names) // 3)])
     seen, held = train.select(~ask), train.select(ask)
-    ids = [seen.column("id")[row] for row in spread(groups[~ask], MASKS, draw)]
-    result = fallow.segment(
-        without_masks(seen), {key: masks[key] for key in ids},
-        epochs=STEPS / max(1, (len(seen) - MASKS) // 8), classes=list(about.classes), ignore=[255],
-        encoder=encoder, seed=draw, settings={"precision": "32", **settings},
+    result = segmented(
+        seen, few_masks(seen, masks, groups[~ask], draw), name,
+        epochs=STEPS / max(1, (len(seen) - MASKS) // 8), encoder=encoder, seed=draw,
+        settings={"precision": "32", **settings},
     )  # fmt: skip
-    return mean_dice(result.method, held.sample(min(ASKED, len(held)), seed=0), about.background)
+    return mean_dice(
+        result.method, held.sample(min(ASKED, len(held)), seed=0), SETS[name].background
+    )
 
 
 def learn(data: Path, name: str, draw: int, way: str) -> dict[str, float]:

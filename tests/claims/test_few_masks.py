@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from claims.five_masks import spread
+from claims.masks import spread
 
 
 def test_masks_are_spread_over_groups():
