@@ -33,20 +33,27 @@ DRAWS = 2
 ASKED = 24  # pictures of a set, at most
 MASKED = ("polyp", "camvid", "white_blood_cells")
 LEARNT = ("clothing_cc0", "aerial_ucmerced", "grocery")
-SGD: dict[str, Any] = {"optimiser": "sgd", "learning_rate": 0.64, "turns": 0.5}
+# what the verb did before; what a row says after its name differs from what the verb does
+PUBLISHED: dict[str, Any] = {"pretrain": 0.25, "teacher_memory": 0.0}
+TURNED = PUBLISHED | {"turns": 0.5}
+SGD = TURNED | {"optimiser": "sgd", "learning_rate": 0.64}
 # encoder and settings of segment; of either encoder the first is what the verb does
 SEGMENTING: dict[str, tuple[str, dict[str, Any]]] = {
     "lite": ("lite", {}),
-    "lite, all turned": ("lite", {"turns": 0.5}),
-    "lite, all turned, SGD": ("lite", SGD),
-    "lite, all turned, SGD, a third of the rate for lite": ("lite", SGD | {"known_rate": 0.3}),
-    "lite, all turned, SGD, lite as it was": ("lite", SGD | {"known_rate": 0.0}),
-    "lite, all turned, SGD, views of 128 px": ("lite", SGD | {"size": 128}),
-    "lite, all turned, SGD, views of 224 px": ("lite", SGD | {"size": 224}),
+    "lite, teacher as published": ("lite", PUBLISHED),
+    "lite, such a teacher, all turned": ("lite", TURNED),
+    "lite, such a teacher, all turned, SGD": ("lite", SGD),
+    "lite, such a teacher, all turned, SGD, a third of the rate for lite": (
+        "lite", SGD | {"known_rate": 0.3},
+    ),
+    "lite, such a teacher, all turned, SGD, lite as it was": ("lite", SGD | {"known_rate": 0.0}),
+    "lite, such a teacher, all turned, SGD, views of 128 px": ("lite", SGD | {"size": 128}),
+    "lite, such a teacher, all turned, SGD, views of 224 px": ("lite", SGD | {"size": 224}),
     "tiny": ("tiny", {}),
-    "tiny, all turned": ("tiny", {"turns": 0.5}),
-    "tiny, all turned, SGD": ("tiny", SGD),
-}
+    "tiny, teacher as published": ("tiny", PUBLISHED),
+    "tiny, such a teacher, all turned": ("tiny", TURNED),
+    "tiny, such a teacher, all turned, SGD": ("tiny", SGD),
+}  # fmt: skip
 STEPS = 160
 # method, rate, and how many of the last stages learn; the first is what the verb does
 LEARNING: dict[str, tuple[str, float, int]] = {

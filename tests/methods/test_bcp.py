@@ -273,8 +273,36 @@ def test_what_knows_pictures_learns_by_adamw_unless_a_rate_is_given():
     one = [np.eye(4, dtype=np.uint8)]
     found = BCP.suited({}, one, fallow.encoder("tiny"))
     assert (found["optimiser"], found["learning_rate"]) == ("adamw", pytest.approx(0.032))
-    given = {"learning_rate": 0.1}
-    assert BCP.suited(given, one, fallow.encoder("tiny")) == given
+    found = BCP.suited({"learning_rate": 0.1}, one, fallow.encoder("tiny"))
+    assert found["learning_rate"] == 0.1
+    assert "optimiser" not in found
+
+
+def test_what_knows_pictures_is_taught_from_half_on_by_a_teacher_that_forgets_the_beginning():
+    one = [np.eye(4, dtype=np.uint8)]
+    found = BCP.suited({}, one, fallow.encoder("tiny"))
+    assert (found["pretrain"], found["teacher_memory"]) == (0.5, 0.125)
+    assert "teacher_memory" not in BCP.suited({"pretrain": 0.25}, one, fallow.encoder("tiny"))
+    assert "teacher_memory" not in BCP.suited({}, one, fallow.encoder("unet/4"))
+
+
+def test_the_teacher_averages_over_a_share_of_its_steps_until_that_is_what_was_published():
+    def momentum(step, progress, **values):
+        method = build(pretrain=0.5, **values)
+        return method.momentum(Now(step=step, epoch=0, progress=progress, steps_per_epoch=10))
+
+    assert momentum(50, 0.5) == momentum(100, 1.0) == 0.99
+    assert momentum(50, 0.5, teacher_memory=0.125) == 0  # the first: it is its student
+    assert momentum(100, 1.0, teacher_memory=0.125) == pytest.approx(1 - 1 / (1 + 50 / 8))
+    assert momentum(4000, 1.0, teacher_memory=0.125) == 0.99
+    method = build(pretrain=0.5, teacher_memory=0.125)
+    method.begin_step(now(0.5))
+    with torch.no_grad():
+        for weight in method.student.parameters():
+            weight += 1
+    method.after_step(now(1.0))  # of 5 steps 2.5 were the teacher's
+    gap = next(method.student.parameters()) - next(method.teacher.parameters())
+    assert gap.mean().item() == pytest.approx(1 - 1 / (1 + 2.5 / 8), rel=1e-5)
 
 
 def test_pictures_with_an_up_and_a_down_are_not_turned():

@@ -24,6 +24,9 @@ Dice = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 # encoders that know pictures learn best by this (`recipes.begun`), random ones as published
 KNOWING: dict[str, Any] = {"optimiser": "adamw", "learning_rate": 1e-3 * 256 / 8}
+# and soon know all that a few masks tell: of a run of some hundred steps the teacher would else
+# remember what its student said in the first ones
+SHORT: dict[str, Any] = {"pretrain": 0.5, "teacher_memory": 1 / 8}
 
 
 class BCP(SegmentMethod):
@@ -41,6 +44,13 @@ class BCP(SegmentMethod):
             0.5, ge=0, description="weight of the teacher's labels; that of true ones is 1"
         )
         teacher_momentum: float = Field(0.99, ge=0, le=1)
+        teacher_memory: float = Field(
+            0.0,
+            ge=0,
+            lt=1,
+            description="share of its steps so far that the teacher averages over, as long as that "
+            "is less than teacher_momentum does; 0: teacher_momentum from the first, as published",
+        )
         teacher_mode: Literal["train", "eval"] = Field(
             "train",
             description="train: the teacher labels with batch statistics and dropout, as published",
@@ -106,6 +116,8 @@ class BCP(SegmentMethod):
         found: dict[str, Any] = {} if holds_together(masks) else {"components": "all"}
         if not encoder.random and not {"optimiser", "learning_rate"} & set(given):
             found |= KNOWING
+        if not encoder.random and not {"pretrain", "teacher_momentum"} & set(given):
+            found |= SHORT
         return super().suited(found | dict(given), masks, encoder)
 
     def build(self, encoder: Encoder) -> None:
@@ -195,7 +207,15 @@ class BCP(SegmentMethod):
             s.teacher_state == "auto" and self.dimensions == 2
         )
         move = follow_all_state if everything else follow
-        move(self.teacher, self.student, s.teacher_momentum)
+        move(self.teacher, self.student, self.momentum(now))
+
+    def momentum(self, now: Now) -> float:
+        """How slowly the teacher follows: a hundred steps are most of a short run."""
+        s = self.settings
+        if not s.teacher_memory:
+            return float(s.teacher_momentum)
+        taught = now.step * (1 - s.pretrain / max(now.progress, s.pretrain))
+        return min(s.teacher_momentum, 1 - 1 / (1 + s.teacher_memory * taught))
 
 
 def mixed(
