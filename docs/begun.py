@@ -78,8 +78,9 @@ def ways(tried: Mapping[str, Any], grid: Grid) -> list[str]:
         "### Ways to go on from an encoder that knows pictures",
         f"`python -m recipes.begun`, means of {tried['draws']} draws of teaching pictures. "
         f"`segment`: mean Dice after five masks and {tried['steps']} steps, of groups (films, "
-        "slices) that were held back. *lite* and *tiny* alone are what the verb does: AdamW, and "
-        "no quarter turns of pictures with an up and a down (camvid).",
+        "slices) that were held back. *lite* and *tiny* alone are what the verb does: AdamW, no "
+        "quarter turns of pictures with an up and a down (camvid), true masks alone for half of "
+        "the run, and then a teacher that soon forgets its first steps.",
         grid(("way", *first, "mean"), masks),
         f"`learn`: {tried['passes']} passes over a set's teaching pictures without labels, then "
         "labels of one half teach and the other half is asked.",

@@ -22,10 +22,10 @@ from fallow.views.mixing import block_mask, paste
 
 Dice = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
-# encoders that know pictures learn best by this (`recipes.begun`), random ones as published
+# Chosen by `recipes.begun` for encoders that know pictures; random ones learn as published.
 KNOWING: dict[str, Any] = {"optimiser": "adamw", "learning_rate": 1e-3 * 256 / 8}
-# and soon know all that a few masks tell: of a run of some hundred steps the teacher would else
-# remember what its student said in the first ones
+# They learn from few masks in some hundred steps, most of which a teacher that averages over a
+# hundred would spend on what its student said in the first.
 SHORT: dict[str, Any] = {"pretrain": 0.5, "teacher_memory": 1 / 8}
 
 
