@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from claims.masks import SETS, known_masks, labelled_rows, mean_dice, timed
+from claims.masks import SETS, groups_of, known_masks, labelled_rows, mean_dice, timed
 from claims.record import Entry, budget, entry, over_sets
 
 # how many pictures keep their masks: an extreme and a comfortable count
@@ -103,8 +103,7 @@ def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
 
 def drawn(train: Any, count: int, by: str | None, seed: int) -> Any:
     """`count` pictures; of whole groups where there are groups."""
-    groups = np.arange(len(train)) if by is None else train.column(by)
-    return train.select(np.sort(labelled_rows(groups, count, seed)))
+    return train.select(np.sort(labelled_rows(groups_of(train, by), count, seed)))
 
 
 def fitted(

@@ -46,7 +46,7 @@ def one_set(data: Path, name: str, minutes: float, plan: Plan) -> list[Entry]:
     found: dict[str, list[float]] = {row: [] for row in ROWS}
     steps: dict[str, list[int]] = {row: [] for row in ROWS}
     for seed in range(plan.seeds):
-        kept = few_masks(train, masks, groups_of(train, name), seed)
+        kept = few_masks(train, masks, groups_of(train, about.group), seed)
         for row, asked in ROWS.items():
             with tempfile.TemporaryDirectory() as folder:
                 result = segmented(train, kept, name, minutes=each, out=folder, seed=seed, **asked)

@@ -54,7 +54,7 @@ def segment(data: Path, name: str, seed: int, encoder: str, steps: int) -> dict[
     about = SETS[name]
     images, masks, known = known_masks(data, name)
     train, test = (known.labelled.where(f"split = '{part}'") for part in ("train", "test"))
-    kept = few_masks(train, masks, groups_of(train, name), seed)
+    kept = few_masks(train, masks, groups_of(train, about.group), seed)
     begin = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         result = segmented(

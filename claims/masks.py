@@ -73,10 +73,9 @@ def labelled_rows(groups: np.ndarray, count: int, seed: int) -> np.ndarray:
     return rows
 
 
-def groups_of(images: Any, name: str) -> np.ndarray:
-    """What is nearly the same picture, a value for each row: its film, slice, or the row itself."""
-    group = SETS[name].group
-    return np.arange(len(images)) if group is None else images.column(group)
+def groups_of(images: Any, by: str | None) -> np.ndarray:
+    """What is nearly the same picture, a value for each row: a column's, or the row's own."""
+    return np.arange(len(images)) if by is None else images.column(by)
 
 
 def spread(groups: np.ndarray, count: int, seed: int) -> list[int]:

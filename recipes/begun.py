@@ -102,9 +102,10 @@ def main(words: list[str] | None = None) -> None:
 
 def segment(data: Path, name: str, draw: int, encoder: str, settings: Mapping[str, Any]) -> float:
     """Mean Dice on teaching pictures of groups that the run has not seen."""
+    about = SETS[name]
     _, masks, known = known_masks(data, name)
     train = known.labelled.where("split = 'train'")
-    groups = groups_of(train, name)
+    groups = groups_of(train, about.group)
     names = np.random.default_rng(100 + draw).permutation(np.unique(groups))
     ask = np.isin(groups, names[: max(1, len(names) // 3)])
     seen, held = train.select(~ask), train.select(ask)
@@ -113,9 +114,7 @@ def segment(data: Path, name: str, draw: int, encoder: str, settings: Mapping[st
         epochs=STEPS / max(1, (len(seen) - MASKS) // 8), encoder=encoder, seed=draw,
         settings={"precision": "32", **settings},
     )  # fmt: skip
-    return mean_dice(
-        result.method, held.sample(min(ASKED, len(held)), seed=0), SETS[name].background
-    )
+    return mean_dice(result.method, held.sample(min(ASKED, len(held)), seed=0), about.background)
 
 
 def learn(data: Path, name: str, draw: int, way: str) -> dict[str, float]:

@@ -273,9 +273,11 @@ def test_what_knows_pictures_learns_by_adamw_unless_a_rate_is_given():
     one = [np.eye(4, dtype=np.uint8)]
     found = BCP.suited({}, one, fallow.encoder("tiny"))
     assert (found["optimiser"], found["learning_rate"]) == ("adamw", pytest.approx(0.032))
-    found = BCP.suited({"learning_rate": 0.1}, one, fallow.encoder("tiny"))
-    assert found["learning_rate"] == 0.1
-    assert "optimiser" not in found
+    given = {"learning_rate": 0.1, "pretrain": 0.25}
+    assert BCP.suited(given, one, fallow.encoder("tiny")) == given
+    given = {"learning_rate": 0.1}
+    taught = {"pretrain": 0.5, "teacher_memory": 0.125}
+    assert BCP.suited(given, one, fallow.encoder("tiny")) == given | taught
 
 
 def test_what_knows_pictures_is_taught_from_half_on_by_a_teacher_that_forgets_the_beginning():
